@@ -1,0 +1,153 @@
+"""The values that pass between rooms: a prepared reference, a query image, and the instances found in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from pycocotools import mask as coco_mask
+from torch import Tensor
+
+RLE = dict[str, Any]
+"""COCO compressed run-length code: ``{"size": [H, W], "counts": bytes}``."""
+
+
+@dataclass(frozen=True)
+class ReferenceCrop:
+    """One reference instance, cropped and resized for the encoder.
+
+    Attributes:
+        image: (3, S, S) float RGB; nominally [0, 1], bicubic resizing may overshoot.
+        mask: (S, S) float in [0, 1], soft at the border.
+        label: category index, 0-based (not a COCO id).
+        slot: which shot of the category this is, 0-based.
+        name: how messages call it, e.g. ``"12.jpg, annotation 41 (date)"``.
+    """
+
+    image: Tensor
+    mask: Tensor
+    label: int
+    slot: int
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if self.image.ndim != 3 or self.image.shape[0] != 3 or self.image.shape[1:] != self.mask.shape:
+            raise ValueError(
+                f"a reference crop needs image (3, S, S) and mask (S, S), "
+                f"got {tuple(self.image.shape)} and {tuple(self.mask.shape)}"
+            )
+
+
+@dataclass(frozen=True)
+class Query:
+    """One target image, resized for the mask proposer.
+
+    Attributes:
+        image: (3, S, S) float RGB in [0, 1]; S is the proposer's input side, aspect ratio not kept.
+        size: (H, W) of the original image in pixels; results come back in this frame.
+        name: file name, for messages and results.
+        image_id: id in the dataset, or None.
+        encoder_image: (3, S_e, S_e) float, when the encoder must see the image resized directly from
+            the original; None lets the encoder resize ``image``, as published.
+    """
+
+    image: Tensor
+    size: tuple[int, int]
+    name: str = ""
+    image_id: int | str | None = None
+    encoder_image: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Instances:
+    """Instances found in one image, best first; row i of every field is the same instance.
+
+    Attributes:
+        rles: N run-length codes at the original size (``pycocotools`` form, ``counts`` as bytes).
+        boxes: (N, 4) float xyxy pixels of the original image; x2, y2 are the last covered pixel
+            (or one past it, with ``box_convention: exclusive``).
+        scores: (N,) float in [0, 1].
+        labels: (N,) int64 category indices, not COCO ids.
+        size: (H, W) of the image.
+        class_names: name per category index; may be empty.
+    """
+
+    rles: tuple[RLE, ...]
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+    size: tuple[int, int]
+    class_names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        n = len(self.rles)
+        if self.boxes.shape != (n, 4) or self.scores.shape != (n,) or self.labels.shape != (n,):
+            raise ValueError(
+                f"{n} masks need boxes ({n}, 4), scores ({n},) and labels ({n},), got "
+                f"{tuple(self.boxes.shape)}, {tuple(self.scores.shape)} and {tuple(self.labels.shape)}"
+            )
+        if self.labels.dtype != torch.int64:
+            raise TypeError(f"labels must be int64 category indices, got {self.labels.dtype}")
+
+    @classmethod
+    def empty(cls, size: tuple[int, int], class_names: Sequence[str] = ()) -> Instances:
+        """Nothing found: an ordinary result with N = 0."""
+        none = torch.zeros(0)
+        return cls((), torch.zeros(0, 4), none, none.long(), size, tuple(class_names))
+
+    @classmethod
+    def from_masks(
+        cls, masks: Tensor, scores: Tensor, labels: Tensor, class_names: Sequence[str] = ()
+    ) -> Instances:
+        """Build from dense masks.
+
+        Args:
+            masks: (N, H, W) bool.
+            scores: (N,) float.
+            labels: (N,) int64.
+        """
+        rles = encode_masks(masks)
+        boxes = torch.zeros(len(rles), 4)
+        for row, rle in enumerate(rles):
+            x, y, w, h = coco_mask.toBbox(rle)
+            if w > 0 and h > 0:
+                boxes[row] = torch.tensor([x, y, x + w - 1, y + h - 1])
+        size = (int(masks.shape[1]), int(masks.shape[2]))
+        return cls(rles, boxes, scores.cpu(), labels.cpu(), size, tuple(class_names))
+
+    @property
+    def masks(self) -> Tensor:
+        """(N, H, W) bool, decoded anew at each call: N·H·W bytes."""
+        if not self.rles:
+            return torch.zeros((0, *self.size), dtype=torch.bool)
+        dense = coco_mask.decode(list(self.rles))  # (H, W, N) uint8, Fortran order
+        return torch.from_numpy(np.ascontiguousarray(dense.transpose(2, 0, 1))).bool()
+
+    def __len__(self) -> int:
+        return len(self.rles)
+
+    def __getitem__(self, index: Tensor | slice) -> Instances:
+        """Rows by bool mask, int64 indices or slice."""
+        rows = torch.arange(len(self))[index].tolist()
+        return Instances(
+            tuple(self.rles[row] for row in rows),
+            self.boxes[index],
+            self.scores[index],
+            self.labels[index],
+            self.size,
+            self.class_names,
+        )
+
+
+def encode_masks(masks: Tensor) -> tuple[RLE, ...]:
+    """Encode (N, H, W) bool masks as N run-length codes."""
+    if masks.ndim != 3:
+        raise ValueError(f"masks must be (N, H, W), got {tuple(masks.shape)}")
+    if masks.shape[0] == 0:
+        return ()
+    # Column-major per mask is what pycocotools wants; the transposed view of a contiguous array has it.
+    columns = masks.to(torch.uint8).cpu().permute(0, 2, 1).contiguous().numpy()
+    return tuple(coco_mask.encode(np.asfortranarray(mask.T)) for mask in columns)
