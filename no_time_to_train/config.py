@@ -1,0 +1,309 @@
+"""The YAML blocks as typed dataclasses: field names are the YAML keys, defaults are the published values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from no_time_to_train.errors import ConfigError, did_you_mean
+
+TestMode = Literal[
+    "none",
+    "run",
+    "fill_memory",
+    "postprocess_memory",
+    "test",
+    "vis_memory",
+    "test_support",
+    "fill_memory_neg",
+    "postprocess_memory_neg",
+]
+
+
+def _require(ok: bool, key: str, wanted: str, came: object) -> None:
+    if not ok:
+        raise ConfigError(f"{key} must be {wanted}, got {came!r}")
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """Which vision transformer gives the patch features; everything else follows from ``name``."""
+
+    name: str = "dinov2_large"
+    img_size: int | None = None  # None: the preset's own size
+    patch_size: int | None = None  # only checked against the preset's
+    dtype: Literal["fp32", "bf16", "fp16"] = "fp32"
+    layers: tuple[int, ...] | None = None  # blocks to fuse; None: the last one
+    layer_fusion: Literal["mean", "concat"] = "mean"
+    repo: str | None = None  # a checkout of Meta's dinov3 repository to build from
+    allow_random_weights: bool = False  # for tests: results mean nothing
+
+
+@dataclass(frozen=True)
+class MemoryBankConfig:
+    """Size of the memory bank and how references are pooled into it."""
+
+    enable: bool = True
+    category_num: int | None = None  # None: as many as the references have
+    length: int | None = None  # shots kept per category; None: as many as the references have
+    length_negative: int = 10
+    mask_sampling: Literal["nearest", "area"] = (
+        "nearest"  # how a mask meets the patch grid; published: nearest
+    )
+    normalize_instances: bool = False  # unit-length instance means before averaging; published: no
+
+    def __post_init__(self) -> None:
+        _require(
+            self.enable, "memory_bank_cfg.enable", "true (there is no method without a bank)", self.enable
+        )
+        for key in ("category_num", "length", "length_negative"):
+            value = getattr(self, key)
+            _require(value is None or value >= 1, f"memory_bank_cfg.{key}", "at least 1", value)
+
+
+@dataclass(frozen=True)
+class Sam2InferConfig:
+    """Proposals, matching and merging of the point-grid pipeline (``matching_baseline_noAMG``)."""
+
+    points_per_side: int = 32
+    testing_point_bs: int = 256  # prompts per decoder call
+    iou_thr: float = 0.4  # keep masks whose predicted IoU is strictly greater
+    nms_thr: float = 0.5
+    num_out_instance: int = 100
+    kmeans_k: int = 4
+    n_pca_components: int = 3
+    cls_num_per_mask: int = 1  # labels per mask; -1: every class
+    with_negative_refs: bool = False
+    negative_sigma: float = 0.8
+    negative_positives: Literal["instance", "pixel"] = "instance"  # published with negatives: pixel
+    add_no_mem_embed: bool = False  # SAM 2's own predictor adds it; the published pipeline did not
+    rank_by: Literal["iou", "similarity", "product"] = "iou"
+    merge: Literal["soft", "none"] = "soft"
+    merge_resolution: Literal["original", "low"] = "original"
+    box_convention: Literal["inclusive", "exclusive"] = "inclusive"
+    encoder_resize: Literal["published", "direct"] = "published"  # direct: one resize from the original image
+
+    def __post_init__(self) -> None:
+        for key in (
+            "points_per_side",
+            "testing_point_bs",
+            "num_out_instance",
+            "kmeans_k",
+            "n_pca_components",
+        ):
+            _require(getattr(self, key) >= 1, f"sam2_infer_cfgs.{key}", "at least 1", getattr(self, key))
+        k = self.cls_num_per_mask
+        _require(k == -1 or k >= 1, "sam2_infer_cfgs.cls_num_per_mask", "-1 or at least 1", k)
+        _require(0 <= self.nms_thr <= 1, "sam2_infer_cfgs.nms_thr", "in [0, 1]", self.nms_thr)
+        _require(self.negative_sigma > 0, "sam2_infer_cfgs.negative_sigma", "above 0", self.negative_sigma)
+
+
+@dataclass(frozen=True)
+class Sam2AmgConfig:
+    """SAM 2's automatic mask generator, for ``matching_baseline`` and ``matcher``."""
+
+    points_per_side: int = 64
+    points_per_batch: int = 64
+    pred_iou_thresh: float = 0.6
+    box_nms_thresh: float = 0.7
+    multimask_output: bool = True
+    sel_stability_score_thresh: float = 0.95
+    stability_score_offset: float = 1.0
+
+    def __post_init__(self) -> None:
+        for key in ("points_per_side", "points_per_batch"):
+            _require(getattr(self, key) >= 1, f"sam2_amg_cfg.{key}", "at least 1", getattr(self, key))
+
+
+@dataclass(frozen=True)
+class ScoreFilterConfig:
+    """``matcher_cfg.score_filter_cfg``: which Matcher masks survive (Matcher, ICLR 2024)."""
+
+    emd: float = 0.0
+    purity: float = 0.02
+    coverage: float = 0.0
+    score_filter: bool = True
+    score: float = 0.33
+    score_norm: float = 0.1
+    topk_scores_threshold: float = 0.0
+
+
+@dataclass(frozen=True)
+class MatcherConfig:
+    """Matcher (ICLR 2024): prompts from two-way matching, masks scored by distance, purity and coverage."""
+
+    with_dense_pred: bool = True
+    num_centers: int = 8
+    use_box: bool = False
+    use_points_or_centers: bool = True
+    sample_range: tuple[int, int] = (1, 6)
+    max_sample_iterations: int = 64
+    alpha: float = 1.0
+    beta: float = 0.0
+    exp: float = 0.0
+    num_merging_mask: int = 9
+    score_filter_cfg: ScoreFilterConfig = field(default_factory=ScoreFilterConfig)
+    union_masks: bool = False  # official Matcher: one semantic mask; the port: separate instances
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """``model_cfg``: which of the three model classes, and its parts."""
+
+    name: str = "matching_baseline_noAMG"
+    sam2_cfg_file: str = "sam2_hiera_l.yaml"
+    sam2_ckpt_path: str | None = None
+    encoder_cfg: EncoderConfig = field(default_factory=EncoderConfig)
+    encoder_ckpt_path: str | None = None
+    memory_bank_cfg: MemoryBankConfig = field(default_factory=MemoryBankConfig)
+    sam2_infer_cfgs: Sam2InferConfig | None = None
+    sam2_amg_cfg: Sam2AmgConfig | None = None
+    matcher_cfg: MatcherConfig | None = None
+    dataset_name: str = "coco"
+    dataset_imgs_path: str | None = None
+    class_names: tuple[str, ...] | None = None
+    online_vis: bool = False
+    vis_thr: float = 0.5
+
+
+@dataclass(frozen=True)
+class FillMemoryDataConfig:
+    """``dataset_cfgs.fill_memory``: the reference images."""
+
+    root: str = ""
+    json_file: str = ""
+    name: str = "coco"
+    memory_pkl: str | None = None  # which annotations are the shots; None: drawn from json_file, seeded
+    image_size: int | None = None  # side of the crops; None: the encoder's
+    memory_length: int | None = None  # None: memory_bank_cfg.length
+    context_ratio: float = 0.2
+    norm_img: bool = False
+    class_split: str | None = None
+    cat_names: tuple[str, ...] | None = None
+    semantic_ref: bool = False
+
+    def __post_init__(self) -> None:
+        key = "dataset_cfgs.fill_memory"
+        _require(not self.norm_img, f"{key}.norm_img", "false (the model normalises)", self.norm_img)
+        _require(not self.semantic_ref, f"{key}.semantic_ref", "false", self.semantic_ref)
+        _require(self.context_ratio >= 0, f"{key}.context_ratio", "at least 0", self.context_ratio)
+
+
+@dataclass(frozen=True)
+class TestDataConfig:
+    """``dataset_cfgs.test`` and ``dataset_cfgs.support``: the images to search."""
+
+    root: str = ""
+    json_file: str = ""
+    name: str = "coco"
+    image_size: int | None = None  # None: SAM 2's input side
+    norm_img: bool = False
+    with_query_points: bool = False
+    n_points_per_edge: int = 16
+    class_split: str | None = None
+    cat_names: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        _require(
+            not self.norm_img, "dataset_cfgs.test.norm_img", "false (the model normalises)", self.norm_img
+        )
+
+
+@dataclass(frozen=True)
+class DatasetConfigs:
+    """``dataset_cfgs``: one block per stage that reads images."""
+
+    fill_memory: FillMemoryDataConfig | None = None
+    test: TestDataConfig | None = None
+    support: TestDataConfig | None = None
+
+
+@dataclass(frozen=True)
+class DataLoadConfig:
+    """``data_load_cfgs``: the loader's workers."""
+
+    workers: int = 4
+
+    def __post_init__(self) -> None:
+        _require(self.workers >= 0, "data_load_cfgs.workers", "at least 0", self.workers)
+
+
+LEGACY_KEYS: dict[type, frozenset[str]] = {
+    Sam2InferConfig: frozenset({"negative_score_thr"}),
+    EncoderConfig: frozenset({"normalize_feat"}),
+    MemoryBankConfig: frozenset({"feat_shape"}),
+}
+"""Keys of the original YAML files that never did anything: named in a warning and left out."""
+
+Block = TypeVar("Block")
+
+
+def parse_block(kind: type[Block], value: Block | Mapping[str, Any] | None, where: str) -> Block:
+    """Turn a YAML mapping into its dataclass, typed at any depth.
+
+    Args:
+        kind: the dataclass.
+        value: an instance (returned as it is), a mapping, or None for all defaults.
+        where: what the block is called in messages, e.g. ``"model_cfg.encoder_cfg"``.
+
+    Raises:
+        ConfigError: unknown key (with the nearest known one), wrong type or value out of range.
+    """
+    if isinstance(value, kind):
+        return value
+    if value is not None and not isinstance(value, Mapping):
+        raise ConfigError(f"{where} must be a block of keys, got {value!r}")
+    cleaned = drop_legacy_keys(kind, dict(value or {}), where)
+    from jsonargparse import ArgumentError, ArgumentParser
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--block", type=kind)
+    try:
+        return parser.instantiate_classes(parser.parse_object({"block": cleaned})).block
+    except ArgumentError as error:
+        raise ConfigError(f"{where}: {_innermost(error)}") from error
+
+
+def _innermost(error: BaseException) -> str:
+    """The first of our own messages in a chain of parser errors, else the last line of the parser's."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ConfigError):
+            return str(cause)
+        cause = cause.__cause__ or cause.__context__
+    return str(error).strip().splitlines()[-1].strip()
+
+
+def drop_legacy_keys(kind: type, block: dict[str, Any], where: str) -> dict[str, Any]:
+    """Check every key of a block, at any depth, and leave out the ones that never had an effect.
+
+    Raises:
+        ConfigError: a key is unknown; the message names the nearest known one.
+    """
+    import warnings
+
+    hints = get_type_hints(kind)
+    known = {item.name for item in fields(kind)}  # type: ignore[arg-type]
+    kept: dict[str, Any] = {}
+    for key, value in block.items():
+        if key in LEGACY_KEYS.get(kind, frozenset()):
+            warnings.warn(f"{where}.{key} never had an effect and is ignored", stacklevel=2)
+            continue
+        if key not in known:
+            raise ConfigError(
+                f"unknown key {where}.{key}{did_you_mean(key, known)} (known: {', '.join(sorted(known))})"
+            )
+        inner = _dataclass_in(hints[key])
+        kept[key] = (
+            drop_legacy_keys(inner, dict(value), f"{where}.{key}")
+            if inner is not None and isinstance(value, Mapping)
+            else value
+        )
+    return kept
+
+
+def _dataclass_in(hint: object) -> type | None:
+    """The dataclass in ``X`` or ``X | None``, if there is one."""
+    options = get_args(hint) if get_origin(hint) in (Union, type(int | None)) else (hint,)
+    return next((option for option in options if isinstance(option, type) and is_dataclass(option)), None)

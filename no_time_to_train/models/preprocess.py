@@ -1,0 +1,51 @@
+"""From a decoded picture to the tensors that the models take."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from no_time_to_train.results import Query
+
+
+def to_square(image: np.ndarray, size: int) -> Tensor:
+    """Resize to a square, aspect ratio not kept, with PIL's antialiased bicubic filter.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        size: side in pixels.
+
+    Returns:
+        (3, size, size) float32 in [0, 1].
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(f"an image must be (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}")
+    resized = Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC)
+    return torch.from_numpy(np.array(resized)).permute(2, 0, 1).float() / 255
+
+
+def make_query(
+    image: np.ndarray,
+    size: int,
+    *,
+    encoder_size: int | None = None,
+    name: str = "",
+    image_id: int | str | None = None,
+) -> Query:
+    """Prepare one target image of any size.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        size: side of the proposer's square input.
+        encoder_size: also resize from the original for the encoder (``encoder_resize: direct``).
+    """
+    height, width = image.shape[:2]
+    return Query(
+        image=to_square(image, size),
+        size=(height, width),
+        name=name,
+        image_id=image_id,
+        encoder_image=None if encoder_size is None else to_square(image, encoder_size),
+    )
