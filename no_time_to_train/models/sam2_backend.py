@@ -6,6 +6,7 @@ no-memory vector), so neither Hydra nor the video memory is needed, and SAM 2.0 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from no_time_to_train.errors import ConfigError, did_you_mean
+
+log = logging.getLogger(__name__)
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -263,6 +266,32 @@ def choose_tokens(ious: Tensor, tokens: Tokens, min_iou: float) -> tuple[Tensor,
         keep.scatter_(1, ious[:, 1:].argmax(dim=1, keepdim=True) + 1, True)
     prompt, token = torch.nonzero(keep & (ious > min_iou), as_tuple=True)
     return prompt, token
+
+
+RANDOM = "random"
+"""``sam2_ckpt_path: random`` leaves the weights untrained, for tests and benchmarks only."""
+
+
+def build_sam2(config_name: str, ckpt_path: str | None) -> Sam2Backend:
+    """Build SAM 2 and load its weights strictly.
+
+    Args:
+        config_name: see :func:`sam2_size`.
+        ckpt_path: file, ``auto`` or ``hf-hub:<repo>``; None takes the weights shipped with the package, which
+            exist for ``sam2_nano``; ``random`` must be asked for by name.
+
+    Raises:
+        ConfigError: unknown configuration.
+        CheckpointError: no weights, or weights of another model.
+    """
+    from no_time_to_train.weights.sam2_files import load_sam2_state
+
+    model = Sam2Backend(SAM2_SIZES[sam2_size(config_name)])
+    if ckpt_path == RANDOM:
+        log.warning("%s runs with random weights: its masks mean nothing", config_name)
+    else:
+        model.load_state_dict(load_sam2_state(config_name, ckpt_path))
+    return model
 
 
 def _build_image_encoder(spec: Sam2Spec) -> nn.Module:

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from no_time_to_train.models.mask_ops import pool_features
+from no_time_to_train.models.memory_bank import MemoryBank
+from no_time_to_train.models.merging import Candidates
+from no_time_to_train.models.sam2_backend import DecodedMasks
 
 
 def prototype_scores(features: Tensor, prototypes: Tensor) -> Tensor:
@@ -66,3 +74,36 @@ def top_labels(scores: Tensor, labels_per_mask: int) -> tuple[Tensor, Tensor, Te
     best, labels = scores.topk(count, dim=1)
     masks = torch.arange(scores.shape[0], device=scores.device).repeat_interleave(count)
     return masks, labels.flatten(), best.flatten()
+
+
+@dataclass(frozen=True)
+class PrototypeScorer:
+    """Label each mask by the prototype its pooled feature is nearest to (section 4.5, steps 1 to 3).
+
+    With a negative bank, scores fall where a mask looks more like a negative reference (section 4.6).
+    """
+
+    labels_per_mask: int = 1
+    negative_sigma: float = 0.8
+    negative_positives: Literal["instance", "pixel"] = "instance"
+
+    def __call__(
+        self, masks: DecodedMasks, features: Tensor, bank: MemoryBank, negatives: MemoryBank | None
+    ) -> Candidates:
+        """Score the masks of one image.
+
+        Args:
+            masks: M proposals, none included.
+            features: (g, g, C) patch features of the target.
+            bank: the references.
+            negatives: negative references, or None.
+        """
+        pooled = F.normalize(pool_features(features, masks.logits > 0), dim=1)
+        scores = prototype_scores(pooled, bank.prototypes())
+        if negatives is not None:
+            if self.negative_positives == "pixel":
+                scores = prototype_scores(pooled, F.normalize(bank.pixel_means(), dim=1))
+            against = negative_scores(pooled, negatives.instance_means(), negatives.filled)
+            scores = negative_decay(scores, against, self.negative_sigma)
+        rows, labels, best = top_labels(scores, self.labels_per_mask)
+        return Candidates(masks.logits, pooled, masks.ious, rows, labels, best)

@@ -1,0 +1,83 @@
+"""The published pipeline: a point grid, cosine to class prototypes, soft merging."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from no_time_to_train.config import EncoderConfig, MemoryBankConfig, Sam2InferConfig, parse_block
+from no_time_to_train.models.encoders import build_encoder
+from no_time_to_train.models.memory_bank import MemoryBank
+from no_time_to_train.models.merging import SoftMerger
+from no_time_to_train.models.proposals import PointGrid
+from no_time_to_train.models.sam2_backend import build_sam2
+from no_time_to_train.models.scoring import PrototypeScorer
+from no_time_to_train.models.segmenter import ReferenceSegmenter
+
+
+class Sam2MatchingBaselineNoAMG(ReferenceSegmenter):
+    """SAM 2 point grid, pooled features, cosine to prototypes, class-wise suppression, soft merging.
+
+    Every figure of the paper (arXiv 2507.02798) comes from this one.
+
+    Args:
+        sam2_cfg_file: e.g. ``sam2_hiera_l.yaml``, ``sam2.1_hiera_t.yaml``, ``sam2_nano``.
+        sam2_ckpt_path: file, ``auto`` or ``hf-hub:<repo>``; None takes weights shipped with the package.
+        sam2_infer_cfgs: see :class:`Sam2InferConfig`.
+        encoder_cfg: see :class:`EncoderConfig`.
+        encoder_ckpt_path: as ``sam2_ckpt_path``, for the encoder.
+        memory_bank_cfg: see :class:`MemoryBankConfig`; ``category_num`` and ``length`` default to 1 here.
+        class_names: names in the order of the category indices.
+        dataset_name, dataset_imgs_path, online_vis, vis_thr: for pictures; the wrapper reads them.
+    """
+
+    def __init__(
+        self,
+        sam2_cfg_file: str,
+        sam2_ckpt_path: str | None,
+        sam2_infer_cfgs: Sam2InferConfig | Mapping[str, Any],
+        encoder_cfg: EncoderConfig | Mapping[str, Any],
+        encoder_ckpt_path: str | None,
+        memory_bank_cfg: MemoryBankConfig | Mapping[str, Any],
+        dataset_name: str = "coco",
+        dataset_imgs_path: str | None = None,
+        class_names: Sequence[str] | None = None,
+        online_vis: bool = False,
+        vis_thr: float = 0.5,
+    ) -> None:
+        infer = parse_block(Sam2InferConfig, sam2_infer_cfgs, "sam2_infer_cfgs")
+        size = parse_block(MemoryBankConfig, memory_bank_cfg, "memory_bank_cfg")
+        encoder = build_encoder(parse_block(EncoderConfig, encoder_cfg, "encoder_cfg"), encoder_ckpt_path)
+        names = tuple(class_names or ())
+        categories = size.category_num or len(names) or 1
+
+        def bank(length: int) -> MemoryBank:
+            return MemoryBank(
+                categories,
+                length,
+                encoder.embed_dim,
+                class_names=names,
+                normalize_instances=size.normalize_instances,
+            )
+
+        super().__init__(
+            encoder,
+            build_sam2(sam2_cfg_file, sam2_ckpt_path),
+            bank(size.length or 1),
+            PointGrid(infer.points_per_side, infer.testing_point_bs, infer.iou_thr),
+            PrototypeScorer(infer.cls_num_per_mask, infer.negative_sigma, infer.negative_positives),
+            SoftMerger(
+                infer.nms_thr,
+                infer.num_out_instance,
+                infer.rank_by,
+                infer.merge,
+                infer.merge_resolution,
+                infer.box_convention,
+            ),
+            negative_bank=bank(size.length_negative) if infer.with_negative_refs else None,
+            mask_sampling=size.mask_sampling,
+            add_no_mem_embed=infer.add_no_mem_embed,
+            encoder_resize=infer.encoder_resize,
+        )
+        self.dataset_name, self.dataset_imgs_path = dataset_name, dataset_imgs_path
+        self.online_vis, self.vis_thr = online_vis, vis_thr

@@ -1,0 +1,161 @@
+"""The memory bank: per reference instance the pooled feature sum and its weight, nothing larger."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from no_time_to_train.errors import MemoryMismatchError, MemoryNotReadyError
+from no_time_to_train.models.mask_ops import mask_to_grid
+
+
+def pool_reference(features: Tensor, mask: Tensor, sampling: str) -> tuple[Tensor, Tensor]:
+    """Sum the patch features of one reference under its mask.
+
+    A mask that the published top-left sampling misses is weighted by covered area instead, so that a
+    tiny reference still counts.
+
+    Args:
+        features: (h, w, C) patch features.
+        mask: (S, S) soft mask in [0, 1].
+        sampling: ``nearest`` or ``area``, see :func:`mask_to_grid`.
+
+    Returns:
+        (C,) sum of weight times feature, and the () sum of weights; 0 only for an empty mask.
+    """
+    weights = mask_to_grid(mask.to(features), (features.shape[0], features.shape[1]), sampling)
+    if not weights.any():
+        weights = mask_to_grid(mask.to(features), (features.shape[0], features.shape[1]), "area")
+    return weights.flatten() @ features.flatten(0, 1), weights.sum()
+
+
+class MemoryBank(nn.Module):
+    """Pooled references of K categories by L shots.
+
+    Slots are addressed, not appended: writing one twice replaces it, the order of writing and the number
+    of processes that share the work do not change the result.
+
+    Attributes:
+        sums: (K, L, C) buffer, Σ weight · feature per instance.
+        weights: (K, L) buffer, Σ weight; patches.
+        filled: (K, L) bool buffer.
+        class_names: name per category index.
+    """
+
+    sums: Tensor
+    weights: Tensor
+    filled: Tensor
+
+    def __init__(
+        self,
+        num_categories: int,
+        length: int,
+        embed_dim: int,
+        *,
+        class_names: Sequence[str] = (),
+        normalize_instances: bool = False,
+    ) -> None:
+        super().__init__()
+        self.class_names = tuple(class_names) or tuple(f"class {k}" for k in range(num_categories))
+        self.normalize_instances = normalize_instances
+        self.register_buffer("sums", torch.zeros(num_categories, length, embed_dim))
+        self.register_buffer("weights", torch.zeros(num_categories, length))
+        self.register_buffer("filled", torch.zeros(num_categories, length, dtype=torch.bool))
+        self._prototypes: Tensor | None = None
+
+    @property
+    def num_categories(self) -> int:
+        """K."""
+        return self.sums.shape[0]
+
+    @property
+    def length(self) -> int:
+        """L, the most shots a category can have; categories may have fewer."""
+        return self.sums.shape[1]
+
+    def write(self, label: int, slot: int, feature_sum: Tensor, weight: Tensor | float) -> None:
+        """Store one reference.
+
+        Args:
+            label: category index below K.
+            slot: shot index below L.
+            feature_sum: (C,) from :func:`pool_reference`.
+            weight: its weight, above 0.
+        """
+        if not (0 <= label < self.num_categories and 0 <= slot < self.length):
+            raise MemoryMismatchError(
+                f"the memory bank has {self.num_categories} categories by {self.length} shots, there is no slot "
+                f"{slot} of category {label}; raise memory_bank_cfg.length or category_num"
+            )
+        self.sums[label, slot] = feature_sum.to(self.sums)
+        self.weights[label, slot] = torch.as_tensor(weight).to(self.weights)
+        self.filled[label, slot] = True
+        self._prototypes = None
+
+    def clear(self) -> None:
+        """Forget every reference."""
+        for buffer in (self.sums, self.weights, self.filled):
+            buffer.zero_()
+        self._prototypes = None
+
+    def merge(self, other: MemoryBank) -> None:
+        """Take over every slot that ``other`` has filled; slots of both must not contradict each other."""
+        if other.sums.shape != self.sums.shape:
+            raise MemoryMismatchError(
+                f"banks of shapes {tuple(self.sums.shape)} and {tuple(other.sums.shape)} cannot be merged"
+            )
+        both = self.filled & other.filled
+        if not torch.equal(self.sums[both], other.sums[both]):
+            raise MemoryMismatchError("two banks hold different references in the same slot; fill them apart")
+        self.sums[other.filled] = other.sums[other.filled]
+        self.weights[other.filled] = other.weights[other.filled]
+        self.filled |= other.filled
+        self._prototypes = None
+
+    def require_filled(self) -> None:
+        """Raise :class:`MemoryNotReadyError` naming every category without a reference."""
+        empty = torch.nonzero(~self.filled.any(dim=1))[:, 0].tolist()
+        if empty or self.num_categories == 0:
+            names = ", ".join(self.class_names[k] for k in empty[:5]) + (", …" if len(empty) > 5 else "")
+            raise MemoryNotReadyError(
+                f"no reference stored for {len(empty)} of {self.num_categories} categories ({names or 'none'}); "
+                f"run test_mode=fill_memory with references for each, or take the category out"
+            )
+
+    def instance_means(self) -> Tensor:
+        """(K, L, C) mean feature μ of each reference; zeros in empty slots."""
+        return self.sums / self.weights.clamp(min=torch.finfo(self.weights.dtype).tiny)[..., None]
+
+    def prototypes(self) -> Tensor:
+        """Class prototypes, the unit-length mean of the (unnormalised, as published) instance means.
+
+        Returns:
+            (K, C) unit rows.
+
+        Raises:
+            MemoryNotReadyError: a category has no reference.
+        """
+        if self._prototypes is None:
+            self.require_filled()
+            means = self.instance_means()
+            if self.normalize_instances:
+                means = F.normalize(means, dim=-1)
+            shots = self.filled.sum(dim=1, keepdim=True)
+            self._prototypes = F.normalize((means * self.filled[..., None]).sum(dim=1) / shots, dim=-1)
+        return self._prototypes
+
+    def pixel_means(self) -> Tensor:
+        """(K, C) mean over all foreground patches of a class, large references weighing more."""
+        total = self.weights.sum(dim=1, keepdim=True)
+        return self.sums.sum(dim=1) / total.clamp(min=torch.finfo(total.dtype).tiny)
+
+    def _apply(self, *args, **kwargs):  # type: ignore[no-untyped-def]
+        self._prototypes = None  # follows a change of device or dtype
+        return super()._apply(*args, **kwargs)
+
+    def _load_from_state_dict(self, *args, **kwargs) -> None:  # type: ignore[no-untyped-def]
+        self._prototypes = None
+        super()._load_from_state_dict(*args, **kwargs)
