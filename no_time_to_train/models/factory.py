@@ -1,0 +1,68 @@
+"""From ``model_cfg`` to one of the three model classes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from importlib import import_module
+
+from no_time_to_train.config import ModelConfig
+from no_time_to_train.errors import ConfigError, did_you_mean
+from no_time_to_train.models.segmenter import ReferenceSegmenter
+
+MODELS = {
+    "matching_baseline_noamg": ("Sam2MatchingBaseline_noAMG", "Sam2MatchingBaselineNoAMG"),
+    "matching_baseline": ("Sam2MatchingBaseline", "Sam2MatchingBaseline"),
+    "matcher": ("Sam2Matcher", "Sam2Matcher"),
+}
+"""``model_cfg.name``, lower-cased, to module and class."""
+
+OPTIONAL_BLOCKS = ("sam2_infer_cfgs", "sam2_amg_cfg", "matcher_cfg")
+
+
+def model_class(name: str) -> type[ReferenceSegmenter]:
+    """Look up ``model_cfg.name``; case does not matter.
+
+    Raises:
+        ConfigError: unknown name.
+    """
+    if name.lower() not in MODELS:
+        raise ConfigError(
+            f"unknown model_cfg.name {name!r}{did_you_mean(name.lower(), MODELS)} (known: {', '.join(MODELS)})"
+        )
+    module, attribute = MODELS[name.lower()]
+    return getattr(import_module(f"no_time_to_train.models.{module}"), attribute)
+
+
+def build_model(
+    cfg: ModelConfig, *, category_num: int, length: int, class_names: Sequence[str]
+) -> ReferenceSegmenter:
+    """Build the model for a given set of references.
+
+    Args:
+        cfg: the YAML block.
+        category_num: how many classes the references have.
+        length: most shots of any class.
+        class_names: in the order of the category indices.
+
+    Raises:
+        ConfigError: the block contradicts the references, or has a part that this model does not take.
+    """
+    bank_cfg = cfg.memory_bank_cfg
+    if bank_cfg.category_num not in (None, category_num):
+        raise ConfigError(
+            f"memory_bank_cfg.category_num is {bank_cfg.category_num}, but the references have {category_num} "
+            f"classes ({', '.join(class_names[:5])}{', …' if category_num > 5 else ''}); leave the key out"
+        )
+    kind = model_class(cfg.name)
+    cfg = replace(
+        cfg,
+        memory_bank_cfg=replace(bank_cfg, category_num=category_num, length=length),
+        class_names=tuple(class_names),
+    )
+    taken = inspect.signature(kind).parameters
+    for block in OPTIONAL_BLOCKS:
+        if getattr(cfg, block) is not None and block not in taken:
+            raise ConfigError(f"model_cfg.{block} does not apply to {cfg.name}; remove the block")
+    return kind(**{field.name: getattr(cfg, field.name) for field in fields(cfg) if field.name in taken})
