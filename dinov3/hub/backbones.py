@@ -1,0 +1,254 @@
+"""The released DINOv3 models by name, with their published settings."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor
+
+from dinov3.hub.files import PublishedFile, read_state_dict
+from dinov3.models.vision_transformer import DinoVisionTransformer
+
+__all__ = [
+    "Weights",
+    "dinov3_convnext_base",
+    "dinov3_convnext_large",
+    "dinov3_convnext_small",
+    "dinov3_convnext_tiny",
+    "dinov3_vit7b16",
+    "dinov3_vitb16",
+    "dinov3_vith16plus",
+    "dinov3_vitl16",
+    "dinov3_vitl16plus",
+    "dinov3_vits16",
+    "dinov3_vits16plus",
+]
+
+
+class Weights(Enum):
+    """The data set that published weights were trained on: web pictures or satellite pictures."""
+
+    LVD1689M = "LVD1689M"
+    SAT493M = "SAT493M"
+
+
+# First eight hex digits of the SHA-256 of each published file, as they stand in its name.
+PUBLISHED_HASHES = {
+    ("vits16", Weights.LVD1689M): "08c60483",
+    ("vits16plus", Weights.LVD1689M): "4057cbaa",
+    ("vitb16", Weights.LVD1689M): "73cec8be",
+    ("vitl16", Weights.LVD1689M): "8aa4cbdd",
+    ("vitl16", Weights.SAT493M): "eadcf0ff",
+    ("vitl16plus", Weights.LVD1689M): "46503df0",
+    ("vith16plus", Weights.LVD1689M): "7c1da9a5",
+    ("vit7b16", Weights.LVD1689M): "a955f4ea",
+    ("vit7b16", Weights.SAT493M): "a6675841",
+}
+
+
+def has_local_cls_norm(state_dict: dict[str, Tensor]) -> bool:
+    """Whether the weights come from a model with a class-token norm for local crops (satellite ViT-L, 7B)."""
+    return "local_cls_norm.weight" in state_dict
+
+
+def dinov3_vits16(
+    *,
+    pretrained: bool = True,
+    weights: Weights | str = Weights.LVD1689M,
+    check_hash: bool = False,
+    **kwargs: Any,
+) -> DinoVisionTransformer:
+    """ViT-S/16: 384 channels, 12 blocks, 6 heads. See ``dinov3_vitl16`` for the arguments."""
+    state_dict = _weights_of("vits16", pretrained, weights, check_hash, kwargs)
+    return _build(state_dict, embed_dim=384, depth=12, num_heads=6, ffn_ratio=4, **kwargs)
+
+
+def dinov3_vits16plus(
+    *,
+    pretrained: bool = True,
+    weights: Weights | str = Weights.LVD1689M,
+    check_hash: bool = False,
+    **kwargs: Any,
+) -> DinoVisionTransformer:
+    """ViT-S+/16: 384 channels, 12 blocks, 6 heads, SwiGLU. See ``dinov3_vitl16`` for the arguments."""
+    state_dict = _weights_of("vits16plus", pretrained, weights, check_hash, kwargs)
+    return _build(state_dict, embed_dim=384, depth=12, num_heads=6, ffn_ratio=6, ffn_layer="swiglu", **kwargs)
+
+
+def dinov3_vitb16(
+    *,
+    pretrained: bool = True,
+    weights: Weights | str = Weights.LVD1689M,
+    check_hash: bool = False,
+    **kwargs: Any,
+) -> DinoVisionTransformer:
+    """ViT-B/16: 768 channels, 12 blocks, 12 heads. See ``dinov3_vitl16`` for the arguments."""
+    state_dict = _weights_of("vitb16", pretrained, weights, check_hash, kwargs)
+    return _build(state_dict, embed_dim=768, depth=12, num_heads=12, ffn_ratio=4, **kwargs)
+
+
+def dinov3_vitl16(
+    *,
+    pretrained: bool = True,
+    weights: Weights | str = Weights.LVD1689M,
+    check_hash: bool = False,
+    **kwargs: Any,
+) -> DinoVisionTransformer:
+    """ViT-L/16: 1024 channels, 24 blocks, 16 heads; web or satellite weights, told apart by their keys.
+
+    Args:
+        pretrained: load weights; otherwise the model is initialised at random.
+        weights: a local path (read directly, whatever its name), an ``https://`` or ``file://`` URL, or a
+            member of ``Weights``, which stands for the published file in torch hub's checkpoint folder. That
+            file needs Meta's permission, so it is never downloaded without its URL.
+        check_hash: compare the SHA-256 of the file with the eight hex digits in its name.
+        kwargs: ``hash`` replaces those digits; the rest goes to ``DinoVisionTransformer``.
+
+    Returns:
+        The model in fp32 on the CPU, in train mode as any new module.
+
+    Raises:
+        FileNotFoundError: where the file is missing; says which one and the ways to get it.
+        ValueError: at weights that were never published or a file with another hash.
+        RuntimeError: at a file whose keys or shapes are not those of this model.
+        TypeError: at an argument that the name already settles.
+    """
+    state_dict = _weights_of("vitl16", pretrained, weights, check_hash, kwargs)
+    if state_dict is None:
+        local_cls_norm = weights == Weights.SAT493M
+    else:
+        local_cls_norm = has_local_cls_norm(state_dict)
+    return _build(
+        state_dict,
+        embed_dim=1024,
+        depth=24,
+        num_heads=16,
+        ffn_ratio=4,
+        untie_global_and_local_cls_norm=local_cls_norm,
+        **kwargs,
+    )
+
+
+def dinov3_vitl16plus(
+    *,
+    pretrained: bool = True,
+    weights: Weights | str = Weights.LVD1689M,
+    check_hash: bool = False,
+    **kwargs: Any,
+) -> DinoVisionTransformer:
+    """ViT-L+/16: 1024 channels, 24 blocks, 16 heads, SwiGLU. See ``dinov3_vitl16`` for the arguments."""
+    state_dict = _weights_of("vitl16plus", pretrained, weights, check_hash, kwargs)
+    return _build(
+        state_dict, embed_dim=1024, depth=24, num_heads=16, ffn_ratio=6, ffn_layer="swiglu", **kwargs
+    )
+
+
+def dinov3_vith16plus(
+    *,
+    pretrained: bool = True,
+    weights: Weights | str = Weights.LVD1689M,
+    check_hash: bool = False,
+    **kwargs: Any,
+) -> DinoVisionTransformer:
+    """ViT-H+/16: 1280 channels, 32 blocks, 20 heads, SwiGLU. See ``dinov3_vitl16`` for the arguments."""
+    state_dict = _weights_of("vith16plus", pretrained, weights, check_hash, kwargs)
+    return _build(
+        state_dict, embed_dim=1280, depth=32, num_heads=20, ffn_ratio=6, ffn_layer="swiglu", **kwargs
+    )
+
+
+def dinov3_vit7b16(
+    *,
+    pretrained: bool = True,
+    weights: Weights | str = Weights.LVD1689M,
+    check_hash: bool = False,
+    **kwargs: Any,
+) -> DinoVisionTransformer:
+    """ViT-7B/16: 4096 channels, 40 blocks, 32 heads, SwiGLU. See ``dinov3_vitl16`` for the arguments."""
+    state_dict = _weights_of("vit7b16", pretrained, weights, check_hash, kwargs)
+    return _build(
+        state_dict,
+        embed_dim=4096,
+        depth=40,
+        num_heads=32,
+        ffn_ratio=3,
+        ffn_layer="swiglu64",
+        qkv_bias=False,
+        untie_global_and_local_cls_norm=True,
+        **kwargs,
+    )
+
+
+def dinov3_convnext_tiny(**_: Any) -> NoReturn:
+    """Refuse: see ``_refuse_convnext``."""
+    _refuse_convnext("tiny")
+
+
+def dinov3_convnext_small(**_: Any) -> NoReturn:
+    """Refuse: see ``_refuse_convnext``."""
+    _refuse_convnext("small")
+
+
+def dinov3_convnext_base(**_: Any) -> NoReturn:
+    """Refuse: see ``_refuse_convnext``."""
+    _refuse_convnext("base")
+
+
+def dinov3_convnext_large(**_: Any) -> NoReturn:
+    """Refuse: see ``_refuse_convnext``."""
+    _refuse_convnext("large")
+
+
+def _weights_of(
+    arch: str, pretrained: bool, weights: Weights | str, check_hash: bool, kwargs: dict[str, Any]
+) -> dict[str, Tensor] | None:
+    """Read the weights asked for, or None; takes ``hash`` out of ``kwargs``."""
+    file_hash = kwargs.pop("hash", None)
+    if not pretrained:
+        return None
+    if isinstance(weights, Weights):
+        published = PUBLISHED_HASHES.get((arch, weights))
+        if published is None:
+            known = ", ".join(member.name for name, member in PUBLISHED_HASHES if name == arch)
+            raise ValueError(f"no {weights.name} weights were published for dinov3_{arch}, only {known}")
+        file = PublishedFile(arch, weights.value.lower(), file_hash or published)
+        return read_state_dict(file.find(), check_hash, file_hash)
+    return read_state_dict(weights, check_hash, file_hash)
+
+
+def _build(state_dict: dict[str, Tensor] | None, **settings: Any) -> DinoVisionTransformer:
+    """Build a model with the settings that all released ones share, and load the weights strictly."""
+    settings = _join_settings(settings)
+    if state_dict is None:
+        return DinoVisionTransformer(**settings)
+    with torch.device("meta"):  # no time spent on drawing weights that the file replaces
+        model = DinoVisionTransformer(**settings)
+    model.to_empty(device="cpu")
+    model.load_state_dict(state_dict, strict=True)
+    return model
+
+
+def _join_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    shared: dict[str, Any] = {
+        "img_size": 224,
+        "patch_size": 16,
+        "in_chans": 3,
+        "pos_embed_rope_base": 100,
+        "pos_embed_rope_normalize_coords": "separate",
+        "pos_embed_rope_rescale_coords": 2,
+        "pos_embed_rope_dtype": "fp32",
+        "layerscale_init": 1e-5,
+        "norm_layer": "layernormbf16",
+        "n_storage_tokens": 4,
+        "mask_k_bias": True,
+    }
+    return dict(**shared, **settings)  # raises TypeError at a name that stands in both
+
+
+def _refuse_convnext(size: str) -> NoReturn:
+    raise NotImplementedError(
+        f"dinov3_convnext_{size} is not part of this package, which holds the vision transformers; "
+        f"use timm.create_model('convnext_{size}.dinov3_lvd1689m') instead"
+    )
