@@ -1,0 +1,130 @@
+"""YAML files and dotted overrides, merged and checked before Lightning's parser sees them.
+
+jsonargparse would accept the same overrides, but a wrong one comes back as a page of attempts; here it is one
+sentence with the nearest valid key. OmegaConf does the merging, the typing and the interpolation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from no_time_to_train.config import DataLoadConfig, DatasetConfigs, ModelConfig, parse_block
+from no_time_to_train.errors import ConfigError, did_you_mean
+
+MODULE = "no_time_to_train.pl_wrapper.sam2matcher_pl.Sam2MatcherLightningModel"
+BLOCKS = {"model_cfg": ModelConfig, "dataset_cfgs": DatasetConfigs, "data_load_cfgs": DataLoadConfig}
+LISTS = ("cat_names", "class_names")
+
+LEGACY_OVERRIDES = {
+    "model_cfg.test.imgs_path": "model_cfg.dataset_imgs_path",
+    "model_cfg.test.online_vis": "model_cfg.online_vis",
+    "model_cfg.test.vis_thr": "model_cfg.vis_thr",
+}
+"""Dotted names that the original command lines use for keys that live elsewhere."""
+
+
+def merge_arguments(arguments: Sequence[str]) -> list[str]:
+    """Fold every ``--config`` file and ``--model.…`` override into one checked config.
+
+    Args:
+        arguments: as typed, without the sub-command.
+
+    Returns:
+        ``["--config", <yaml text>, …]`` and the arguments that were neither.
+
+    Raises:
+        ConfigError: missing or broken file, unknown key, wrong type.
+    """
+    configs: list[DictConfig] = []
+    overrides: list[tuple[str, str]] = []
+    rest: list[str] = []
+    for key, value, raw in _pairs(arguments):
+        if key in ("-c", "--config") and value is not None:
+            configs.append(_read(value))
+        elif key.startswith("--model.") and value is not None:
+            overrides.append((_override_key(key), value))
+        else:
+            rest.extend(raw)
+    if not configs and not overrides:
+        return rest
+    merged = OmegaConf.merge(*configs) if configs else OmegaConf.create({})
+    for key, value in overrides:
+        OmegaConf.update(merged, key, _typed(key, value), force_add=True)
+    return ["--config", yaml.safe_dump(check(_resolved(merged)), sort_keys=False), *rest]
+
+
+def check(config: dict[str, Any]) -> dict[str, Any]:
+    """Check the blocks of the model against their dataclasses.
+
+    Returns:
+        The config, with ``class_path`` filled in where only ``init_args`` stood.
+
+    Raises:
+        ConfigError: the first thing that is wrong.
+    """
+    model = config.setdefault("model", {})
+    arguments = model.setdefault("init_args", {})
+    model.setdefault("class_path", MODULE)
+    for key in arguments:
+        if key not in (*BLOCKS, "test_mode"):
+            known = (*BLOCKS, "test_mode")
+            raise ConfigError(f"unknown key model.init_args.{key}{did_you_mean(key, known)}")
+    for name, kind in BLOCKS.items():
+        if name in arguments:
+            parse_block(kind, arguments[name], name)
+    return config
+
+
+def _pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str | None, list[str]]]:
+    """Yield (option, value or None, the words it was made of)."""
+    position = 0
+    while position < len(arguments):
+        word = arguments[position]
+        following = arguments[position + 1] if position + 1 < len(arguments) else None
+        if word.startswith("-") and "=" in word:
+            key, value = word.split("=", 1)
+            yield key, value, [word]
+        elif word.startswith("-") and following is not None and not following.startswith("--"):
+            yield word, following, [word, following]
+            position += 1
+        else:
+            yield word, None, [word]
+        position += 1
+
+
+def _override_key(option: str) -> str:
+    inner = option.removeprefix("--model.").removeprefix("init_args.")
+    return f"model.init_args.{LEGACY_OVERRIDES.get(inner, inner)}"
+
+
+def _typed(key: str, value: str) -> Any:
+    """A word of the command line as YAML would type it; class names may come separated by commas."""
+    typed = yaml.safe_load(value)
+    if key.rsplit(".", 1)[-1] in LISTS and isinstance(typed, str):
+        return [name.strip() for name in typed.split(",")]
+    return typed
+
+
+def _read(path: str) -> DictConfig:
+    if not Path(path).is_file():
+        raise ConfigError(f"no config file at {path}; the shipped ones are in no_time_to_train/pl_configs")
+    try:
+        loaded = OmegaConf.load(path)
+    except (yaml.YAMLError, OmegaConfBaseException) as error:
+        raise ConfigError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(loaded, DictConfig):
+        raise ConfigError(f"{path} must hold keys such as model: and trainer:, it holds a list")
+    return loaded
+
+
+def _resolved(config: Any) -> dict[str, Any]:
+    try:
+        return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"the config cannot be resolved: {' '.join(str(error).split())}") from error

@@ -1,0 +1,161 @@
+"""The LightningModule: one stage of the method over a data set. It holds no mask or feature arithmetic."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch.distributed as dist
+from lightning.pytorch import LightningModule
+from torch.utils.data import DataLoader
+
+from no_time_to_train.config import DataLoadConfig, DatasetConfigs, ModelConfig, TestMode, parse_block
+from no_time_to_train.dataset.coco_results import instances_to_rows
+from no_time_to_train.dataset.samples import Unreadable
+from no_time_to_train.errors import ConfigError
+from no_time_to_train.models.bank_file import load_bank, read_bank, save_bank
+from no_time_to_train.models.factory import build_model
+from no_time_to_train.models.segmenter import ReferenceSegmenter
+from no_time_to_train.pl_wrapper.datamodule import ReferenceSource, TargetSource
+from no_time_to_train.pl_wrapper.pictures import OverlayWriter
+from no_time_to_train.pl_wrapper.result_writer import ResultWriter
+from no_time_to_train.results import Query, ReferenceCrop
+
+log = logging.getLogger(__name__)
+
+
+class Sam2MatcherLightningModel(LightningModule):
+    """Fills the memory bank or searches the targets, whichever ``test_mode`` says.
+
+    The stages in order are :meth:`begin_fill`, a pass over the references, :meth:`finish_fill`, then
+    :meth:`begin_search`, a pass over the targets. ``pl_wrapper.stages`` calls them.
+
+    Args:
+        model_cfg: which model and its parts.
+        dataset_cfgs: references, targets, support set.
+        data_load_cfgs: loader workers.
+        test_mode: the stage; ``none`` and ``run`` mean all of them.
+    """
+
+    def __init__(
+        self,
+        model_cfg: ModelConfig,
+        dataset_cfgs: DatasetConfigs,
+        data_load_cfgs: DataLoadConfig | None = None,
+        test_mode: TestMode = "none",
+    ) -> None:
+        super().__init__()
+        self.model_cfg = parse_block(ModelConfig, model_cfg, "model_cfg")
+        self.dataset_cfgs = parse_block(DatasetConfigs, dataset_cfgs, "dataset_cfgs")
+        self.workers = parse_block(DataLoadConfig, data_load_cfgs, "data_load_cfgs").workers
+        self.test_mode = test_mode
+        self.seg_model: ReferenceSegmenter | None = None
+        self.category_ids: tuple[Any, ...] = ()
+        self.unreadable: list[str] = []
+        self.targets: TargetSource | None = None
+        self.writer: ResultWriter | None = None
+        self.pictures: OverlayWriter | None = None
+        self._loader: DataLoader[Any] | None = None
+
+    @property
+    def segmenter(self) -> ReferenceSegmenter:
+        """The model, once a stage has built it."""
+        if self.seg_model is None:
+            raise RuntimeError("the model is built by begin_fill or load_memory; call one of them first")
+        return self.seg_model
+
+    def begin_fill(self) -> None:
+        """Read the references, build the model for them, and make the loader of their crops."""
+        block = self.dataset_cfgs.fill_memory
+        if block is None:
+            raise ConfigError("filling the memory needs dataset_cfgs.fill_memory (root and json_file)")
+        references = ReferenceSource(block, self.model_cfg.memory_bank_cfg)
+        self._build(references.length, references.categories.names, references.categories.ids)
+        self._loader = references.loader(self.segmenter.encoder.img_size, self.workers)
+
+    def finish_fill(self) -> None:
+        """Bring the banks of all processes together; afterwards each holds the whole."""
+        if not (dist.is_available() and dist.is_initialized()):
+            return
+        banks: list[Any] = [None] * dist.get_world_size()
+        dist.all_gather_object(banks, copy.deepcopy(self.segmenter.bank).cpu())
+        for other in banks:
+            self.segmenter.bank.merge(other.to(self.device))
+
+    def load_memory(self, path: str | Path) -> None:
+        """Build the model that fits a saved bank, and load the bank."""
+        if self.seg_model is None:
+            tensors, metadata = read_bank(path)
+            self._build(tensors["sums"].shape[1], metadata["class_names"], metadata.get("category_ids", ()))
+        model = self.segmenter
+        load_bank(path, model.bank, model.negative_bank, self._fingerprint())
+
+    def save_memory(self, path: str | Path) -> None:
+        """Write the bank; on rank zero only."""
+        if self.global_rank == 0:
+            model = self.segmenter
+            metadata = {**self._fingerprint(), "category_ids": list(self.category_ids)}
+            save_bank(path, model.bank, model.negative_bank, metadata)
+
+    def begin_search(self, folder: Path, *, pictures: bool) -> None:
+        """Make the loader of the targets and the writers of what is found in them."""
+        block = self.dataset_cfgs.test
+        if block is None:
+            raise ConfigError("searching needs dataset_cfgs.test (root and json_file)")
+        model = self.segmenter
+        names = model.bank.class_names
+        self.targets = TargetSource(block)
+        self.category_ids = self.targets.category_ids(names, self.category_ids)
+        direct = model.encoder.img_size if model.encoder_resize == "direct" else None
+        self._loader = self.targets.loader(block.image_size or model.sam.image_size, direct, self.workers)
+        self.writer = ResultWriter(folder / "parts", self.global_rank)
+        threshold = self.model_cfg.vis_thr
+        self.pictures = (
+            OverlayWriter(folder / "overlays", self.targets, names, threshold) if pictures else None
+        )
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """The loader of the stage that was begun."""
+        if self._loader is None:
+            raise RuntimeError("no stage was begun; run it through run_lightening.py or pl_wrapper.stages")
+        return self._loader
+
+    def test_step(self, batch: Sequence[Any], batch_idx: int) -> None:
+        """Fill with references, or search targets; what the data set could not read is named and counted."""
+        for item in batch:
+            if isinstance(item, Unreadable):
+                log.warning("skipped: %s", item.reason)
+                self.unreadable.append(item.reason)
+            elif isinstance(item, ReferenceCrop):
+                self.segmenter.fill_memory([item])
+            else:
+                self._search(item)
+
+    def _search(self, query: Query) -> None:
+        found = self.segmenter.segment(query)
+        if self.writer is None:
+            raise RuntimeError("begin_search makes the writer; call it first")
+        rows = instances_to_rows(found, query.image_id, self.category_ids)
+        self.writer.write({"image_id": query.image_id, "file_name": query.name, "rows": rows})
+        if self.pictures is not None:
+            self.pictures.write(query, found)
+
+    def _build(self, length: int, names: Sequence[str], category_ids: Sequence[Any]) -> None:
+        self.category_ids = tuple(category_ids)
+        self.seg_model = build_model(
+            self.model_cfg, category_num=len(names), length=length, class_names=tuple(names)
+        )
+
+    def _fingerprint(self) -> dict[str, Any]:
+        """What a bank's figures depend on."""
+        encoder = self.segmenter.encoder
+        return {
+            "model": self.model_cfg.name.lower(),
+            "encoder": encoder.spec.name,
+            "img_size": encoder.img_size,
+            "patch_size": encoder.patch_size,
+            "embed_dim": encoder.embed_dim,
+        }

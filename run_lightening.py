@@ -1,0 +1,8 @@
+"""Fill the memory bank, post-process it and search the targets: ``python run_lightening.py --config X.yaml``."""
+
+import sys
+
+from no_time_to_train.pl_wrapper.lightning_cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())
