@@ -1,0 +1,109 @@
+"""Masks and boxes of annotations, in the pixels of the image as it really is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from no_time_to_train.dataset.samples import Reference, Segmentation
+from no_time_to_train.errors import DatasetError
+from no_time_to_train.results import RLE
+
+Box = tuple[float, float, float, float]
+
+
+def segmentation_to_rle(segmentation: Segmentation, size: tuple[int, int]) -> RLE:
+    """Bring polygons, compressed or uncompressed RLE to one compressed RLE.
+
+    Args:
+        segmentation: COCO segmentation in pixels of ``size``.
+        size: (H, W); run-length codes carry their own size, which then counts.
+    """
+    height, width = size
+    if isinstance(segmentation, dict):
+        counts = segmentation["counts"]
+        if isinstance(counts, (list, tuple)):
+            rows, columns = (int(side) for side in segmentation["size"])
+            return coco_mask.frPyObjects({"size": [rows, columns], "counts": list(counts)}, rows, columns)
+        encoded = counts.encode("ascii") if isinstance(counts, str) else counts
+        return {"size": [int(side) for side in segmentation["size"]], "counts": encoded}
+    return coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
+
+
+def segmentation_to_mask(segmentation: Segmentation, size: tuple[int, int]) -> np.ndarray:
+    """Rasterise a COCO segmentation to (H, W) bool; a run-length code of another size is resized."""
+    mask = coco_mask.decode(segmentation_to_rle(segmentation, size)).astype(bool)
+    return mask if mask.shape == tuple(size) else resize_mask(mask, size)
+
+
+def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Nearest-neighbour resize of an (H, W) bool mask."""
+    picture = Image.fromarray(mask.astype(np.uint8))
+    return np.asarray(picture.resize((size[1], size[0]), Image.Resampling.NEAREST)).astype(bool)
+
+
+def mask_box(mask: np.ndarray) -> Box | None:
+    """Box (x, y, w, h) around an (H, W) bool mask; None when it is empty."""
+    columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
+    if len(columns) == 0:
+        return None
+    return (
+        float(columns[0]),
+        float(rows[0]),
+        float(columns[-1] - columns[0] + 1),
+        float(rows[-1] - rows[0] + 1),
+    )
+
+
+def frame_scale(stated: tuple[int, int] | None, actual: tuple[int, int]) -> tuple[float, float]:
+    """Factors (x, y) from the frame that annotations were drawn in to the pixels of the image.
+
+    An image that was resized after it was annotated keeps its aspect ratio (within 2 %), and its
+    annotations follow it. When the stated size has another shape it is taken to be a mistake in the file,
+    and coordinates count as pixels of the image.
+
+    Args:
+        stated: (H, W) in the annotation file, or None.
+        actual: (H, W) of the image.
+    """
+    if stated is None or tuple(stated) == tuple(actual):
+        return 1.0, 1.0
+    x, y = actual[1] / stated[1], actual[0] / stated[0]
+    return (x, y) if abs(x - y) <= 0.02 * max(x, y) else (1.0, 1.0)
+
+
+def scale_segmentation(segmentation: Segmentation, scale: tuple[float, float]) -> Segmentation:
+    """Scale polygons; run-length codes stay as they are, since they are resized by their own size."""
+    if isinstance(segmentation, dict) or scale == (1.0, 1.0):
+        return segmentation
+    factors = np.array(scale)
+    return [(np.reshape(polygon, (-1, 2)) * factors).ravel().tolist() for polygon in segmentation]
+
+
+def scale_box(box: Sequence[float], scale: tuple[float, float]) -> Box:
+    """Scale a box (x, y, w, h)."""
+    x, y, w, h = box
+    return x * scale[0], y * scale[1], w * scale[0], h * scale[1]
+
+
+def reference_mask(reference: Reference, size: tuple[int, int]) -> np.ndarray | None:
+    """(H, W) bool mask of a reference at its image's size, or None where only a box or point is known."""
+    if reference.mask is not None:
+        if reference.mask.ndim != 2:
+            raise DatasetError(f"{reference.name}: a mask must be (H, W), got {reference.mask.shape}")
+        mask = reference.mask > 0
+        return mask if mask.shape == tuple(size) else resize_mask(mask, size)
+    if not reference.segmentation:
+        return None
+    scale = frame_scale(reference.stated_size, size)
+    return segmentation_to_mask(scale_segmentation(reference.segmentation, scale), size)
+
+
+def reference_box(reference: Reference, size: tuple[int, int]) -> Box | None:
+    """Box (x, y, w, h) of a reference in its image's pixels as annotated, or None."""
+    if reference.box is None:
+        return None
+    return scale_box(reference.box, frame_scale(reference.stated_size, size))
