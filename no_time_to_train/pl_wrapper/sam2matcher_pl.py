@@ -13,7 +13,7 @@ from lightning.pytorch import LightningModule
 from torch.utils.data import DataLoader
 
 from no_time_to_train.config import DataLoadConfig, DatasetConfigs, ModelConfig, TestMode, parse_block
-from no_time_to_train.dataset.coco_results import instances_to_rows
+from no_time_to_train.dataset.coco_results import to_coco_rows
 from no_time_to_train.dataset.samples import Unreadable
 from no_time_to_train.errors import ConfigError
 from no_time_to_train.models.bank_file import load_bank, read_bank, save_bank
@@ -123,6 +123,10 @@ class Sam2MatcherLightningModel(LightningModule):
             raise RuntimeError("no stage was begun; run it through run_lightening.py or pl_wrapper.stages")
         return self._loader
 
+    def transfer_batch_to_device(self, batch: Any, device: Any, dataloader_idx: int) -> Any:
+        """Leave the batch where it is: the model moves what it needs, and samples are frozen."""
+        return batch
+
     def test_step(self, batch: Sequence[Any], batch_idx: int) -> None:
         """Fill with references, or search targets; what the data set could not read is named and counted."""
         for item in batch:
@@ -138,7 +142,7 @@ class Sam2MatcherLightningModel(LightningModule):
         found = self.segmenter.segment(query)
         if self.writer is None:
             raise RuntimeError("begin_search makes the writer; call it first")
-        rows = instances_to_rows(found, query.image_id, self.category_ids)
+        rows = to_coco_rows(found, query.image_id, self.category_ids)
         self.writer.write({"image_id": query.image_id, "file_name": query.name, "rows": rows})
         if self.pictures is not None:
             self.pictures.write(query, found)

@@ -109,9 +109,7 @@ def _evaluate(model: Sam2MatcherLightningModel, rows: list[dict[str, Any]], fold
     if targets is None or not targets.has_annotations:
         log.info("%d instances written; no annotations to score them against", len(rows))
         return {}
-    metrics = evaluate_coco(
-        targets.annotations, rows, category_ids=model.category_ids, image_ids=targets.image_ids
-    )
+    metrics = evaluate_coco(targets.coco, rows, category_ids=model.category_ids, image_ids=targets.image_ids)
     write_json(folder / "metrics.json", metrics)
     print(format_table(metrics))
     return metrics
