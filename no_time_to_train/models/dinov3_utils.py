@@ -1,0 +1,128 @@
+"""DINOv3 models by name for scripts and notebooks; nothing here needs SAM 2, CUDA or the network."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+from torch import nn
+
+from no_time_to_train.errors import ConfigError, UnknownEncoderError, did_you_mean
+from no_time_to_train.models.backbones import build_backbone, vision_transformers
+from no_time_to_train.models.encoder_registry import ALIASES, ENCODERS, EncoderSpec
+from no_time_to_train.models.encoder_weights import load_backbone
+from no_time_to_train.weights.backbone_files import read_backbone
+
+FACTORIES = ("vit_small", "vit_base", "vit_large", "vit_so400m", "vit_huge2", "vit_giant2", "vit_7b")
+FACTORY_OF = {
+    "dinov3_small": "vit_small",
+    "dinov3_base": "vit_base",
+    "dinov3_large": "vit_large",
+    "dinov3_giant": "vit_giant2",
+}
+"""Presets that a factory's sizes are enough for; the others are built by their own name."""
+
+
+def _as_config(spec: EncoderSpec) -> dict[str, Any]:
+    """The build arguments under the published keys; ``model_size`` goes back into ``get_dinov3_model``."""
+    return {
+        "model_size": FACTORY_OF.get(spec.name, spec.name),
+        **spec.build,
+        "feat_dim": spec.embed_dim,
+        "img_size": spec.img_size,
+    }
+
+
+DINOV3_CONFIGS: dict[str, dict[str, Any]] = {
+    name: _as_config(ENCODERS[ALIASES.get(name, name)])
+    for name in (*ENCODERS, *ALIASES)
+    if name.startswith("dinov3_")
+}
+"""Preset name to its sizes and constructor arguments; derived from the encoder registry."""
+
+
+def get_dinov3_model(model_name: str, **kwargs: Any) -> nn.Module:
+    """Build a DINOv3 vision transformer.
+
+    Args:
+        model_name: a factory (``vit_large``: only its sizes are fixed, the rest at the class defaults), or a
+            preset (``dinov3_large``: a released checkpoint of that size loads into it strictly).
+        kwargs: constructor arguments of ``DinoVisionTransformer``, which win over the preset's. A preset
+            also takes ``pretrained_weights``, as :func:`load_pretrained_weights`.
+
+    Returns:
+        The model in eval mode; with random weights unless ``pretrained_weights`` is given.
+
+    Raises:
+        UnknownEncoderError: no such model.
+        CheckpointError: the weights do not fit.
+    """
+    name = ALIASES.get(model_name, model_name)
+    weights = kwargs.pop("pretrained_weights", None)
+    kwargs = {key: value for key, value in kwargs.items() if key not in ("model_size", "feat_dim")}
+    if name in FACTORIES:
+        model = getattr(vision_transformers(), name)(**_without_fixed_sizes(name, kwargs))
+    elif name in DINOV3_CONFIGS:
+        model = build_backbone(ENCODERS[name], arguments=kwargs)
+    else:
+        known = [*FACTORIES, *DINOV3_CONFIGS]
+        raise UnknownEncoderError(
+            f"unknown DINOv3 model {model_name!r}{did_you_mean(model_name, known)} (known: {', '.join(known)})"
+        )
+    if weights:
+        load_into(model, weights, name)
+    return model.eval()
+
+
+def load_pretrained_weights(
+    model: nn.Module, pretrained_weights: str | None, checkpoint_key: str = "teacher"
+) -> nn.Module:
+    """Load weights strictly, from any layout that :mod:`no_time_to_train.weights` knows.
+
+    Args:
+        model: from :func:`get_dinov3_model`, or any model with Meta's keys.
+        pretrained_weights: a file; None or an empty string draws random weights, with a warning.
+        checkpoint_key: entry preferred where the file wraps several models.
+
+    Returns:
+        The same model.
+
+    Raises:
+        CheckpointError: unreadable, of another model, or not finite.
+    """
+    if not pretrained_weights:
+        warnings.warn("no weights given: the model is random and its features mean nothing", stacklevel=2)
+        initialise: Any = model.init_weights
+        initialise()
+        return model
+    load_into(model, pretrained_weights, type(model).__name__, checkpoint_key)
+    return model
+
+
+def _without_fixed_sizes(factory: str, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Drop the sizes that a factory fixes, so that a ``DINOV3_CONFIGS`` entry can be passed whole.
+
+    Raises:
+        ConfigError: one of them says something else than the factory.
+    """
+    given = {key: kwargs[key] for key in ("embed_dim", "depth", "num_heads", "ffn_ratio") if key in kwargs}
+    if not given:
+        return kwargs
+    with torch.device("meta"):
+        model: Any = getattr(vision_transformers(), factory)()
+    hidden = model.blocks[0].mlp.fc1.out_features
+    fixed = {"embed_dim": model.embed_dim, "depth": model.n_blocks, "num_heads": model.num_heads}
+    for key, value in given.items():
+        fits = int(value * model.embed_dim) == hidden if key == "ffn_ratio" else value == fixed[key]
+        if not fits:
+            raise ConfigError(f"{factory} fixes {key}, got {key}={value}; leave it out, or use another model")
+    return {key: value for key, value in kwargs.items() if key not in given}
+
+
+def load_into(model: nn.Module, weights: str, name: str, checkpoint_key: str = "teacher") -> None:
+    """Read a checkpoint and load it; ``name`` is for messages."""
+    load_backbone(model, read_backbone(weights, prefer=checkpoint_key), name)
+
+
+__all__ = ["DINOV3_CONFIGS", "get_dinov3_model", "load_pretrained_weights"]
