@@ -105,15 +105,20 @@ class Sam2AmgConfig:
 
     points_per_side: int = 64
     points_per_batch: int = 64
-    pred_iou_thresh: float = 0.6
-    box_nms_thresh: float = 0.7
+    pred_iou_thresh: float | None = None  # None: 0.6, in matcher 0.88
+    box_nms_thresh: float | None = None  # None: 0.7, in matcher 0.65
     multimask_output: bool = True
-    sel_stability_score_thresh: float = 0.95
+    sel_stability_score_thresh: float = 0.95  # of grid and sampled prompts alike
     stability_score_offset: float = 1.0
 
     def __post_init__(self) -> None:
         for key in ("points_per_side", "points_per_batch"):
             _require(getattr(self, key) >= 1, f"sam2_amg_cfg.{key}", "at least 1", getattr(self, key))
+        for key in ("pred_iou_thresh", "box_nms_thresh", "sel_stability_score_thresh"):
+            value = getattr(self, key)
+            _require(value is None or 0 <= value <= 1, f"sam2_amg_cfg.{key}", "in [0, 1]", value)
+        offset = self.stability_score_offset
+        _require(offset >= 0, "sam2_amg_cfg.stability_score_offset", "at least 0", offset)
 
 
 @dataclass(frozen=True)
@@ -126,7 +131,7 @@ class ScoreFilterConfig:
     score_filter: bool = True
     score: float = 0.33
     score_norm: float = 0.1
-    topk_scores_threshold: float = 0.0
+    topk_scores_threshold: float = 0.0  # share of the best score; only without score_filter
 
 
 @dataclass(frozen=True)
@@ -145,6 +150,19 @@ class MatcherConfig:
     num_merging_mask: int = 9
     score_filter_cfg: ScoreFilterConfig = field(default_factory=ScoreFilterConfig)
     union_masks: bool = False  # official Matcher: one semantic mask; the port: separate instances
+    max_reference_patches: int = 4096  # per class; more are thinned out evenly (one shot of 37x37 has 1369)
+    seed: int = 0  # of the drawn prompts; same seed, same masks
+
+    def __post_init__(self) -> None:
+        low, high = self.sample_range
+        _require(1 <= low <= high, "matcher_cfg.sample_range", "[low, high], 1 or more", self.sample_range)
+        for key in ("num_centers", "max_sample_iterations", "num_merging_mask"):
+            _require(getattr(self, key) >= 1, f"matcher_cfg.{key}", "at least 1", getattr(self, key))
+        least = self.max_reference_patches
+        _require(least >= 2, "matcher_cfg.max_reference_patches", "at least 2", least)
+        for key in ("alpha", "beta", "exp"):
+            _require(getattr(self, key) >= 0, f"matcher_cfg.{key}", "at least 0", getattr(self, key))
+        _require(self.alpha + self.beta > 0, "matcher_cfg.alpha and beta", "above 0, one at least", 0)
 
 
 @dataclass(frozen=True)
@@ -216,7 +234,8 @@ class DatasetConfigs:
 
     fill_memory: FillMemoryDataConfig | None = None
     test: TestDataConfig | None = None
-    support: TestDataConfig | None = None
+    support: TestDataConfig | None = None  # images whose false positives become negative references
+    negatives: FillMemoryDataConfig | None = None  # negative references that the user names
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,18 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from no_time_to_train.config import FillMemoryDataConfig, MemoryBankConfig, TestDataConfig
+from no_time_to_train.config import FillMemoryDataConfig, TestDataConfig
 from no_time_to_train.dataset.categories import CategoryMap
 from no_time_to_train.dataset.coco_file import CocoFile
 from no_time_to_train.dataset.coco_reader import category_map, references_from_coco, targets_from_coco
 from no_time_to_train.dataset.few_shot_file import read_few_shot_file
 from no_time_to_train.dataset.reference_crops import CropOptions, ReferenceCrops
+from no_time_to_train.dataset.reference_masks import complete_masks
 from no_time_to_train.dataset.samples import Reference, Target
 from no_time_to_train.dataset.targets import TargetImages
 from no_time_to_train.errors import DatasetError, did_you_mean
+from no_time_to_train.models.prompted_masks import masks_from_boxes, masks_from_points
+from no_time_to_train.models.sam2_backend import Sam2Backend
 
 
 def as_list(batch: list[Any]) -> list[Any]:
@@ -46,7 +50,7 @@ class ReferenceSource:
         references: one entry per shot.
     """
 
-    def __init__(self, block: FillMemoryDataConfig, bank: MemoryBankConfig, seed: int = 42) -> None:
+    def __init__(self, block: FillMemoryDataConfig, length: int | None, seed: int = 42) -> None:
         self.block = block
         coco = CocoFile.read(block.json_file)
         self.categories: CategoryMap = category_map(
@@ -54,7 +58,7 @@ class ReferenceSource:
         )
         table = read_few_shot_file(block.memory_pkl) if block.memory_pkl else None
         self.references: list[Reference] = references_from_coco(
-            coco, block.root, self.categories, bank.length or block.memory_length, table=table, seed=seed
+            coco, block.root, self.categories, length or block.memory_length, table=table, seed=seed
         )
 
     @property
@@ -62,12 +66,40 @@ class ReferenceSource:
         """Most shots of any class."""
         return 1 + max(reference.slot for reference in self.references)
 
-    def loader(self, encoder_size: int, workers: int) -> DataLoader[Any]:
+    def against(self, class_names: Sequence[str], length: int) -> None:
+        """Make these the negative references of other classes.
+
+        A negative of a class that the bank has speaks against that class; one of any other name (say
+        "background") speaks against all of them.
+
+        Args:
+            class_names: classes of the bank.
+            length: most negatives of a class; later ones are left out.
+        """
+        own = self.categories.names
+        negatives: list[Reference] = []
+        used = [0] * len(class_names)
+        for reference in self.references:
+            name = own[reference.label]
+            for label in [class_names.index(name)] if name in class_names else range(len(class_names)):
+                if used[label] < length:
+                    negatives.append(replace(reference, label=label, slot=used[label]))
+                    used[label] += 1
+        self.references = negatives
+
+    def complete(self, sam: Sam2Backend) -> None:
+        """Make the masks of references that are given by a box or a point only."""
+        self.references = complete_masks(
+            self.references,
+            lambda image, boxes: masks_from_boxes(sam, image, boxes),
+            lambda image, points: masks_from_points(sam, image, points),
+        )
+
+    def crops(self, encoder_size: int) -> ReferenceCrops:
         """Crops at the encoder's size, unless ``image_size`` says otherwise."""
-        size = self.block.image_size or encoder_size
         options = CropOptions(context_ratio=self.block.context_ratio)
-        crops = ReferenceCrops(self.references, size, options, skip_unreadable=True)
-        return make_loader(crops, workers)
+        size = self.block.image_size or encoder_size
+        return ReferenceCrops(self.references, size, options, skip_unreadable=True)
 
 
 class TargetSource:
@@ -117,6 +149,6 @@ class TargetSource:
                 )
         return tuple(by_name[name] for name in names)
 
-    def loader(self, size: int, encoder_size: int | None, workers: int) -> DataLoader[Any]:
+    def squares(self, size: int, encoder_size: int | None) -> TargetImages:
         """Squares for the proposer, and for the encoder when it wants its own."""
-        return make_loader(TargetImages(self.targets, size, encoder_size, skip_unreadable=True), workers)
+        return TargetImages(self.targets, size, encoder_size, skip_unreadable=True)

@@ -12,14 +12,22 @@ import torch.distributed as dist
 from lightning.pytorch import LightningModule
 from torch.utils.data import DataLoader
 
-from no_time_to_train.config import DataLoadConfig, DatasetConfigs, ModelConfig, TestMode, parse_block
+from no_time_to_train.config import (
+    DataLoadConfig,
+    DatasetConfigs,
+    FillMemoryDataConfig,
+    ModelConfig,
+    TestDataConfig,
+    TestMode,
+    parse_block,
+)
 from no_time_to_train.dataset.coco_results import to_coco_rows
 from no_time_to_train.dataset.samples import Unreadable
 from no_time_to_train.errors import ConfigError
 from no_time_to_train.models.bank_file import load_bank, read_bank, save_bank
 from no_time_to_train.models.factory import build_model
 from no_time_to_train.models.segmenter import ReferenceSegmenter
-from no_time_to_train.pl_wrapper.datamodule import ReferenceSource, TargetSource
+from no_time_to_train.pl_wrapper.datamodule import ReferenceSource, TargetSource, make_loader
 from no_time_to_train.pl_wrapper.pictures import OverlayWriter
 from no_time_to_train.pl_wrapper.result_writer import ResultWriter
 from no_time_to_train.results import Query, ReferenceCrop
@@ -58,6 +66,7 @@ class Sam2MatcherLightningModel(LightningModule):
         self.targets: TargetSource | None = None
         self.writer: ResultWriter | None = None
         self.pictures: OverlayWriter | None = None
+        self._negative = False
         self._loader: DataLoader[Any] | None = None
 
     @property
@@ -72,18 +81,33 @@ class Sam2MatcherLightningModel(LightningModule):
         block = self.dataset_cfgs.fill_memory
         if block is None:
             raise ConfigError("filling the memory needs dataset_cfgs.fill_memory (root and json_file)")
-        references = ReferenceSource(block, self.model_cfg.memory_bank_cfg)
-        self._build(references.length, references.categories.names, references.categories.ids)
-        self._loader = references.loader(self.segmenter.encoder.img_size, self.workers)
+        source = ReferenceSource(block, self.model_cfg.memory_bank_cfg.length)
+        self._build(source.length, source.categories.names, source.categories.ids)
+        self._load_crops(source, negative=False)
+
+    def begin_fill_negative(self, block: FillMemoryDataConfig) -> None:
+        """Read negative references for the classes that the bank has."""
+        if self.segmenter.negative_bank is None:
+            raise ConfigError("negative references need sam2_infer_cfgs.with_negative_refs: true")
+        length = self.segmenter.negative_bank.length
+        source = ReferenceSource(block, length)
+        source.against(self.segmenter.bank.class_names, length)
+        self._load_crops(source, negative=True)
+
+    def _load_crops(self, source: ReferenceSource, *, negative: bool) -> None:
+        source.complete(self.segmenter.sam)
+        self._negative = negative
+        self._loader = make_loader(source.crops(self.segmenter.encoder.img_size), self.workers)
 
     def finish_fill(self) -> None:
         """Bring the banks of all processes together; afterwards each holds the whole."""
         if not (dist.is_available() and dist.is_initialized()):
             return
+        bank = (self.segmenter.negative_bank if self._negative else None) or self.segmenter.bank
         banks: list[Any] = [None] * dist.get_world_size()
-        dist.all_gather_object(banks, copy.deepcopy(self.segmenter.bank).cpu())
+        dist.all_gather_object(banks, copy.deepcopy(bank).cpu())
         for other in banks:
-            self.segmenter.bank.merge(other.to(self.device))
+            bank.merge(other.to(self.device))
 
     def load_memory(self, path: str | Path) -> None:
         """Build the model that fits a saved bank, and load the bank."""
@@ -100,17 +124,21 @@ class Sam2MatcherLightningModel(LightningModule):
             metadata = {**self._fingerprint(), "category_ids": list(self.category_ids)}
             save_bank(path, model.bank, model.negative_bank, metadata)
 
-    def begin_search(self, folder: Path, *, pictures: bool) -> None:
-        """Make the loader of the targets and the writers of what is found in them."""
-        block = self.dataset_cfgs.test
-        if block is None:
-            raise ConfigError("searching needs dataset_cfgs.test (root and json_file)")
+    def begin_search(self, block: TestDataConfig, folder: Path, *, pictures: bool) -> None:
+        """Make the loader of the targets and the writers of what is found in them.
+
+        Args:
+            block: ``dataset_cfgs.test`` or ``dataset_cfgs.support``.
+            folder: where the parts and the pictures go.
+            pictures: draw what is found.
+        """
         model = self.segmenter
         names = model.bank.class_names
         self.targets = TargetSource(block)
         self.category_ids = self.targets.category_ids(names, self.category_ids)
         direct = model.encoder.img_size if model.encoder_resize == "direct" else None
-        self._loader = self.targets.loader(block.image_size or model.sam.image_size, direct, self.workers)
+        squares = self.targets.squares(block.image_size or model.sam.image_size, direct)
+        self._loader = make_loader(squares, self.workers)
         self.writer = ResultWriter(folder / "parts", self.global_rank)
         threshold = self.model_cfg.vis_thr
         self.pictures = (
@@ -134,7 +162,7 @@ class Sam2MatcherLightningModel(LightningModule):
                 log.warning("skipped: %s", item.reason)
                 self.unreadable.append(item.reason)
             elif isinstance(item, ReferenceCrop):
-                self.segmenter.fill_memory([item])
+                self.segmenter.fill_memory([item], negative=self._negative)
             else:
                 self._search(item)
 
@@ -142,8 +170,9 @@ class Sam2MatcherLightningModel(LightningModule):
         found = self.segmenter.segment(query)
         if self.writer is None:
             raise RuntimeError("begin_search makes the writer; call it first")
-        rows = to_coco_rows(found, query.image_id, self.category_ids)
-        self.writer.write({"image_id": query.image_id, "file_name": query.name, "rows": rows})
+        image_id = query.name if query.image_id is None else query.image_id
+        rows = to_coco_rows(found, image_id, self.category_ids)
+        self.writer.write({"image_id": image_id, "file_name": query.name, "rows": rows})
         if self.pictures is not None:
             self.pictures.write(query, found)
 
