@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 import torch
@@ -13,11 +14,15 @@ from torch import Tensor
 
 from no_time_to_train.results import RLE
 
+POOL_CHUNK = 32
+"""Masks pooled together: their float copies then stay in a CPU's cache, and 4096 proposals in memory."""
+
 
 @lru_cache(maxsize=64)
 def _bilinear_matrix(source: int, target: int) -> Tensor:
-    eye = torch.eye(source)[None, None]
-    return F.interpolate(eye, size=(target, source), mode="bilinear", antialias=True)[0, 0]
+    with torch.inference_mode(False):  # kept for later callers, who may want gradients
+        eye = torch.eye(source)[None, None]
+        return F.interpolate(eye, size=(target, source), mode="bilinear", antialias=True)[0, 0]
 
 
 def bilinear_matrix(source: int, target: int) -> Tensor:
@@ -44,9 +49,12 @@ def pool_features(features: Tensor, masks: Tensor) -> Tensor:
     """
     rows = bilinear_matrix(features.shape[0], masks.shape[1]).to(features)  # (q, h)
     columns = bilinear_matrix(features.shape[1], masks.shape[2]).to(features)  # (r, w)
-    weights = rows.T @ (masks.to(features.dtype) @ columns)  # (N, h, w)
-    area = masks.flatten(1).sum(dim=1, keepdim=True).clamp(min=1)
-    return weights.flatten(1) @ features.flatten(0, 1) / area
+    pooled = [features.new_zeros(0, features.shape[2])]
+    for piece in masks.split(POOL_CHUNK):
+        weights = rows.T @ (piece.to(features.dtype) @ columns)  # (n, h, w)
+        area = piece.flatten(1).sum(dim=1, keepdim=True).clamp(min=1)
+        pooled.append(weights.flatten(1) @ features.flatten(0, 1) / area)
+    return torch.cat(pooled)
 
 
 def mask_to_grid(mask: Tensor, grid: tuple[int, int], sampling: str) -> Tensor:
@@ -81,20 +89,49 @@ def mask_boxes(masks: Tensor) -> Tensor:
     return boxes * columns.any(dim=1, keepdim=True)
 
 
-def resized_masks(logits: Tensor, size: tuple[int, int], max_pixels: int = 2**26) -> Iterator[Tensor]:
+def resized_masks(
+    logits: Tensor, size: tuple[int, int], max_pixels: int = 2**26, resize: Resize = "antialias"
+) -> Iterator[Tensor]:
     """Resize (N, q, q) mask logits to ``size`` and threshold them at 0, a few at a time.
 
     Args:
         size: (H, W).
         max_pixels: bound on the pixels alive at once, so that 100 masks of a 24-megapixel image fit.
+        resize: see :data:`Resize`.
 
     Yields:
         (n, H, W) bool, in order, all N together.
     """
     step = max(1, max_pixels // (size[0] * size[1]))
     for start in range(0, logits.shape[0], step):
-        piece = logits[start : start + step, None]
-        yield F.interpolate(piece, size=size, mode="bilinear", antialias=True)[:, 0] > 0
+        yield _RESIZE[resize](logits[start : start + step], size) > 0
+
+
+def _resized(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """(N, q, r) resized bilinearly, antialiased, to (N, H, W)."""
+    height, width = size
+    if width == 1 < height:  # PyTorch's antialiased resize repeats the first row when only the width is 1
+        return _resized(images.mT, (width, height)).mT
+    return F.interpolate(images[:, None], size=size, mode="bilinear", antialias=True)[:, 0]
+
+
+def _resized_to_corners(images: Tensor, size: tuple[int, int]) -> Tensor:
+    return F.interpolate(images[:, None], size=size, mode="bilinear", align_corners=True)[:, 0]
+
+
+def _resized_to_nearest(images: Tensor, size: tuple[int, int]) -> Tensor:
+    return F.interpolate(images[:, None], size=size, mode="nearest")[:, 0]
+
+
+Resize = Literal["antialias", "corners", "nearest"]
+"""How masks come to full size: bilinear between pixel centres with antialiasing, bilinear between the corner
+pixels, or the nearest pixel."""
+
+_RESIZE: dict[str, Callable[[Tensor, tuple[int, int]], Tensor]] = {
+    "antialias": _resized,
+    "corners": _resized_to_corners,
+    "nearest": _resized_to_nearest,
+}
 
 
 def containment(rles: Sequence[RLE], labels: Tensor) -> Tensor:

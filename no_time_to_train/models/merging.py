@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import batched_nms
 
-from no_time_to_train.models.mask_ops import containment, mask_boxes, resized_masks
+from no_time_to_train.models.mask_ops import Resize, containment, mask_boxes, resized_masks
 from no_time_to_train.results import RLE, Instances, encode_masks
 
 
@@ -24,9 +24,11 @@ def class_nms(boxes: Tensor, rank: Tensor, labels: Tensor, threshold: float) -> 
         threshold: box IoU above which the lower-ranked box goes.
 
     Returns:
-        (M,) indices of the kept rows, best rank first.
+        (M,) indices of the kept rows, best rank first, of equal ranks the earlier row.
     """
-    return batched_nms(boxes.float(), rank.float(), labels, threshold)
+    order = rank.argsort(descending=True, stable=True)  # torchvision's own order of equals is arbitrary
+    kept = batched_nms(boxes[order].float(), rank[order].float(), labels[order], threshold)
+    return order[kept.sort().values]
 
 
 def soft_merge(scores: Tensor, share: Tensor, similarity: Tensor, labels: Tensor) -> Tensor:
@@ -105,7 +107,8 @@ class SoftMerger:
             found, _ = self._rescore(found, small)
         rles, boxes = full_size(found.logits[found.masks], size)
         visible = boxes[:, 2] >= 0
-        found, rles, boxes = found[visible], [rle for rle, ok in zip(rles, visible) if ok], boxes[visible]
+        rles = [rle for rle, seen in zip(rles, visible.tolist(), strict=True) if seen]
+        found, boxes = found[visible], boxes[visible]
         order = torch.arange(len(found))
         if self.resolution == "original":
             found, order = self._rescore(found, rles)
@@ -142,7 +145,9 @@ class SoftMerger:
         return found[order], order.cpu()
 
 
-def full_size(logits: Tensor, size: tuple[int, int]) -> tuple[list[RLE], Tensor]:
+def full_size(
+    logits: Tensor, size: tuple[int, int], resize: Resize = "antialias"
+) -> tuple[list[RLE], Tensor]:
     """Bring mask logits to the original size, a few at a time.
 
     Args:
@@ -155,7 +160,7 @@ def full_size(logits: Tensor, size: tuple[int, int]) -> tuple[list[RLE], Tensor]
     """
     rles: list[RLE] = []
     boxes = [torch.zeros(0, 4)]
-    for masks in resized_masks(logits, size):
+    for masks in resized_masks(logits, size, resize=resize):
         rles.extend(encode_masks(masks))
         gone = ~masks.flatten(1).any(dim=1)
         boxes.append(mask_boxes(masks).masked_fill(gone[:, None], -1).cpu())

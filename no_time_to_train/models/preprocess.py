@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
@@ -24,6 +25,21 @@ def to_square(image: np.ndarray, size: int) -> Tensor:
         raise ValueError(f"an image must be (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}")
     resized = Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC)
     return torch.from_numpy(np.array(resized)).permute(2, 0, 1).float() / 255
+
+
+def resize_square(images: Tensor, size: int) -> Tensor:
+    """Resize images to a square as SAM 2's own predictor does (bilinear, antialiased).
+
+    Args:
+        images: (B, 3, S, S) float; returned as they are when S is already ``size``.
+        size: side in pixels.
+
+    Returns:
+        (B, 3, size, size).
+    """
+    if images.shape[-2:] == (size, size):
+        return images
+    return F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
 
 
 def make_query(

@@ -46,7 +46,13 @@ class PointGrid:
     chunk: int = 256
     min_iou: float = 0.4
 
-    def __call__(self, sam: Sam2Backend, embedding: ImageEmbedding) -> DecodedMasks:
-        """Propose masks; those with a predicted IoU of at most ``min_iou`` are never upscaled."""
-        grid = border_grid(self.points_per_side, sam.image_size).to(embedding.image)
+    def __call__(
+        self, sam: Sam2Backend, embedding: ImageEmbedding, features: object = None, bank: object = None
+    ) -> DecodedMasks:
+        """Propose masks; those with a predicted IoU of at most ``min_iou`` are never upscaled.
+
+        Args:
+            features, bank: not looked at.
+        """
+        grid = border_grid(self.points_per_side, sam.image_size).to(embedding.image.device)
         return sam.decode(embedding, point_prompts(grid), min_iou=self.min_iou, chunk=self.chunk)

@@ -65,15 +65,63 @@ def top_labels(scores: Tensor, labels_per_mask: int) -> tuple[Tensor, Tensor, Te
             become 0, as published.
 
     Returns:
-        (M,) mask indices, (M,) int64 labels, (M,) scores with M = N · labels; best class of a mask first.
+        (M,) mask indices, (M,) int64 labels, (M,) scores with M = N · labels; best class of a mask first,
+        of equal ones the lower index.
     """
     classes = scores.shape[1]
     count = classes if labels_per_mask == -1 else min(labels_per_mask, classes)
     if count == classes and classes > 1:
         scores = scores * (scores > 0.6 * scores.amax(dim=1, keepdim=True))
-    best, labels = scores.topk(count, dim=1)
+    if count == 1:
+        best, labels = scores.max(dim=1, keepdim=True)
+    else:  # not topk, whose choice among equals is arbitrary
+        best, labels = (part[:, :count] for part in scores.sort(dim=1, descending=True, stable=True))
     masks = torch.arange(scores.shape[0], device=scores.device).repeat_interleave(count)
     return masks, labels.flatten(), best.flatten()
+
+
+def masks_on_grid(logits: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Bring masks to the patch grid by their logits, as the automatic-mask pipeline does (section 5).
+
+    Args:
+        logits: (M, q, q), > 0 is inside.
+        grid: (h, w) patches.
+
+    Returns:
+        (M, h, w) bool; a mask that is thin or small may be empty.
+    """
+    if logits.shape[0] == 0:  # resizing refuses a batch of none
+        return torch.zeros(0, *grid, dtype=torch.bool, device=logits.device)
+    return F.interpolate(logits[:, None], grid, mode="bilinear", align_corners=True, antialias=True)[:, 0] > 0
+
+
+@dataclass(frozen=True)
+class PairScorer:
+    """Scores every mask against every class: half of (1 + cosine) of mean feature and prototype (section 5).
+
+    The prototype is the mean over all foreground patches of a class.
+    """
+
+    def __call__(
+        self, masks: DecodedMasks, features: Tensor, bank: MemoryBank, negatives: MemoryBank | None
+    ) -> Candidates:
+        """Score the masks of one image; those that miss every patch are dropped.
+
+        Args:
+            masks: M proposals, none included.
+            features: (g, g, C) unit-length patch features of the target.
+            bank: the references.
+            negatives: not looked at.
+        """
+        inside = masks_on_grid(masks.logits, (features.shape[0], features.shape[1])).flatten(1)
+        seen = inside.any(dim=1)
+        masks, inside = masks[seen], inside[seen]
+        pooled = F.normalize(inside.to(features) @ features.flatten(0, 1), dim=1)
+        prototypes = F.normalize(bank.pixel_means(), dim=1)
+        scores = ((pooled @ prototypes.T + 1) / 2).clamp(0, 1)  # (M, K)
+        rows = torch.arange(scores.shape[0], device=scores.device).repeat_interleave(scores.shape[1])
+        labels = torch.arange(scores.shape[1], device=scores.device).repeat(scores.shape[0])
+        return Candidates(masks.logits, pooled, masks.ious, rows, labels, scores.flatten())
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,96 @@
+"""Small stand-ins and drawn inputs that the tests of the models share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from no_time_to_train.models.memory_bank import MemoryBank
+from no_time_to_train.models.sam2_backend import SAM2_SIZES, Sam2Backend
+
+
+class TinyEncoder(nn.Module):
+    """A patch projection with the interface of ``FeatureEncoder``: real tensors, meaningless features."""
+
+    encoder_type = "dinov2"
+    patch_size = 14
+    num_prefix_tokens = 1
+
+    def __init__(self, embed_dim: int = 24, grid: int = 9, seed: int = 0) -> None:
+        super().__init__()
+        self.embed_dim, self.grid, self.img_size = embed_dim, grid, grid * self.patch_size
+        self.project = nn.Conv2d(3, embed_dim, self.patch_size, stride=self.patch_size)
+        draw = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for parameter in self.project.parameters():
+                parameter.copy_(torch.randn(parameter.shape, generator=draw) * 0.2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] -> (B, g, g, C)."""
+        if images.shape[-2:] != (self.img_size, self.img_size):
+            images = F.interpolate(images, (self.img_size, self.img_size), mode="bicubic")
+        return self.project(images - 0.5).permute(0, 2, 3, 1)
+
+
+def random_sam(seed: int = 0) -> Sam2Backend:
+    """SAM 2 at nano size with seeded random weights; norms and biases included."""
+    sam = Sam2Backend(SAM2_SIZES["nano"]).requires_grad_(False)
+    draw = torch.Generator().manual_seed(seed)
+    for parameter in sam.parameters():
+        scale = 0.5 / max(1, parameter[0].numel() if parameter.ndim > 1 else 1) ** 0.5
+        parameter.copy_(torch.randn(parameter.shape, generator=draw) * scale + (parameter.ndim == 1) * 0.5)
+    return sam
+
+
+def generator(seed: int) -> torch.Generator:
+    """A seeded source of random numbers."""
+    return torch.Generator().manual_seed(seed)
+
+
+def random_logits(seed: int, count: int, side: int = 32, empty: float = 0.1) -> Tensor:
+    """(count, side, side) smooth mask logits; a share ``empty`` of them is negative everywhere."""
+    draw = generator(seed)
+    coarse = torch.randn(count, 1, 5, 5, generator=draw) - 0.3
+    logits = F.interpolate(coarse, (side, side), mode="bicubic")[:, 0]
+    gone = torch.rand(count, generator=draw) < empty
+    return logits.masked_fill(gone[:, None, None], -20)
+
+
+def random_bank(
+    seed: int, categories: int, length: int, embed_dim: int = 24, *, unequal: bool = False, **options: Any
+) -> MemoryBank:
+    """A filled bank; with ``unequal`` some categories have fewer shots, none has none."""
+    draw = generator(seed)
+    bank = MemoryBank(categories, length, embed_dim, **options)
+    for label in range(categories):
+        shots = int(torch.randint(1, length + 1, (1,), generator=draw)) if unequal else length
+        for slot in range(shots):
+            weight = float(torch.rand((), generator=draw)) * 30 + 0.1
+            bank.write(label, slot, torch.randn(embed_dim, generator=draw) * weight, weight)
+    return bank
+
+
+class _LargestTensor(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.numel = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for tensor in out if isinstance(out, (tuple, list)) else (out,):
+            if isinstance(tensor, Tensor):
+                self.numel = max(self.numel, tensor.numel())
+        return out
+
+
+@contextmanager
+def largest_tensor() -> Iterator[_LargestTensor]:
+    """Record the size of the largest tensor that any operation inside makes, ``.numel``."""
+    with _LargestTensor() as mode:
+        yield mode
