@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -149,6 +149,15 @@ class TargetSource:
                 )
         return tuple(by_name[name] for name in names)
 
-    def squares(self, size: int, encoder_size: int | None) -> TargetImages:
-        """Squares for the proposer, and for the encoder when it wants its own."""
-        return TargetImages(self.targets, size, encoder_size, skip_unreadable=True)
+    def squares(
+        self, size: int, encoder_size: int | None, without: Collection[Any] = frozenset()
+    ) -> TargetImages:
+        """Squares for the proposer, and for the encoder when it wants its own.
+
+        Args:
+            size: side of the proposer's input.
+            encoder_size: side of the encoder's input when it is resized from the original.
+            without: image ids to leave out.
+        """
+        wanted = [target for target in self.targets if target.image_id not in without]
+        return TargetImages(wanted, size, encoder_size, skip_unreadable=True)

@@ -9,6 +9,10 @@ from typing import Any
 
 import torch.distributed as dist
 
+from no_time_to_train.errors import ConfigError
+
+SETTINGS = "settings.json"
+
 Record = dict[str, Any]
 """One image: ``{"image_id", "file_name", "rows": [COCO result rows]}``."""
 
@@ -16,45 +20,63 @@ Record = dict[str, Any]
 class ResultWriter:
     """Appends one line per image to this process's part file, so that memory does not grow.
 
-    A killed run leaves at most one torn line, which reading ignores; ``done`` tells what need not be
-    computed again.
+    A killed run leaves at most one torn line, which is dropped when the run is resumed.
+
+    Args:
+        folder: shared by the processes of a run.
+        rank: of this process.
+        settings: what the results depend on; parts made with others are not continued.
+        resume: keep what is there and tell which images are finished.
     """
 
-    def __init__(self, folder: Path, rank: int = 0, *, resume: bool = False) -> None:
+    def __init__(
+        self, folder: Path, rank: int = 0, *, settings: Mapping[str, Any] | None = None, resume: bool = False
+    ) -> None:
+        self.folder, self.rank = folder, rank
         self.path = folder / f"part-{rank:04d}.jsonl"
+        self.finished: set[Any] = set()
         folder.mkdir(parents=True, exist_ok=True)
-        if not resume:
-            self.path.unlink(missing_ok=True)
-        else:
-            self._drop_torn_line()
+        if resume:
+            self._resume(dict(settings or {}))
+        elif rank == 0:
+            for path in folder.glob("part-*.jsonl"):
+                path.unlink(missing_ok=True)
+            write_json(folder / SETTINGS, dict(settings or {}))
 
     def write(self, record: Record) -> None:
         """Append the results of one image."""
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
-    def records(self) -> Iterator[Record]:
-        """What this process has written so far, in order."""
+    def records(self, world_size: int = 1) -> Iterator[Record]:
+        """What this process has written, in order.
+
+        Args:
+            world_size: number of processes; rank zero also reads the parts of a wider earlier run.
+        """
+        for path in sorted(self.folder.glob("part-*.jsonl")):
+            rank = int(path.stem.removeprefix("part-"))
+            if rank == self.rank or (self.rank == 0 and rank >= world_size):
+                with path.open(encoding="utf-8") as file:
+                    yield from (json.loads(line) for line in file)
+
+    def _resume(self, settings: dict[str, Any]) -> None:
+        known = self.folder / SETTINGS
+        if known.exists() and json.loads(known.read_text(encoding="utf-8")) != settings:
+            raise ConfigError(
+                f"{self.folder} holds results of other settings or another memory bank; "
+                f"run without --resume to start anew, or choose another --output_dir"
+            )
         if self.path.exists():
-            with self.path.open(encoding="utf-8") as file:
-                yield from (json.loads(line) for line in file)
-
-    def _drop_torn_line(self) -> None:
-        if not self.path.exists():
-            return
-        data = self.path.read_bytes()
-        whole = data[: data.rfind(b"\n") + 1]
-        if whole != data:
-            self.path.write_bytes(whole)
-
-
-def finished_images(folder: Path) -> set[Any]:
-    """Image ids that any process of an earlier run has finished."""
-    found: set[Any] = set()
-    for path in folder.glob("part-*.jsonl"):
-        for line in path.read_bytes().split(b"\n")[:-1]:
-            found.add(json.loads(line)["image_id"])
-    return found
+            data = self.path.read_bytes()
+            whole = data[: data.rfind(b"\n") + 1]
+            if whole != data:
+                self.path.write_bytes(whole)
+        for path in self.folder.glob("part-*.jsonl"):
+            for line in path.read_bytes().split(b"\n")[:-1]:
+                self.finished.add(json.loads(line)["image_id"])
+        if self.rank == 0:
+            write_json(known, settings)
 
 
 def collect(records: Iterable[Record], order: Sequence[Any], block: int = 256) -> list[Record]:

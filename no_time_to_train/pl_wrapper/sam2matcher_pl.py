@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +24,7 @@ from no_time_to_train.config import (
 )
 from no_time_to_train.dataset.coco_results import to_coco_rows
 from no_time_to_train.dataset.samples import Unreadable
-from no_time_to_train.errors import ConfigError
+from no_time_to_train.errors import ConfigError, DatasetError
 from no_time_to_train.models.bank_file import load_bank, read_bank, save_bank
 from no_time_to_train.models.factory import build_model
 from no_time_to_train.models.segmenter import ReferenceSegmenter
@@ -62,6 +63,7 @@ class Sam2MatcherLightningModel(LightningModule):
         self.test_mode = test_mode
         self.seg_model: ReferenceSegmenter | None = None
         self.category_ids: tuple[Any, ...] = ()
+        self.stop_on_error = False
         self.unreadable: list[str] = []
         self.targets: TargetSource | None = None
         self.writer: ResultWriter | None = None
@@ -124,22 +126,28 @@ class Sam2MatcherLightningModel(LightningModule):
             metadata = {**self._fingerprint(), "category_ids": list(self.category_ids)}
             save_bank(path, model.bank, model.negative_bank, metadata)
 
-    def begin_search(self, block: TestDataConfig, folder: Path, *, pictures: bool) -> None:
+    def begin_search(
+        self, block: TestDataConfig, folder: Path, *, pictures: bool, resume: bool = False
+    ) -> None:
         """Make the loader of the targets and the writers of what is found in them.
 
         Args:
             block: ``dataset_cfgs.test`` or ``dataset_cfgs.support``.
             folder: where the parts and the pictures go.
             pictures: draw what is found.
+            resume: leave out the images that an interrupted run has finished.
         """
         model = self.segmenter
         names = model.bank.class_names
         self.targets = TargetSource(block)
         self.category_ids = self.targets.category_ids(names, self.category_ids)
         direct = model.encoder.img_size if model.encoder_resize == "direct" else None
-        squares = self.targets.squares(block.image_size or model.sam.image_size, direct)
+        self.writer = ResultWriter(
+            folder / "parts", self.global_rank, settings=self._settings(block), resume=resume
+        )
+        size = block.image_size or model.sam.image_size
+        squares = self.targets.squares(size, direct, without=self.writer.finished)
         self._loader = make_loader(squares, self.workers)
-        self.writer = ResultWriter(folder / "parts", self.global_rank)
         threshold = self.model_cfg.vis_thr
         self.pictures = (
             OverlayWriter(folder / "overlays", self.targets, names, threshold) if pictures else None
@@ -159,6 +167,8 @@ class Sam2MatcherLightningModel(LightningModule):
         """Fill with references, or search targets; what the data set could not read is named and counted."""
         for item in batch:
             if isinstance(item, Unreadable):
+                if self.stop_on_error:
+                    raise DatasetError(item.reason)
                 log.warning("skipped: %s", item.reason)
                 self.unreadable.append(item.reason)
             elif isinstance(item, ReferenceCrop):
@@ -181,6 +191,19 @@ class Sam2MatcherLightningModel(LightningModule):
         self.seg_model = build_model(
             self.model_cfg, category_num=len(names), length=length, class_names=tuple(names)
         )
+
+    def _settings(self, block: TestDataConfig) -> dict[str, Any]:
+        """What the results of a search depend on, short enough to compare."""
+        bank = hashlib.sha256()
+        for part in (self.segmenter.bank, self.segmenter.negative_bank):
+            for buffer in part.state_dict().values() if part is not None else ():
+                bank.update(buffer.cpu().numpy().tobytes())
+        return {
+            **self._fingerprint(),
+            "memory": bank.hexdigest(),
+            "model_cfg": repr(self.model_cfg),
+            "targets": repr(block),
+        }
 
     def _fingerprint(self) -> dict[str, Any]:
         """What a bank's figures depend on."""

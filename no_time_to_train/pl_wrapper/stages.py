@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lightning.pytorch import Trainer
 
@@ -34,6 +34,8 @@ class RunOptions:
         out_neg_pkl: few-shot file of the negatives; test_support writes it, fill_memory_neg reads it.
         out_neg_json: COCO file of the negatives; test_support writes it, fill_memory_neg reads it.
         output_dir: folder for everything else that a run writes.
+        resume: continue an interrupted search with the results that are already in output_dir.
+        on_error: an image that cannot be read is named and skipped, or stops the run.
         n_shot: only part of the name of the result file.
         seed: only part of the name of the result file.
         coco_semantic_split: only part of the name of the result file.
@@ -45,6 +47,8 @@ class RunOptions:
     out_neg_pkl: str | None = None
     out_neg_json: str | None = None
     output_dir: str = "runs/latest"
+    resume: bool = False
+    on_error: Literal["skip", "stop"] = "skip"
     n_shot: int | None = None
     seed: int | None = None
     coco_semantic_split: int | None = None
@@ -92,6 +96,7 @@ def run_stages(
     missing = [f"--{name}" for name in NEEDS[mode] if not given[name]]
     if missing:
         raise ConfigError(f"test_mode {mode} needs {' and '.join(missing)}")
+    model.stop_on_error = options.on_error == "stop"
     if ckpt_path and mode != "fill_memory":
         model.load_memory(ckpt_path)
     return STAGES[mode](trainer, model, options) or {}
@@ -192,7 +197,8 @@ def search(trainer: Trainer, model: Sam2MatcherLightningModel, options: RunOptio
     if block is None:
         raise ConfigError("searching needs dataset_cfgs.test (root, and json_file unless it is a folder)")
     folder = Path(options.output_dir)
-    model.begin_search(block, folder, pictures=model.model_cfg.online_vis)
+    pictures = model.model_cfg.online_vis
+    model.begin_search(block, folder, pictures=pictures, resume=options.resume)
     rows = _search_rows(trainer, model)
     if model.global_rank != 0:
         return {}
@@ -207,10 +213,13 @@ def search(trainer: Trainer, model: Sam2MatcherLightningModel, options: RunOptio
 def _search_rows(trainer: Trainer, model: Sam2MatcherLightningModel) -> list[dict[str, Any]]:
     """Pass over the targets; all rows in the order of the data set, on rank zero."""
     model.segmenter.postprocess_memory()
-    trainer.test(model, verbose=False)
+    if len(model.test_dataloader()):
+        trainer.test(model, verbose=False)
     if model.targets is None or model.writer is None:
         raise RuntimeError("begin_search was not called")
-    records = collect(model.writer.records(), model.targets.image_ids)
+    if model.unreadable:
+        log.warning("%d images could not be read and were skipped", len(model.unreadable))
+    records = collect(model.writer.records(trainer.world_size), model.targets.image_ids)
     return [row for record in records for row in record["rows"]]
 
 
