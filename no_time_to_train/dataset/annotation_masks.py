@@ -107,3 +107,16 @@ def reference_box(reference: Reference, size: tuple[int, int]) -> Box | None:
     if reference.box is None:
         return None
     return scale_box(reference.box, frame_scale(reference.stated_size, size))
+
+
+def box_mask(box: Box, size: tuple[int, int]) -> np.ndarray:
+    """(H, W) bool with the box (x, y, w, h) filled, cut at the borders."""
+    x, y, w, h = box
+    mask = np.zeros(size, dtype=bool)
+    mask[max(0, int(y)) : max(0, round(y + h)), max(0, int(x)) : max(0, round(x + w))] = True
+    return mask
+
+
+def encode_mask(mask: np.ndarray) -> RLE:
+    """Encode an (H, W) mask as compressed RLE."""
+    return coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))

@@ -18,11 +18,17 @@ from no_time_to_train.errors import DatasetError
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """One entry of ``images``; ``size`` is the stated (H, W), or None where none is stated."""
+    """One entry of ``images``.
+
+    Attributes:
+        size: the stated (H, W), or None where none is stated.
+        other_name: the last two parts of ``coco_url``, where there is one.
+    """
 
     id: ImageId
     file_name: str
     size: tuple[int, int] | None
+    other_name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,7 @@ class Annotation:
     Attributes:
         box: (x, y, w, h) in pixels of the stated size, or None.
         segmentation: polygons of at least three points, or a run-length code; None where there is none.
+        point: (x, y) inside the object, from formats that know points (not part of COCO).
     """
 
     id: int | str
@@ -42,6 +49,7 @@ class Annotation:
     area: float | None = None
     is_crowd: bool = False
     is_difficult: bool = False
+    point: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -63,17 +71,21 @@ class CocoFile:
     problems: tuple[str, ...] = ()
 
     @classmethod
-    def read(cls, source: str | Path | Mapping[str, Any], warn: bool = True) -> CocoFile:
+    def read(
+        cls, source: str | Path | Mapping[str, Any], warn: bool = True, name: str | None = None
+    ) -> CocoFile:
         """Read a json file, or take its content as a mapping.
 
         Args:
             source: path or content; the content is not changed.
             warn: also give each of ``problems`` as a warning.
+            name: how messages call content that is no file.
 
         Raises:
             DatasetError: no such file, no json, or no COCO annotation file.
         """
-        name = "the annotations" if isinstance(source, Mapping) else str(source)
+        if name is None:
+            name = "the annotations" if isinstance(source, Mapping) else str(source)
         coco = _Reader(name).read(source if isinstance(source, Mapping) else load_json(source))
         if warn:
             for problem in coco.problems:
@@ -145,7 +157,9 @@ class _Reader:
         for record in records:
             if "id" not in record:
                 raise DatasetError(f"{self.source}: an image has no 'id': {dict(record)}")
-            image = ImageRecord(record["id"], _file_name(record), _stated_size(record))
+            other_name = _name_from_url(record)
+            file_name = str(record.get("file_name") or other_name or record["id"]).replace("\\", "/")
+            image = ImageRecord(record["id"], file_name, _stated_size(record), other_name)
             if image.size is None:
                 self.found["images without a usable width and height, read from the files instead"].append(
                     image.file_name
@@ -232,15 +246,14 @@ class _Reader:
             area=float(area) if isinstance(area, (int, float)) and math.isfinite(area) else None,
             is_crowd=bool(record.get("iscrowd", 0)),
             is_difficult=bool(record.get("difficult", 0) or record.get("isimpossible", 0)),
+            point=_point(record.get("point")),
         )
 
 
-def _file_name(record: Mapping[str, Any]) -> str:
-    if record.get("file_name"):
-        return str(record["file_name"]).replace("\\", "/")
-    if record.get("coco_url"):  # LVIS gives the URL only; its last two parts are folder and file
-        return str(PurePosixPath(*PurePosixPath(urlparse(record["coco_url"]).path).parts[-2:]))
-    return str(record["id"])
+def _name_from_url(record: Mapping[str, Any]) -> str | None:
+    """Folder and file of ``coco_url``, which is all that LVIS gives."""
+    url = record.get("coco_url")
+    return str(PurePosixPath(*PurePosixPath(urlparse(url).path).parts[-2:])) if url else None
 
 
 def _stated_size(record: Mapping[str, Any]) -> tuple[int, int] | None:
@@ -257,6 +270,14 @@ def _box(value: Any) -> tuple[float, float, float, float] | None:
     except (TypeError, ValueError):
         return None
     return (x, y, w, h) if all(map(math.isfinite, (x, y, w, h))) else None
+
+
+def _point(value: Any) -> tuple[float, float] | None:
+    try:
+        x, y = (float(number) for number in value)
+    except (TypeError, ValueError):
+        return None
+    return (x, y) if math.isfinite(x) and math.isfinite(y) else None
 
 
 def _segmentation(value: Any) -> Segmentation | None:

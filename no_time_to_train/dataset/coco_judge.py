@@ -13,6 +13,7 @@ from pycocotools import mask as coco_mask
 
 from no_time_to_train.dataset.annotation_masks import (
     Box,
+    encode_mask,
     frame_scale,
     resize_mask,
     scale_box,
@@ -146,7 +147,7 @@ def frame_sizes(coco: CocoFile, rows: Iterable[Mapping[str, Any]]) -> dict[Image
 def _fitted(rle: RLE, size: tuple[int, int]) -> RLE:
     if tuple(rle["size"]) == tuple(size):
         return rle
-    return coco_mask.encode(np.asfortranarray(resize_mask(coco_mask.decode(rle) > 0, size), dtype=np.uint8))
+    return encode_mask(resize_mask(coco_mask.decode(rle) > 0, size))
 
 
 def _numbered(ids: Iterable[Any]) -> dict[Any, int]:

@@ -12,7 +12,7 @@ from no_time_to_train.dataset.categories import CategoryMap, choose_categories, 
 from no_time_to_train.dataset.coco_file import Annotation, CocoFile
 from no_time_to_train.dataset.few_shot_file import FewShotTable, annotation_of_each_shot
 from no_time_to_train.dataset.samples import CategoryId, Reference, Target
-from no_time_to_train.dataset.shot_selection import choose_shots
+from no_time_to_train.dataset.shot_selection import choose_shots, is_usable
 from no_time_to_train.errors import DatasetError
 
 
@@ -86,22 +86,24 @@ def targets_from_coco(coco: CocoFile, root: str | Path) -> list[Target]:
     """List all images of the file, in ascending order of their ids, annotated or not."""
     records = sorted(coco.images.values(), key=lambda image: id_order(image.id))
     return [
-        Target(find_image(root, record.file_name), record.id, record.file_name, record.size)
+        Target(
+            find_image(root, record.file_name, record.other_name), record.id, record.file_name, record.size
+        )
         for record in records
     ]
 
 
-def find_image(root: str | Path, file_name: str) -> Path:
-    """Return where an image lies: under ``root`` by its name as given, else by its last part.
+def find_image(root: str | Path, file_name: str, other_name: str | None = None) -> Path:
+    """Return where an image lies: under ``root`` by its name as given, else by the name's last part.
 
-    Both Unicode forms of the name are tried. A file that is nowhere gives the first path, so that the
-    message about it names what was asked for.
+    The other name that the file may know it by comes after that, and both Unicode forms of each are
+    tried. An image that is nowhere gives the first path, so that the message names what was asked for.
     """
     first = Path(root) / file_name
     if first.exists():
         return first
-    names = [file_name, Path(file_name).name]
-    for name in names:
+    others = [other_name, Path(other_name).name] if other_name else []
+    for name in [file_name, Path(file_name).name, *others]:
         for form in ("NFC", "NFD"):
             path = Path(root) / unicodedata.normalize(form, name)  # type: ignore[arg-type]
             if path.exists():
@@ -137,6 +139,11 @@ def _from_table(
                     f"the few-shot file names annotation {annotation_id} for category {category_id}, "
                     f"which is {what} in {coco.source}; were they made from the same annotations?"
                 )
+            if not is_usable(annotation):
+                raise DatasetError(
+                    f"{coco.source}: annotation {annotation_id}, a shot of category {category_id}, "
+                    "has neither a mask nor a box nor a point; choose another"
+                )
             annotations.append(annotation)
         chosen[category_id] = annotations[:length]
     return chosen
@@ -147,11 +154,12 @@ def _reference(
 ) -> Reference:
     record = coco.images[annotation.image_id]
     return Reference(
-        image=find_image(root, record.file_name),
+        image=find_image(root, record.file_name, record.other_name),
         label=label,
         slot=slot,
         box=annotation.box,
         segmentation=annotation.segmentation,
+        point=annotation.point,
         stated_size=record.size,
         image_id=annotation.image_id,
         annotation_id=annotation.id,

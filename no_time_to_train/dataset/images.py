@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
 
 from no_time_to_train.errors import DatasetError
 
@@ -87,18 +88,28 @@ def to_rgb(image: Image.Image) -> np.ndarray:
     return np.asarray(image.convert("RGB"))
 
 
-def as_rgb_array(image: np.ndarray | Image.Image | str | Path) -> np.ndarray:
+def as_rgb_array(image: np.ndarray | Tensor | Image.Image | str | Path) -> np.ndarray:
     """Bring an image given in Python to (H, W, 3) uint8 RGB.
 
     Args:
-        image: a path, a Pillow image, or an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8 or
-            of floats in [0, 1]. A torch tensor (3, H, W) goes through ``tensor.permute(1, 2, 0).numpy()``.
+        image: a path; a Pillow image; an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4); or a tensor
+            (H, W), (1, H, W), (3, H, W) or (4, H, W). Values are uint8, or floats in [0, 1].
+
+    Raises:
+        DatasetError: another shape, type or range.
     """
     if isinstance(image, (str, Path)):
         return read_image(image)
     if isinstance(image, Image.Image):
-        return np.ascontiguousarray(to_rgb(ImageOps.exif_transpose(image)))
-    array = np.asarray(image)
+        try:
+            return np.ascontiguousarray(to_rgb(ImageOps.exif_transpose(image)))
+        except ValueError as error:
+            raise DatasetError(f"a Pillow image of mode {image.mode} cannot become RGB ({error})") from None
+    if isinstance(image, Tensor):
+        image = image.detach().cpu()
+        array = (image.permute(1, 2, 0) if image.ndim == 3 else image).numpy()
+    else:
+        array = np.asarray(image)
     if array.ndim == 2:
         array = array[..., None]
     if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or 0 in array.shape:

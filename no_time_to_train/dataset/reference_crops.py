@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from no_time_to_train.dataset.annotation_masks import Box, mask_box, reference_box, reference_mask
+from no_time_to_train.dataset.annotation_masks import Box, box_mask, mask_box, reference_box, reference_mask
 from no_time_to_train.dataset.images import as_rgb_array, read_image
 from no_time_to_train.dataset.samples import Reference, Unreadable
 from no_time_to_train.errors import DatasetError
@@ -66,6 +66,7 @@ class ReferenceCrops(Dataset[ReferenceCrop | Unreadable]):
         self.size = size
         self.options = options or CropOptions()
         self.skip_unreadable = skip_unreadable
+        self._last: tuple[object, np.ndarray] | None = None  # one photograph often holds many references
 
     def __len__(self) -> int:
         return len(self.references)
@@ -73,21 +74,36 @@ class ReferenceCrops(Dataset[ReferenceCrop | Unreadable]):
     def __getitem__(self, index: int) -> ReferenceCrop | Unreadable:
         reference = self.references[index]
         try:
-            return crop_reference(reference, self.size, self.options)
+            return crop_reference(reference, self.size, self.options, self._image(reference))
         except DatasetError as error:
             if not self.skip_unreadable:
                 raise
             return Unreadable(reference, str(error))
 
+    def _image(self, reference: Reference) -> np.ndarray:
+        if not isinstance(reference.image, Path):
+            return read_reference_image(reference)
+        key = (reference.image, reference.stated_size)
+        if self._last is None or self._last[0] != key:
+            self._last = None
+            self._last = (key, read_reference_image(reference))
+        return self._last[1]
 
-def crop_reference(reference: Reference, size: int, options: CropOptions | None = None) -> ReferenceCrop:
-    """Read one reference and cut it out.
+
+def crop_reference(
+    reference: Reference, size: int, options: CropOptions | None = None, image: np.ndarray | None = None
+) -> ReferenceCrop:
+    """Cut one reference out of its image.
+
+    Args:
+        size: side of the crop in pixels.
+        image: (H, W, 3) uint8, when it has been read already.
 
     Raises:
         DatasetError: the image cannot be read, the mask is empty, or there is none yet.
     """
     options = options or CropOptions()
-    image = _read(reference)
+    image = read_reference_image(reference) if image is None else image
     height, width = image.shape[:2]
     frame = (height, width)
     box = reference_box(reference, frame)
@@ -174,7 +190,8 @@ def resize_soft_mask(mask: np.ndarray, size: int, options: CropOptions) -> Tenso
     )[0, 0]
 
 
-def _read(reference: Reference) -> np.ndarray:
+def read_reference_image(reference: Reference) -> np.ndarray:
+    """(H, W, 3) uint8 RGB image of a reference; says so when its size is not the stated one."""
     if not isinstance(reference.image, Path):
         return as_rgb_array(reference.image)
     image = read_image(reference.image, reference.stated_size)
@@ -197,9 +214,4 @@ def _mask_from_box(
             f"{reference.name}: has {known} but no mask; make masks with SAM first, "
             "or set box_as_mask to take the whole box"
         )
-    x1, y1, x2, y2 = clip_window(
-        (int(box[0]), int(box[1]), round(box[0] + box[2]), round(box[1] + box[3])), frame
-    )
-    mask = np.zeros(frame, dtype=bool)
-    mask[y1:y2, x1:x2] = True
-    return mask
+    return box_mask(box, frame)

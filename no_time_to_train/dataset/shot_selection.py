@@ -32,11 +32,9 @@ def is_good_shot(annotation: Annotation, size: tuple[int, int] | None) -> bool:
 
 
 def is_usable(annotation: Annotation) -> bool:
-    """Tell whether an annotation outlines anything at all: no crowd, and a mask or a box of some area."""
-    if annotation.is_crowd:
-        return False
+    """Tell whether an annotation shows an object at all: by a mask, a point, or a box of some area."""
     has_box = annotation.box is not None and annotation.box[2] > 0 and annotation.box[3] > 0
-    return has_box or annotation.segmentation is not None
+    return has_box or annotation.segmentation is not None or annotation.point is not None
 
 
 def choose_shots(
@@ -44,9 +42,10 @@ def choose_shots(
 ) -> list[Annotation]:
     """Take up to ``count`` shots: all, in file order, when there are no more than that.
 
-    Otherwise at random, good ones from images not used yet first, then other good ones, then the rest.
+    Otherwise at random: good ones from images not used yet first, then other good ones, then the rest.
+    Crowds are never taken.
     """
-    usable = [annotation for annotation in candidates if is_usable(annotation)]
+    usable = [annotation for annotation in candidates if is_usable(annotation) and not annotation.is_crowd]
     if count is None or len(usable) <= count:
         return usable
     rng.shuffle(usable)

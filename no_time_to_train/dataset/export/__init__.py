@@ -1,0 +1,68 @@
+"""Writers of results, image by image, in the formats that other tools read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from no_time_to_train.dataset.export.coco import CocoAnnotations, CocoResults
+from no_time_to_train.dataset.export.counts import CountsTable
+from no_time_to_train.dataset.export.image_result import ImageResult
+from no_time_to_train.dataset.export.labelme import LabelmeFiles
+from no_time_to_train.dataset.export.pngs import IndexPngs, InstancePngs
+from no_time_to_train.dataset.export.yolo import YoloLabels
+from no_time_to_train.errors import ConfigError, did_you_mean
+
+
+class Exporter(Protocol):
+    """One format; holds no more than the current image in memory."""
+
+    def write(self, result: ImageResult) -> None:
+        """Write one image."""
+
+    def close(self) -> None:
+        """Finish the files."""
+
+
+EXPORTERS: dict[str, Callable[[str | Path, Sequence[str]], Exporter]] = {
+    "coco_results": CocoResults,
+    "coco": CocoAnnotations,
+    "yolo": YoloLabels,
+    "labelme": LabelmeFiles,
+    "masks": InstancePngs,
+    "index": IndexPngs,
+    "counts": CountsTable,
+}
+"""Formats by name; formats with files per image get a folder of that name."""
+
+OWN_FOLDER = {"yolo", "labelme", "masks", "index"}
+
+
+def export_results(
+    results: Iterable[ImageResult], folder: str | Path, class_names: Sequence[str], formats: Sequence[str]
+) -> None:
+    """Write results in several formats in one pass.
+
+    Args:
+        results: one per image; may be a generator.
+        folder: receives ``predictions.json``, ``annotations.json``, ``counts.csv`` and the folders
+            ``yolo``, ``labelme``, ``masks``, ``index``, as far as they are asked for.
+        class_names: name per class index.
+        formats: names in ``EXPORTERS``.
+    """
+    for name in formats:
+        if name not in EXPORTERS:
+            raise ConfigError(
+                f"unknown export format {name!r}{did_you_mean(name, EXPORTERS)} "
+                f"(known: {', '.join(EXPORTERS)})"
+            )
+    folder = Path(folder)
+    exporters = [
+        EXPORTERS[name](folder / name if name in OWN_FOLDER else folder, class_names) for name in formats
+    ]
+    for result in results:
+        for exporter in exporters:
+            exporter.write(result)
+    for exporter in exporters:
+        exporter.close()

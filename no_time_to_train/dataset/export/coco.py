@@ -1,0 +1,80 @@
+"""COCO results (a list of rows) and full COCO annotation files; masks as exact run-length codes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pycocotools import mask as coco_mask
+
+from no_time_to_train.dataset.coco_results import to_coco_rows
+from no_time_to_train.dataset.export.image_result import ImageResult
+from no_time_to_train.dataset.export.json_stream import JsonListWriter
+from no_time_to_train.dataset.samples import CategoryId, ImageId
+
+
+class CocoResults:
+    """``<folder>/predictions.json``: what ``pycocotools`` loads with ``loadRes``."""
+
+    def __init__(
+        self, folder: str | Path, class_names: Sequence[str], category_ids: Sequence[CategoryId] | None = None
+    ) -> None:
+        """
+        Args:
+            category_ids: category id of each class index; None numbers them from 1.
+        """
+        self.category_ids = list(category_ids or range(1, len(class_names) + 1))
+        self._file = JsonListWriter(Path(folder) / "predictions.json")
+        self._count = 0
+
+    def write(self, result: ImageResult) -> None:
+        """Append the rows of one image."""
+        self._count += 1
+        image_id = self._count if result.image_id is None else result.image_id
+        for row in to_coco_rows(result.instances, image_id, self.category_ids):
+            self._file.append(row)
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._file.close()
+
+
+class CocoAnnotations:
+    """``<folder>/annotations.json``: images, categories and annotations, to be edited or learned from."""
+
+    def __init__(
+        self, folder: str | Path, class_names: Sequence[str], category_ids: Sequence[CategoryId] | None = None
+    ) -> None:
+        """
+        Args:
+            category_ids: category id of each class index; None numbers them from 1.
+        """
+        self.category_ids = list(category_ids or range(1, len(class_names) + 1))
+        categories = [
+            {"id": key, "name": name} for key, name in zip(self.category_ids, class_names, strict=True)
+        ]
+        head = {"info": {}, "licenses": [], "categories": categories}
+        self._file = JsonListWriter(
+            Path(folder) / "annotations.json", json.dumps(head)[:-1] + ',\n"annotations": [\n'
+        )
+        self._images: list[dict[str, Any]] = []
+        self._count = 0
+
+    def write(self, result: ImageResult) -> None:
+        """Append one image and its annotations; the score is kept as ``score``."""
+        image_id: ImageId = len(self._images) + 1 if result.image_id is None else result.image_id
+        height, width = result.instances.size
+        self._images.append({"id": image_id, "file_name": result.file_name, "height": height, "width": width})
+        rows = to_coco_rows(result.instances, image_id, self.category_ids)
+        for row, rle in zip(rows, result.instances.rles, strict=True):
+            self._count += 1
+            box = coco_mask.toBbox(rle).tolist()  # whole pixels, where the rows have inclusive corners
+            area = int(coco_mask.area(rle))
+            exact = {"bbox": box, "area": area} if area else {"area": row["bbox"][2] * row["bbox"][3]}
+            self._file.append({"id": self._count, **row, **exact, "iscrowd": 0})
+
+    def close(self) -> None:
+        """Write the images and finish the file."""
+        self._file.close('],\n"images": ' + json.dumps(self._images) + "}")

@@ -1,0 +1,73 @@
+"""What every exporter takes: the results of one image, image by image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from no_time_to_train.dataset.samples import ImageId
+from no_time_to_train.errors import DatasetError
+from no_time_to_train.results import Instances
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """The instances of one image.
+
+    Attributes:
+        file_name: name of the image, relative to the folder of images.
+        instances: best first.
+        image_id: id in its data set; None counts from 1.
+    """
+
+    file_name: str
+    instances: Instances
+    image_id: ImageId | None = None
+
+    @property
+    def relative_path(self) -> PurePosixPath:
+        """The file name as a path that stays inside any folder that it is appended to."""
+        parts = PurePosixPath(self.file_name.replace("\\", "/")).parts
+        kept = [part for part in parts if part not in ("..", "/", ".") and not part.endswith(":")]
+        return PurePosixPath(*kept) if kept else PurePosixPath("image")
+
+    def masks(self) -> Iterator[np.ndarray]:
+        """(H, W) bool masks, decoded one at a time."""
+        for rle in self.instances.rles:
+            yield coco_mask.decode(rle) > 0
+
+
+class OneFilePerImage:
+    """Gives each image its file in a folder, and refuses to write one file for two images."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._taken: dict[Path, str] = {}
+
+    def path(self, result: ImageResult, suffix: str, within: str = "") -> Path:
+        """``<folder>/<within>/<image name without its suffix><suffix>``; folders are made."""
+        relative = result.relative_path
+        path = self.folder / within / relative.parent / f"{relative.stem}{suffix}"
+        owner = self._taken.setdefault(path, result.file_name)
+        if owner != result.file_name:
+            raise DatasetError(
+                f"{owner} and {result.file_name} would both be written to {path}; rename one of the images"
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+
+def folder_name(class_name: str) -> str:
+    """A class name as the name of a folder: slashes and what Windows forbids become underscores."""
+    cleaned = "".join("_" if letter in '/\\:*?"<>|' else letter for letter in class_name).strip(" .")
+    return cleaned or "unnamed"
+
+
+def class_name(class_names: tuple[str, ...], label: int) -> str:
+    """Name of a class index; its number where no name is known."""
+    return class_names[label] if label < len(class_names) else str(label)

@@ -1,0 +1,88 @@
+"""Masks as pictures: one file per instance, or one index picture per image and class."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from no_time_to_train.dataset.export.image_result import (
+    ImageResult,
+    OneFilePerImage,
+    class_name,
+    folder_name,
+)
+from no_time_to_train.dataset.readers.mask_images import VOID
+
+
+class InstancePngs:
+    """``<folder>/<class>/<image>_mask_<n>.png``, 255 on the object and 0 elsewhere; n counts by score."""
+
+    def __init__(self, folder: str | Path, class_names: Sequence[str]) -> None:
+        self.class_names = tuple(class_names)
+        self._files = OneFilePerImage(folder)
+
+    def write(self, result: ImageResult) -> None:
+        """Write one image; nothing is written for an instance without a mask."""
+        counts: dict[int, int] = defaultdict(int)
+        for mask, label in zip(result.masks(), result.instances.labels.tolist(), strict=True):
+            if not mask.any():
+                continue
+            counts[label] += 1
+            folder = folder_name(class_name(self.class_names, label))
+            path = self._files.path(result, f"_mask_{counts[label]}.png", folder)
+            Image.fromarray(mask.astype(np.uint8) * 255).save(path)
+
+    def close(self) -> None:
+        """Nothing is left to do: every instance has its own file."""
+
+
+class IndexPngs:
+    """``<folder>/<class>/<image>_mask.png``: 0 is background, n is the n-th instance by score.
+
+    Where instances of a class overlap, the better one shows. Up to 254 instances are an 8-bit palette
+    picture, more a 16-bit one.
+    """
+
+    def __init__(self, folder: str | Path, class_names: Sequence[str]) -> None:
+        self.class_names = tuple(class_names)
+        self._files = OneFilePerImage(folder)
+
+    def write(self, result: ImageResult) -> None:
+        """Write one image."""
+        canvas: dict[int, np.ndarray] = {}
+        counts: dict[int, int] = defaultdict(int)
+        for mask, label in zip(result.masks(), result.instances.labels.tolist(), strict=True):
+            counts[label] += 1
+            painted = canvas.setdefault(label, np.zeros(result.instances.size, dtype=np.uint16))
+            painted[mask & (painted == 0)] = counts[label]
+        for label, painted in canvas.items():
+            folder = folder_name(class_name(self.class_names, label))
+            _save_index(painted, self._files.path(result, "_mask.png", folder))
+
+    def close(self) -> None:
+        """Nothing is left to do: every picture has its own file."""
+
+
+def _save_index(values: np.ndarray, path: Path) -> None:
+    if values.max() >= VOID:
+        Image.fromarray(values).save(path)
+        return
+    picture = Image.fromarray(values.astype(np.uint8))
+    picture.putpalette(_palette())
+    picture.save(path)
+
+
+def _palette() -> list[int]:
+    """256 colours that differ from their neighbours; black first (the bit-reversal scheme of Pascal VOC)."""
+    colours = []
+    for index in range(256):
+        channels = [0, 0, 0]
+        for bit in range(8):
+            for channel in range(3):
+                channels[channel] |= ((index >> (3 * bit + channel)) & 1) << (7 - bit)
+        colours += channels
+    return colours

@@ -1,0 +1,66 @@
+"""YOLO segmentation: ``labels/<image>.txt``, one polygon a line, and ``data.yaml`` with the names."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from no_time_to_train.dataset.export.image_result import ImageResult, OneFilePerImage
+from no_time_to_train.dataset.mask_polygons import mask_to_one_polygon
+
+TOLERANCE = 0.5  # pixels that an outline may move for the sake of fewer corners
+
+
+class YoloLabels:
+    """A line holds one polygon, so the parts and holes of an instance hang together by lines of no width."""
+
+    def __init__(
+        self,
+        folder: str | Path,
+        class_names: Sequence[str],
+        *,
+        tolerance: float = TOLERANCE,
+        with_scores: bool = False,
+    ) -> None:
+        """
+        Args:
+            tolerance: see ``mask_to_polygons``; 0 keeps every pixel.
+            with_scores: put the score at the end of each line, as YOLO's own predictions have it.
+        """
+        self.folder = Path(folder)
+        self.class_names = list(class_names)
+        self.tolerance = tolerance
+        self.with_scores = with_scores
+        self._files = OneFilePerImage(self.folder / "labels")
+
+    def write(self, result: ImageResult) -> None:
+        """Write one image; an empty file says that nothing is in it."""
+        height, width = result.instances.size
+        found = result.instances
+        lines = []
+        for mask, box, score, label in zip(
+            result.masks(), found.boxes.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True
+        ):
+            polygon = np.reshape(mask_to_one_polygon(mask, self.tolerance), (-1, 2)) / (width, height)
+            x1, y1, x2, y2 = box
+            centre_and_size = [
+                (x1 + x2) / 2 / width,
+                (y1 + y2) / 2 / height,
+                (x2 - x1) / width,
+                (y2 - y1) / height,
+            ]
+            numbers = polygon.ravel().tolist() or centre_and_size
+            lines.append(" ".join([str(label), *(f"{number:.7g}" for number in numbers), *self._end(score)]))
+        self._files.path(result, ".txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+    def close(self) -> None:
+        """Write the names; json text is yaml as well, and safe for any name."""
+        names = "\n".join(f"  {index}: {json.dumps(name)}" for index, name in enumerate(self.class_names))
+        text = f"path: .\ntrain: images\nval: images\nnames:\n{names}\n"
+        (self.folder / "data.yaml").write_text(text, encoding="utf-8")
+
+    def _end(self, score: float) -> list[str]:
+        return [f"{score:.6f}"] if self.with_scores else []

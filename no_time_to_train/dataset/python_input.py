@@ -1,0 +1,105 @@
+"""References given in Python: arrays, tensors, Pillow images or paths, with a mask, boxes or points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from no_time_to_train.dataset.images import as_rgb_array
+from no_time_to_train.dataset.readers.mask_images import read_mask_instances
+from no_time_to_train.dataset.samples import Reference, Target
+from no_time_to_train.errors import DatasetError
+
+AnyImage = str | Path | Image.Image | np.ndarray | Tensor
+
+
+def make_references(
+    image: AnyImage,
+    *,
+    masks: AnyImage | None = None,
+    boxes: Sequence[Sequence[float]] | np.ndarray | Tensor | None = None,
+    points: Sequence[Sequence[float]] | np.ndarray | Tensor | None = None,
+    label: int = 0,
+    first_slot: int = 0,
+    name: str = "",
+) -> list[Reference]:
+    """Make one reference per instance in an image.
+
+    Args:
+        image: see ``as_rgb_array``; a path stays a path and is read when it is needed.
+        masks: (H, W), or (N, H, W) for several instances, nonzero where the object is; or a mask picture
+            (path or Pillow) as ``read_mask_instances`` understands it.
+        boxes: (N, 4) corners x1, y1, x2, y2 in pixels; used when there are no masks.
+        points: (N, 2) x, y in pixels; used when there are neither masks nor boxes.
+        label: category index, 0-based.
+        first_slot: slot of the first instance; the others follow.
+        name: how messages call it.
+
+    Raises:
+        DatasetError: nothing is annotated, or a shape does not fit.
+    """
+    held = Path(image) if isinstance(image, (str, Path)) else as_rgb_array(image)
+    label_text = name or (str(image) if isinstance(image, (str, Path)) else "reference")
+    annotations: list[dict[str, object]]
+    if masks is not None:
+        annotations = [{"mask": mask} for mask in mask_list(masks)]
+    elif boxes is not None:
+        annotations = [{"box": (x1, y1, x2 - x1, y2 - y1)} for x1, y1, x2, y2 in _rows(boxes, 4, "boxes")]
+    elif points is not None:
+        annotations = [{"point": (x, y)} for x, y in _rows(points, 2, "points")]
+    else:
+        annotations = []
+    if not annotations:
+        raise DatasetError(f"{label_text}: a reference needs at least one mask, box or point")
+    return [
+        Reference(
+            image=held,
+            label=label,
+            slot=first_slot + index,
+            name=label_text if len(annotations) == 1 else f"{label_text}, instance {index + 1}",
+            **annotation,  # type: ignore[arg-type]
+        )
+        for index, annotation in enumerate(annotations)
+    ]
+
+
+def make_targets(images: AnyImage | Sequence[AnyImage]) -> list[Target]:
+    """Make targets of images given in Python, with ids from 1."""
+    listed = list(images) if isinstance(images, (list, tuple)) else [images]
+    return [
+        Target(
+            Path(image) if isinstance(image, (str, Path)) else as_rgb_array(image),  # type: ignore[arg-type]
+            number,
+            Path(image).name if isinstance(image, (str, Path)) else f"image {number}",
+        )
+        for number, image in enumerate(listed, 1)
+    ]
+
+
+def mask_list(masks: AnyImage) -> list[np.ndarray]:
+    """Bring masks given in Python to a list of (H, W) bool arrays."""
+    if isinstance(masks, (str, Path)):
+        return read_mask_instances(masks)
+    if isinstance(masks, Image.Image):
+        masks = np.asarray(masks.convert("L"))
+    array = masks.detach().cpu().numpy() if isinstance(masks, Tensor) else np.asarray(masks)
+    if array.ndim == 2:
+        array = array[None]
+    if array.ndim != 3 or 0 in array.shape:
+        raise DatasetError(f"masks must be (H, W) or (N, H, W), got {array.shape}")
+    return [mask > 0 for mask in array]
+
+
+def _rows(
+    values: Sequence[Sequence[float]] | np.ndarray | Tensor, width: int, what: str
+) -> list[tuple[float, ...]]:
+    array = np.atleast_2d(values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values))
+    if array.size == 0:
+        return []
+    if array.ndim != 2 or array.shape[1] != width or not np.isfinite(array.astype(float)).all():
+        raise DatasetError(f"{what} must be (N, {width}) finite numbers, got shape {array.shape}")
+    return [tuple(float(value) for value in row) for row in array]
