@@ -10,6 +10,7 @@ from no_time_to_train.models.encoders import build_encoder
 from no_time_to_train.models.memory_bank import MemoryBank
 from no_time_to_train.models.merging import SoftMerger
 from no_time_to_train.models.proposals import PointGrid
+from no_time_to_train.models.remembering import RememberPooled
 from no_time_to_train.models.sam2_backend import build_sam2
 from no_time_to_train.models.scoring import PrototypeScorer
 from no_time_to_train.models.segmenter import ReferenceSegmenter
@@ -75,7 +76,7 @@ class Sam2MatchingBaselineNoAMG(ReferenceSegmenter):
                 infer.box_convention,
             ),
             negative_bank=bank(size.length_negative) if infer.with_negative_refs else None,
-            mask_sampling=size.mask_sampling,
+            remember=RememberPooled(size.mask_sampling),
             add_no_mem_embed=infer.add_no_mem_embed,
             encoder_resize=infer.encoder_resize,
         )

@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from no_time_to_train.errors import MemoryMismatchError, MemoryNotReadyError
+from no_time_to_train.errors import MemoryMismatchError
+from no_time_to_train.models.bank_slots import check_finite, check_slot, require_references
 from no_time_to_train.models.mask_ops import mask_to_grid
 
 
-def pool_reference(features: Tensor, mask: Tensor, sampling: str) -> tuple[Tensor, Tensor]:
-    """Sum the patch features of one reference under its mask.
+def reference_weights(mask: Tensor, grid: tuple[int, int], sampling: str) -> Tensor:
+    """Weight of each patch of a reference.
 
     A mask that the published top-left sampling misses is weighted by covered area instead, so that a
     tiny reference still counts.
+
+    Args:
+        mask: (S, S) soft mask in [0, 1].
+        grid: (h, w) patches.
+        sampling: ``nearest`` or ``area``, see :func:`mask_to_grid`.
+
+    Returns:
+        (h, w) in [0, 1]; all zeros only for an empty mask.
+    """
+    weights = mask_to_grid(mask, grid, sampling)
+    return weights if weights.any() else mask_to_grid(mask, grid, "area")
+
+
+def pool_reference(features: Tensor, mask: Tensor, sampling: str) -> tuple[Tensor, Tensor]:
+    """Sum the patch features of one reference under its mask, see :func:`reference_weights`.
 
     Args:
         features: (h, w, C) patch features.
@@ -26,9 +42,7 @@ def pool_reference(features: Tensor, mask: Tensor, sampling: str) -> tuple[Tenso
     Returns:
         (C,) sum of weight times feature, and the () sum of weights; 0 only for an empty mask.
     """
-    weights = mask_to_grid(mask.to(features), (features.shape[0], features.shape[1]), sampling)
-    if not weights.any():
-        weights = mask_to_grid(mask.to(features), (features.shape[0], features.shape[1]), "area")
+    weights = reference_weights(mask.to(features), (features.shape[0], features.shape[1]), sampling)
     return weights.flatten() @ features.flatten(0, 1), weights.sum()
 
 
@@ -42,7 +56,7 @@ class MemoryBank(nn.Module):
         sums: (K, L, C) buffer, Σ weight · feature per instance.
         weights: (K, L) buffer, Σ weight; patches.
         filled: (K, L) bool buffer.
-        class_names: name per category index.
+        class_names: name per category index, K of them.
     """
 
     sums: Tensor
@@ -60,6 +74,11 @@ class MemoryBank(nn.Module):
     ) -> None:
         super().__init__()
         self.class_names = tuple(class_names) or tuple(f"class {k}" for k in range(num_categories))
+        if len(self.class_names) != num_categories:
+            raise MemoryMismatchError(
+                f"the memory bank has {num_categories} categories but {len(self.class_names)} class names; "
+                f"give one name per category in the order of the category ids"
+            )
         self.normalize_instances = normalize_instances
         self.register_buffer("sums", torch.zeros(num_categories, length, embed_dim))
         self.register_buffer("weights", torch.zeros(num_categories, length))
@@ -84,12 +103,17 @@ class MemoryBank(nn.Module):
             slot: shot index below L.
             feature_sum: (C,) from :func:`pool_reference`.
             weight: its weight, above 0.
+
+        Raises:
+            MemoryMismatchError: there is no such slot.
+            CheckpointError: the features are not finite, which only broken weights give.
+            ValueError: the weight is not above 0.
         """
-        if not (0 <= label < self.num_categories and 0 <= slot < self.length):
-            raise MemoryMismatchError(
-                f"the memory bank has {self.num_categories} categories by {self.length} shots, there is no slot "
-                f"{slot} of category {label}; raise memory_bank_cfg.length or category_num"
-            )
+        check_slot(label, slot, self.num_categories, self.length)
+        name = self.class_names[label]
+        check_finite(feature_sum, name, slot)
+        if not float(weight) > 0:
+            raise ValueError(f"shot {slot} of {name!r} needs a weight above 0, got {float(weight)}; skip it")
         self.sums[label, slot] = feature_sum.to(self.sums)
         self.weights[label, slot] = torch.as_tensor(weight).to(self.weights)
         self.filled[label, slot] = True
@@ -103,27 +127,34 @@ class MemoryBank(nn.Module):
 
     def merge(self, other: MemoryBank) -> None:
         """Take over every slot that ``other`` has filled; slots of both must not contradict each other."""
-        if other.sums.shape != self.sums.shape:
+        if other.class_names != self.class_names:
             raise MemoryMismatchError(
-                f"banks of shapes {tuple(self.sums.shape)} and {tuple(other.sums.shape)} cannot be merged"
+                f"banks of different classes cannot be merged: {', '.join(self.class_names[:5])} here, "
+                f"{', '.join(other.class_names[:5])} there"
             )
-        both = self.filled & other.filled
-        if not torch.equal(self.sums[both], other.sums[both]):
+        self.merge_state(other.state_dict())
+
+    def merge_state(self, state: Mapping[str, Tensor]) -> None:
+        """Like :meth:`merge`, from the state of a bank that another process has filled.
+
+        Merging the banks of all processes gives each the same bank, in whatever order they come.
+        """
+        sums, weights, filled = (state[key].to(self.sums.device) for key in ("sums", "weights", "filled"))
+        if sums.shape != self.sums.shape:
+            raise MemoryMismatchError(
+                f"banks of shapes {tuple(self.sums.shape)} and {tuple(sums.shape)} cannot be merged"
+            )
+        both = self.filled & filled
+        if not (torch.equal(self.sums[both], sums[both]) and torch.equal(self.weights[both], weights[both])):
             raise MemoryMismatchError("two banks hold different references in the same slot; fill them apart")
-        self.sums[other.filled] = other.sums[other.filled]
-        self.weights[other.filled] = other.weights[other.filled]
-        self.filled |= other.filled
+        self.sums[filled] = sums[filled]
+        self.weights[filled] = weights[filled]
+        self.filled |= filled
         self._prototypes = None
 
     def require_filled(self) -> None:
         """Raise :class:`MemoryNotReadyError` naming every category without a reference."""
-        empty = torch.nonzero(~self.filled.any(dim=1))[:, 0].tolist()
-        if empty or self.num_categories == 0:
-            names = ", ".join(self.class_names[k] for k in empty[:5]) + (", …" if len(empty) > 5 else "")
-            raise MemoryNotReadyError(
-                f"no reference stored for {len(empty)} of {self.num_categories} categories ({names or 'none'}); "
-                f"run test_mode=fill_memory with references for each, or take the category out"
-            )
+        require_references(self.filled, self.class_names)
 
     def instance_means(self) -> Tensor:
         """(K, L, C) mean feature μ of each reference; zeros in empty slots."""

@@ -4,33 +4,59 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from typing import Literal, Protocol
+from dataclasses import replace
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from no_time_to_train.errors import CheckpointError
 from no_time_to_train.models.encoders import FeatureEncoder
-from no_time_to_train.models.memory_bank import MemoryBank, pool_reference
+from no_time_to_train.models.memory_bank import MemoryBank
 from no_time_to_train.models.merging import Candidates
-from no_time_to_train.models.preprocess import make_query
-from no_time_to_train.models.sam2_backend import DecodedMasks, ImageEmbedding, Sam2Backend
+from no_time_to_train.models.patch_bank import PatchBank
+from no_time_to_train.models.patch_features import normed_features
+from no_time_to_train.models.preprocess import make_query, resize_square
+from no_time_to_train.models.remembering import RememberPooled
+from no_time_to_train.models.sam2_backend import ImageEmbedding, Sam2Backend
 from no_time_to_train.results import Instances, Query, ReferenceCrop
 
 log = logging.getLogger(__name__)
 
 
-class Proposer(Protocol):
-    """Masks of one image."""
+Proposals = Any
+"""What a proposer makes, its scorer takes: one set of masks for all classes, or one set for each in turn."""
 
-    def __call__(self, sam: Sam2Backend, embedding: ImageEmbedding) -> DecodedMasks: ...
+Bank = Any
+"""The bank that the other parts of a model are made for: ``MemoryBank`` or ``PatchBank``."""
+
+
+class PatchFeatures(Protocol):
+    """(B, 3, H, W) images in [0, 1] -> (B, g, g, C), of references and targets alike."""
+
+    def __call__(self, encoder: FeatureEncoder, images: Tensor, /) -> Tensor: ...
+
+
+class Rememberer(Protocol):
+    """Stores one reference of features (g, g, C) in the bank; False when its mask is empty."""
+
+    def __call__(self, bank: Bank, reference: ReferenceCrop, features: Tensor) -> bool: ...
+
+
+class Proposer(Protocol):
+    """Masks of one image with target features (g, g, C)."""
+
+    def __call__(
+        self, sam: Sam2Backend, embedding: ImageEmbedding, features: Tensor, bank: Bank
+    ) -> Proposals: ...
 
 
 class Scorer(Protocol):
     """A class and a score for each mask."""
 
     def __call__(
-        self, masks: DecodedMasks, features: Tensor, bank: MemoryBank, negatives: MemoryBank | None
+        self, masks: Proposals, features: Tensor, bank: Bank, negatives: MemoryBank | None
     ) -> Candidates: ...
 
 
@@ -51,20 +77,22 @@ class ReferenceSegmenter(nn.Module):
         self,
         encoder: FeatureEncoder,
         sam: Sam2Backend,
-        bank: MemoryBank,
+        bank: MemoryBank | PatchBank,
         propose: Proposer,
         score: Scorer,
         merge: Merger,
         *,
         negative_bank: MemoryBank | None = None,
-        mask_sampling: str = "nearest",
+        patch_features: PatchFeatures = normed_features,
+        remember: Rememberer | None = None,
         add_no_mem_embed: bool = False,
         encoder_resize: Literal["published", "direct"] = "published",
     ) -> None:
         super().__init__()
         self.encoder, self.sam, self.bank, self.negative_bank = encoder, sam, bank, negative_bank
         self.propose, self.score, self.merge = propose, score, merge
-        self.mask_sampling = mask_sampling
+        self.patch_features = patch_features
+        self.remember: Rememberer = remember or RememberPooled()
         self.add_no_mem_embed = add_no_mem_embed
         self.encoder_resize = encoder_resize
         self.requires_grad_(False).eval()
@@ -76,16 +104,16 @@ class ReferenceSegmenter(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the bank, and so the whole model, lives."""
-        return self.bank.sums.device
+        """Where the model lives."""
+        return next(self.sam.parameters()).device
 
     def _forward_encoder(self, imgs: Tensor) -> Tensor:
         """(B, 3, H, W) images in [0, 1] -> (B, N, C) patch features, row-major."""
-        return self.encoder(imgs).flatten(1, 2)
+        return self.patch_features(self.encoder, imgs).flatten(1, 2)
 
     @torch.inference_mode()
     def fill_memory(self, references: Iterable[ReferenceCrop], *, negative: bool = False) -> None:
-        """Pool each reference into its slot of the bank.
+        """Store each reference in its slot of the bank.
 
         Args:
             references: prepared crops; encoded one by one, so that the figures do not depend on batching.
@@ -93,22 +121,19 @@ class ReferenceSegmenter(nn.Module):
         """
         bank = self._bank(negative)
         for reference in references:
-            features = self.encoder(reference.image[None].to(self.device))[0]
-            total, weight = pool_reference(features, reference.mask.to(self.device), self.mask_sampling)
-            if weight == 0:
+            features = self.patch_features(self.encoder, reference.image[None].to(self.device))[0]
+            if not self.remember(bank, reference, features):
                 log.warning("reference %s has an empty mask and is skipped", reference.name or reference.slot)
-                continue
-            bank.write(reference.label, reference.slot, total, weight)
 
     def postprocess_memory(self, *, negative: bool = False) -> None:
-        """Check that the bank is complete and compute its prototypes. Doing it twice changes nothing.
+        """Check that the bank is complete. Doing it twice changes nothing.
 
         Raises:
             MemoryNotReadyError: a category has no reference.
         """
         if negative:
             return  # a class may well have no false positive to learn from
-        self._bank(negative).prototypes()
+        self.bank.require_filled()
 
     @torch.inference_mode()
     def segment(self, target: Query | np.ndarray) -> Instances:
@@ -120,15 +145,24 @@ class ReferenceSegmenter(nn.Module):
         Returns:
             At most ``num_out_instance`` instances in the frame of the original image, best first; N = 0
             when nothing is found.
+
+        Raises:
+            MemoryNotReadyError: a category has no reference.
         """
+        self.bank.require_filled()
         query = target if isinstance(target, Query) else self.prepare(target)
         image = query.image[None].to(self.device)
         seen = image if query.encoder_image is None else query.encoder_image[None].to(self.device)
-        features = self.encoder(seen)[0]
-        embedding = self.sam.encode(image, self.add_no_mem_embed)[0]
-        masks = self.propose(self.sam, embedding)
+        features = self.patch_features(self.encoder, seen)[0]
+        if not torch.isfinite(features).all():
+            raise CheckpointError(
+                f"the encoder gives features that are not finite for {query.name or 'this image'}; "
+                f"check its weights and precision"
+            )
+        embedding = self.sam.encode(resize_square(image, self.sam.image_size), self.add_no_mem_embed)[0]
+        masks = self.propose(self.sam, embedding, features, self.bank)
         found = self.score(masks, features, self.bank, self._ready_negatives())
-        return self.merge(found, query.size)
+        return replace(self.merge(found, query.size), class_names=self.bank.class_names)
 
     def prepare(self, image: np.ndarray) -> Query:
         """Resize an (H, W, 3) uint8 RGB array as :meth:`segment` needs it."""
@@ -139,7 +173,7 @@ class ReferenceSegmenter(nn.Module):
         """Segment a batch of images."""
         return [self.segment(target) for target in targets]
 
-    def _bank(self, negative: bool) -> MemoryBank:
+    def _bank(self, negative: bool) -> MemoryBank | PatchBank:
         if not negative:
             return self.bank
         if self.negative_bank is None:

@@ -1,0 +1,66 @@
+"""The automatic-mask pipeline: SAM 2's mask generator, cosine to class prototypes for every pair."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from no_time_to_train.config import EncoderConfig, MemoryBankConfig, Sam2AmgConfig, parse_block
+from no_time_to_train.errors import ConfigError
+from no_time_to_train.models.automatic_masks import AutomaticMasks, StableMasks
+from no_time_to_train.models.encoders import build_encoder
+from no_time_to_train.models.memory_bank import MemoryBank
+from no_time_to_train.models.patch_features import unit_prenorm_features
+from no_time_to_train.models.remembering import RememberPooled
+from no_time_to_train.models.sam2_backend import build_sam2
+from no_time_to_train.models.scoring import PairScorer
+from no_time_to_train.models.segmenter import ReferenceSegmenter
+from no_time_to_train.models.top_merging import TopMerger
+
+
+class Sam2MatchingBaseline(ReferenceSegmenter):
+    """Automatic masks, unit-length features before the final norm, every (mask, class) pair scored, best 100.
+
+    Args:
+        sam2_cfg_file: e.g. ``sam2_hiera_l.yaml``, ``sam2.1_hiera_t.yaml``, ``sam2_nano``.
+        sam2_ckpt_path: file, ``auto`` or ``hf-hub:<repo>``; None takes weights shipped with the package.
+        sam2_amg_cfg: see :class:`Sam2AmgConfig`; None for the published values.
+        encoder_cfg: see :class:`EncoderConfig`.
+        encoder_ckpt_path: as ``sam2_ckpt_path``, for the encoder.
+        memory_bank_cfg: see :class:`MemoryBankConfig`; ``category_num`` and ``length`` default to 1 here.
+        class_names: names in the order of the category indices.
+    """
+
+    def __init__(
+        self,
+        sam2_cfg_file: str,
+        sam2_ckpt_path: str | None,
+        sam2_amg_cfg: Sam2AmgConfig | Mapping[str, Any] | None,
+        encoder_cfg: EncoderConfig | Mapping[str, Any],
+        encoder_ckpt_path: str | None,
+        memory_bank_cfg: MemoryBankConfig | Mapping[str, Any],
+        class_names: Sequence[str] | None = None,
+    ) -> None:
+        amg = parse_block(Sam2AmgConfig, sam2_amg_cfg, "sam2_amg_cfg")
+        size = parse_block(MemoryBankConfig, memory_bank_cfg, "memory_bank_cfg")
+        if size.normalize_instances:
+            raise ConfigError(
+                "memory_bank_cfg.normalize_instances does not apply to matching_baseline, whose prototype is "
+                "the mean over all patches; leave it out"
+            )
+        encoder = build_encoder(parse_block(EncoderConfig, encoder_cfg, "encoder_cfg"), encoder_ckpt_path)
+        names = tuple(class_names or ())
+        categories = size.category_num or len(names) or 1
+        stable = StableMasks.from_config(amg, encoder.img_size, min_iou=0.6, max_overlap=0.7)
+        super().__init__(
+            encoder,
+            build_sam2(sam2_cfg_file, sam2_ckpt_path),
+            MemoryBank(categories, size.length or 1, encoder.embed_dim, class_names=names),
+            AutomaticMasks(amg.points_per_side, stable),
+            PairScorer(),
+            TopMerger(resize="corners"),
+            patch_features=unit_prenorm_features,
+            remember=RememberPooled(size.mask_sampling),
+            add_no_mem_embed=True,
+            encoder_resize="direct",
+        )

@@ -1,0 +1,169 @@
+"""Two-way matching of patches and the point prompts made from it (Matcher, ICLR 2024). Pure functions.
+
+Step numbers are those of section 6 of the specification: 1 and 2 match, 3 makes points, 4 samples prompts.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+ALWAYS_KEPT = 40
+"""Up to so many matches are all kept; of more, the better half."""
+
+ALL_SUBSETS = 8
+"""Up to so many points every subset is a prompt; of more, subsets are drawn."""
+
+MAX_RESTARTS = 10
+"""Fresh starts of k-means while a cluster stays empty."""
+
+
+def bounded_patches(foreground: Tensor, limit: int) -> Tensor:
+    """Choose the reference patches to match with, so that the assignment has a bounded size.
+
+    Foreground and background shrink alike, evenly over their rows, so that every shot keeps its part.
+
+    Args:
+        foreground: (n,) bool over the patches of all shots.
+        limit: most patches to choose, at least 2.
+
+    Returns:
+        (m,) ascending int64 indices, all of them when n is at most ``limit``.
+    """
+    count = foreground.shape[0]
+    if count <= limit:
+        return torch.arange(count)
+    inside, outside = torch.nonzero(foreground)[:, 0], torch.nonzero(~foreground)[:, 0]
+    share = round(limit * len(inside) / count)
+    share = min(max(share, 1 if len(inside) else 0), limit - (1 if len(outside) else 0))
+    chosen = torch.cat([inside[_evenly(len(inside), share)], outside[_evenly(len(outside), limit - share)]])
+    return chosen.sort().values
+
+
+def _evenly(count: int, wanted: int) -> Tensor:
+    """``wanted`` of ``count`` indices, equally far apart."""
+    return torch.arange(wanted) * count // max(wanted, 1)
+
+
+def assign(similarity: Tensor) -> tuple[Tensor, Tensor]:
+    """Optimal one-to-one assignment that maximises the summed similarity.
+
+    Args:
+        similarity: (n, m).
+
+    Returns:
+        Row and column indices, min(n, m) each; rows ascend.
+    """
+    rows, columns = linear_sum_assignment(similarity.double().cpu().numpy(), maximize=True)
+    return torch.from_numpy(rows), torch.from_numpy(columns)
+
+
+def two_way_matching(similarity: Tensor, foreground: Tensor) -> Tensor:
+    """Find the target patches that belong to the foreground of the references (steps 1 to 3).
+
+    Foreground patches are assigned to target patches, and these back to all reference patches; a pair whose
+    way back ends outside of the foreground is dropped, unless that would drop all.
+
+    Args:
+        similarity: (n, N) cosine of the reference patches of a class, all shots, to the target patches.
+        foreground: (n,) bool, at least one true.
+
+    Returns:
+        (P,) distinct target patch indices, ascending, on the CPU; P is at least 1.
+    """
+    similarity, foreground = similarity.cpu(), foreground.cpu()
+    inside = similarity[foreground]
+    rows, patches = assign(inside)
+    values = inside[rows, patches]
+    back = assign(similarity[:, patches].T)[1]
+    returned = foreground[back]
+    if returned.any():
+        patches, values = patches[returned], values[returned]
+    order = values.argsort(descending=True, stable=True)
+    if len(order) > ALWAYS_KEPT:
+        order = order[: len(order) // 2]
+    return patches[order].sort().values
+
+
+def patch_points(patches: Tensor, grid_width: int, patch_size: int) -> Tensor:
+    """Middle pixel of patches in the encoder's image: ``(column · p + p // 2, row · p + p // 2)``.
+
+    Args:
+        patches: (P,) row-major patch indices.
+
+    Returns:
+        (P, 2) float xy in pixels of the encoder's input.
+    """
+    cells = torch.stack([patches % grid_width, patches // grid_width], dim=1)
+    return (cells * patch_size + patch_size // 2).float()
+
+
+def extent(points: Tensor) -> Tensor:
+    """(4,) xyxy box around (P, 2) points, P at least 1."""
+    return torch.cat([points.amin(dim=0), points.amax(dim=0)])
+
+
+def point_subsets(
+    count: int, sample_range: tuple[int, int], max_iterations: int, generator: torch.Generator
+) -> list[Tensor]:
+    """Choose which points go into each prompt (step 4).
+
+    Args:
+        count: P, number of points.
+        sample_range: smallest and largest subset, both inclusive and at most P.
+        max_iterations: subsets drawn per size when P is above 8, those drawn twice counted once; else every
+            subset is taken.
+        generator: of the draws.
+
+    Returns:
+        One (T, r) int64 tensor of point indices per size r.
+    """
+    subsets = []
+    for size in range(min(sample_range[0], count), min(sample_range[1], count) + 1):
+        if count > ALL_SUBSETS:
+            drawn = torch.rand(max_iterations, count, generator=generator).argsort(dim=1, stable=True)
+            subsets.append(drawn[:, :size].sort(dim=1).values.unique(dim=0))
+        else:
+            subsets.append(torch.tensor(list(combinations(range(count), size))))
+    return subsets
+
+
+def cluster_centres(
+    points: Tensor, num_centers: int, generator: torch.Generator, max_iterations: int = 100
+) -> Tensor:
+    """k-means++ centres of the points, in whole pixels.
+
+    Args:
+        points: (P, 2), distinct.
+        num_centers: k; at P or fewer points the points themselves are the centres.
+
+    Returns:
+        (k, 2) distinct centres, fewer when clusters coincide or stay empty after every restart.
+    """
+    if points.shape[0] <= num_centers:
+        return points
+    for _ in range(MAX_RESTARTS):
+        centres = _spread_start(points, num_centers, generator)
+        for _ in range(max_iterations):
+            nearest = torch.cdist(points, centres).argmin(dim=1)
+            members = torch.nn.functional.one_hot(nearest, num_centers).to(points)
+            sizes = members.sum(dim=0)
+            moved = torch.where(sizes[:, None] > 0, members.T @ points / sizes.clamp(min=1)[:, None], centres)
+            if torch.equal(moved, centres):
+                break
+            centres = moved
+        if bool((sizes > 0).all()):
+            break
+    return centres[sizes > 0].floor().unique(dim=0)
+
+
+def _spread_start(points: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """k-means++ start: each next centre is drawn with a chance that grows with the squared distance."""
+    chosen = [int(torch.randint(points.shape[0], (1,), generator=generator))]
+    for _ in range(count - 1):
+        distance = torch.cdist(points, points[chosen]).amin(dim=1).square()
+        chosen.append(int(torch.multinomial(distance, 1, generator=generator)))
+    return points[chosen]
