@@ -169,7 +169,7 @@ class Dinov2VisionTransformer(nn.Module):
         height, width = x.shape[-2:]
         if height % self.patch_size or width % self.patch_size:
             raise ValueError(
-                f"image sides must be multiples of the patch {self.patch_size}, got {height}x{width}; resize it"
+                f"image sides must be multiples of the patch {self.patch_size}, got {height}x{width}"
             )
         patches = self.patch_embed(x)
         if masks is not None:

@@ -13,6 +13,7 @@ from no_time_to_train.models.backbones import build_backbone, vision_transformer
 from no_time_to_train.models.encoder_registry import ALIASES, ENCODERS, EncoderSpec
 from no_time_to_train.models.encoder_weights import load_backbone
 from no_time_to_train.weights.backbone_files import read_backbone
+from no_time_to_train.weights.locate import find_weights, naming
 
 FACTORIES = ("vit_small", "vit_base", "vit_large", "vit_so400m", "vit_huge2", "vit_giant2", "vit_7b")
 FACTORY_OF = {
@@ -68,7 +69,8 @@ def get_dinov3_model(model_name: str, **kwargs: Any) -> nn.Module:
     else:
         known = [*FACTORIES, *DINOV3_CONFIGS]
         raise UnknownEncoderError(
-            f"unknown DINOv3 model {model_name!r}{did_you_mean(model_name, known)} (known: {', '.join(known)})"
+            f"unknown DINOv3 model {model_name!r}{did_you_mean(model_name, known)} "
+            f"(known: {', '.join(known)})"
         )
     if weights:
         load_into(model, weights, name)
@@ -121,8 +123,12 @@ def _without_fixed_sizes(factory: str, kwargs: dict[str, Any]) -> dict[str, Any]
 
 
 def load_into(model: nn.Module, weights: str, name: str, checkpoint_key: str = "teacher") -> None:
-    """Read a checkpoint and load it; ``name`` is for messages."""
-    load_backbone(model, read_backbone(weights, prefer=checkpoint_key), name)
+    """Find, read and load a checkpoint; ``name`` is the preset, or what messages shall call the model."""
+    spec = ENCODERS.get(name)
+    path = find_weights(str(weights), spec.weights if spec else None, name)
+    assert path is not None  # only without a ckpt_path
+    with naming(name):
+        load_backbone(model, read_backbone(path, prefer=checkpoint_key), name)
 
 
 __all__ = ["DINOV3_CONFIGS", "get_dinov3_model", "load_pretrained_weights"]

@@ -131,8 +131,8 @@ def _dinov3(
     )
 
 
-_GATED = {"ffn_ratio": 6.0, "ffn_layer": "swiglu"}
-_7B = {
+_GATED_FFN: dict[str, Any] = {"ffn_ratio": 6.0, "ffn_layer": "swiglu"}
+_7B: dict[str, Any] = {
     "ffn_ratio": 3.0,
     "ffn_layer": "swiglu64",
     "qkv_bias": False,
@@ -146,11 +146,11 @@ _SPECS = [
     *_dinov2("giant", "g", 1536, 40, 24),
     _dinov3("nano", "dinov3_nano", 128, 4, 2, img_size=384),
     _dinov3("small", "dinov3_vits16", 384, 12, 6),
-    _dinov3("small_plus", "dinov3_vits16plus", 384, 12, 6, **_GATED),
+    _dinov3("small_plus", "dinov3_vits16plus", 384, 12, 6, **_GATED_FFN),
     _dinov3("base", "dinov3_vitb16", 768, 12, 12),
     _dinov3("large", "dinov3_vitl16", 1024, 24, 16),
-    _dinov3("large_plus", "dinov3_vitl16plus", 1024, 24, 16, **_GATED),
-    _dinov3("huge_plus", "dinov3_vith16plus", 1280, 32, 20, **_GATED),
+    _dinov3("large_plus", "dinov3_vitl16plus", 1024, 24, 16, **_GATED_FFN),
+    _dinov3("huge_plus", "dinov3_vith16plus", 1280, 32, 20, **_GATED_FFN),
     _dinov3("giant", None, 1536, 40, 24),
     _dinov3("7b", "dinov3_vit7b16", 4096, 40, 32, **_7B),
     _dinov3("large_sat", "dinov3_vitl16_sat", 1024, 24, 16, untie_global_and_local_cls_norm=True),

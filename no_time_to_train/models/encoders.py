@@ -16,7 +16,7 @@ from no_time_to_train.models.encoder_registry import EncoderSpec, encoder_spec
 from no_time_to_train.models.encoder_weights import load_backbone, load_timm
 from no_time_to_train.models.token_layouts import patch_tokens
 from no_time_to_train.weights.backbone_files import read_backbone
-from no_time_to_train.weights.locate import find_weights
+from no_time_to_train.weights.locate import find_weights, naming
 
 log = logging.getLogger(__name__)
 
@@ -176,9 +176,10 @@ def _backbone_with_weights(spec: EncoderSpec, cfg: EncoderConfig, ckpt_path: str
         log.warning("%s runs with random weights: its features mean nothing", spec.name)
         return build_backbone(spec, cfg.repo)
     backbone = build_empty_backbone(spec, cfg.repo)
-    if spec.encoder_type == "timm":
-        load_timm(backbone, path, spec.name)
-    else:
-        load_backbone(backbone, read_backbone(path), spec.name)
+    with naming(spec.name):
+        if spec.encoder_type == "timm":
+            load_timm(backbone, path, spec.name)
+        else:
+            load_backbone(backbone, read_backbone(path), spec.name)
     log.info("%s: weights from %s", spec.name, path)
     return backbone

@@ -93,9 +93,9 @@ def timm_spec(name: str) -> EncoderSpec:
 def _create(model_name: str) -> tuple[TimmBackbone, dict[str, Any]]:
     """A model without data, and the arguments that make it take any size where it can."""
     if not timm.is_model(model_name.partition(".")[0]):
+        hint = did_you_mean(model_name, timm.list_models())
         raise UnknownEncoderError(
-            f"timm {timm.__version__} has no model {model_name!r}{did_you_mean(model_name, timm.list_models())}"
-            "; see timm.list_models()"
+            f"timm {timm.__version__} has no model {model_name!r}{hint}; see timm.list_models()"
         )
     options: dict[str, Any] = {"model_name": model_name, "dynamic_img_size": True}
     with torch.device("meta"):

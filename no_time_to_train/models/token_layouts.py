@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 def num_prefix_tokens(backbone: nn.Module) -> int:
     """Tokens before the patches: the class token and the registers, whatever the backbone calls them."""
-    if hasattr(backbone, "num_prefix_tokens"):  # timm
-        return int(backbone.num_prefix_tokens)
+    total = getattr(backbone, "num_prefix_tokens", None)  # timm
+    if total is not None:
+        return int(total)
     for name in ("n_storage_tokens", "num_register_tokens"):  # DINOv3, DINOv2
         if hasattr(backbone, name):
             return 1 + int(getattr(backbone, name))

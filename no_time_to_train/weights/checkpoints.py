@@ -29,8 +29,8 @@ def read_checkpoint(path: str | Path) -> Any:
     """Read what a checkpoint holds, onto the CPU.
 
     Args:
-        path: ``.pth``, ``.pt``, ``.bin``, ``.ckpt`` or ``.safetensors`` (told apart by content, not name), the
-            ``.index.json`` of a sharded one, or the folder of a Hugging Face download.
+        path: ``.pth``, ``.pt``, ``.bin``, ``.ckpt`` or ``.safetensors`` (told apart by content, not name),
+            the ``.index.json`` of a sharded one, or the folder of a Hugging Face download.
 
     Returns:
         The nested dicts as stored; a flat dict of tensors for safetensors.
@@ -56,8 +56,8 @@ def read_checkpoint(path: str | Path) -> Any:
 def _file_in_folder(folder: Path) -> Path:
     if (folder / ".metadata").is_file() or any(folder.glob("*.distcp")):
         raise CheckpointError(
-            f"{folder} is a distributed (DCP) checkpoint, whose metadata is pickled code; if you trust where it "
-            f"comes from, convert it once with: python -m torch.distributed.checkpoint.format_utils "
+            f"{folder} is a distributed (DCP) checkpoint, whose metadata is pickled code; if you trust where "
+            f"it comes from, convert it once with: python -m torch.distributed.checkpoint.format_utils "
             f"dcp_to_torch {folder} weights.pth"
         )
     for name in FOLDER_FILES:
@@ -140,6 +140,9 @@ def _read_torch(path: Path, is_zip: bool) -> Any:
             f"{path} is a TorchScript program, which runs code when loaded; give a state dict instead"
         )
     try:
+        if path.suffix == ".safetensors":  # torch.load would go by the name
+            with path.open("rb") as file:
+                return torch.load(file, map_location="cpu", weights_only=True)
         return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip or None)
     except pickle.UnpicklingError as error:
         found = re.search(r"GLOBAL ([\w.]+)|class ([\w.]+)", str(error))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 
 import torch
@@ -52,8 +52,8 @@ def recognise(state: Mapping[str, Tensor]) -> Layout | None:
 
 
 def to_meta(state: Mapping[str, Tensor], layout: Layout) -> State:
-    """Rename (and join queries, keys and values) so that the keys are Meta's; adds nothing that is missing."""
-    convert = {
+    """Rename, and join queries, keys and values, to Meta's keys; adds nothing that is missing."""
+    convert: dict[Layout, Callable[[Mapping[str, Tensor]], State]] = {
         Layout.META_DINOV3: dict,
         Layout.META_DINOV2: _unchunked,
         Layout.HF_DINOV3: _from_hf_dinov3,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from no_time_to_train.errors import CheckpointError
 from no_time_to_train.weights.checkpoints import read_checkpoint
-from no_time_to_train.weights.locate import find_weights
+from no_time_to_train.weights.locate import find_weights, naming
 from no_time_to_train.weights.wrappers import find_state_dict
 
 VIDEO_KEYS = (
@@ -87,13 +87,14 @@ def load_sam2_state(config_name: str, ckpt_path: str | None) -> dict[str, Tensor
     wanted = model_of_config(config_name)
     entry = f"sam{wanted.version}_hiera_{wanted.size}" if wanted.size != "nano" else "sam2_nano"
     path = find_weights(ckpt_path, entry, config_name)
-    state = find_state_dict(read_checkpoint(str(path)), str(path))
+    with naming(config_name):
+        state = find_state_dict(read_checkpoint(str(path)), str(path))
     state = {key.removeprefix("module."): value for key, value in state.items()}
     found = model_of_state(state)
     if found is None:
         raise CheckpointError(
-            f"{path} should be a SAM 2 checkpoint for {config_name}, but its keys ({', '.join(list(state)[:3])}) "
-            "are of another model; give the file of SAM 2"
+            f"{path} should be a SAM 2 checkpoint for {config_name}, but its keys are of another "
+            f"model ({', '.join(list(state)[:3])}); give the file of SAM 2"
         )
     if found.size != wanted.size or (found.version and found.version != wanted.version):
         raise CheckpointError(
