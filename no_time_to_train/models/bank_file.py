@@ -14,14 +14,16 @@ from torch import Tensor
 
 from no_time_to_train.errors import MemoryMismatchError
 from no_time_to_train.models.memory_bank import MemoryBank
+from no_time_to_train.models.patch_bank import PatchBank
 
 FORMAT = "no_time_to_train.memory"
 VERSION = 1
-BUFFERS = ("sums", "weights", "filled")
+NEGATIVE = "negative."
+Bank = MemoryBank | PatchBank
 
 
 def save_bank(
-    path: str | Path, bank: MemoryBank, negatives: MemoryBank | None, metadata: Mapping[str, Any]
+    path: str | Path, bank: Bank, negatives: MemoryBank | None, metadata: Mapping[str, Any]
 ) -> None:
     """Write the bank atomically.
 
@@ -31,10 +33,16 @@ def save_bank(
         negatives: negative references, or None.
         metadata: what the figures depend on (encoder, sizes, category ids, …); JSON values.
     """
-    tensors = {name: getattr(bank, name).cpu().contiguous() for name in BUFFERS}
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in bank.state_dict().items()}
     if negatives is not None:
-        tensors |= {f"negative.{name}": getattr(negatives, name).cpu().contiguous() for name in BUFFERS}
-    described = {**metadata, "format": FORMAT, "version": VERSION, "class_names": list(bank.class_names)}
+        tensors |= {NEGATIVE + name: part.cpu().contiguous() for name, part in negatives.state_dict().items()}
+    described = {
+        **metadata,
+        "format": FORMAT,
+        "version": VERSION,
+        "class_names": list(bank.class_names),
+        "length": bank.length,
+    }
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.{os.getpid()}.part")
@@ -49,7 +57,9 @@ def read_bank(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         MemoryMismatchError: missing, or no memory bank of ours.
     """
     if not Path(path).is_file():
-        raise MemoryMismatchError(f"no memory bank at {path}; run test_mode=fill_memory with --out_path first")
+        raise MemoryMismatchError(
+            f"no memory bank at {path}; run test_mode=fill_memory with --out_path first"
+        )
     try:
         with safe_open(str(path), framework="pt") as file:
             metadata = json.loads((file.metadata() or {}).get("no_time_to_train", "{}"))
@@ -62,7 +72,7 @@ def read_bank(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def load_bank(
-    path: str | Path, bank: MemoryBank, negatives: MemoryBank | None, expected: Mapping[str, Any]
+    path: str | Path, bank: Bank, negatives: MemoryBank | None, expected: Mapping[str, Any]
 ) -> None:
     """Fill ``bank`` (and ``negatives``) from a file that must fit.
 
@@ -79,16 +89,24 @@ def load_bank(
                 f"{path} was made with {key} {metadata[key]!r}, the configuration has {wanted!r}; "
                 f"fill the memory again or use the configuration it was made with"
             )
-    _copy(tensors, "", bank, path)
-    if negatives is not None and "negative.sums" in tensors:
-        _copy(tensors, "negative.", negatives, path)
+    _copy({name: part for name, part in tensors.items() if not name.startswith(NEGATIVE)}, bank, path)
+    against = {
+        name.removeprefix(NEGATIVE): part for name, part in tensors.items() if name.startswith(NEGATIVE)
+    }
+    if negatives is not None and against:
+        _copy(against, negatives, path)
 
 
-def _copy(tensors: Mapping[str, Tensor], prefix: str, bank: MemoryBank, path: str | Path) -> None:
-    shape = tuple(tensors[f"{prefix}sums"].shape)
-    if shape != tuple(bank.sums.shape):
+def _copy(tensors: Mapping[str, Tensor], bank: Bank, path: str | Path) -> None:
+    if isinstance(bank, MemoryBank) != ("sums" in tensors):
         raise MemoryMismatchError(
-            f"{path} holds {shape[0]} categories by {shape[1]} shots of {shape[2]} features, the configuration "
-            f"asks for {bank.num_categories} by {bank.length} of {bank.sums.shape[2]}"
+            f"{path} keeps its references in the form of another model class; use the model_cfg.name "
+            f"that it was made with, or fill the memory again"
         )
-    bank.load_state_dict({name: tensors[f"{prefix}{name}"] for name in BUFFERS})
+    if isinstance(bank, MemoryBank) and tuple(tensors["sums"].shape) != tuple(bank.sums.shape):
+        shape = tuple(tensors["sums"].shape)
+        raise MemoryMismatchError(
+            f"{path} holds {shape[0]} categories by {shape[1]} shots of {shape[2]} features, the "
+            f"configuration asks for {bank.num_categories} by {bank.length} of {bank.sums.shape[2]}"
+        )
+    bank.load_state_dict(tensors)

@@ -117,7 +117,7 @@ class PatchBank(nn.Module):
 
     def merge_state(self, state: Mapping[str, Tensor]) -> None:
         """Like :meth:`merge`, from the state of a bank that another process has filled."""
-        for (label, slot), (features, foreground) in _unpack(state, "").items():
+        for (label, slot), (features, foreground) in _unpack(state).items():
             mine = self._shots.get((label, slot))
             if mine is not None and not (torch.equal(mine[0], features) and torch.equal(mine[1], foreground)):
                 raise MemoryMismatchError(
@@ -134,18 +134,28 @@ class PatchBank(nn.Module):
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Tensor], prefix: str, *args: Any) -> None:
         """Replace every reference by those of the state."""
+        own = {key.removeprefix(prefix): part for key, part in state_dict.items() if key.startswith(prefix)}
         self.clear()
-        self.merge_state({key.removeprefix(prefix): state_dict[key] for key in _own_keys(state_dict, prefix)})
+        self.merge_state(own)
 
 
-def _own_keys(state: Mapping[str, Tensor], prefix: str) -> list[str]:
-    return [key for key in state if key.startswith((f"{prefix}features.", f"{prefix}foreground."))]
+def _unpack(state: Mapping[str, Tensor]) -> dict[tuple[int, int], Shot]:
+    """Shots by label and slot.
 
-
-def _unpack(state: Mapping[str, Tensor], prefix: str) -> dict[tuple[int, int], Shot]:
+    Raises:
+        MemoryMismatchError: the state is that of something else, or incomplete.
+    """
     shots = {}
-    for key in _own_keys(state, prefix):
-        kind, label, slot = key.removeprefix(prefix).split(".")
-        if kind == "features":
-            shots[int(label), int(slot)] = (state[key], state[f"{prefix}foreground.{label}.{slot}"])
+    for key in state:
+        kind, label, slot = (*key.split("."), "", "")[:3]
+        partner = {"features": "foreground", "foreground": "features"}.get(kind, "")
+        if not (label.isdigit() and slot.isdigit()) or f"{partner}.{label}.{slot}" not in state:
+            raise MemoryMismatchError(
+                f"entry {key!r} does not belong to a bank of patches, or its other half is missing; "
+                f"fill the memory again"
+            )
+        shots[int(label), int(slot)] = (
+            state[f"features.{label}.{slot}"],
+            state[f"foreground.{label}.{slot}"],
+        )
     return shots

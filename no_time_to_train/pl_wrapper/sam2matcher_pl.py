@@ -114,8 +114,8 @@ class Sam2MatcherLightningModel(LightningModule):
     def load_memory(self, path: str | Path) -> None:
         """Build the model that fits a saved bank, and load the bank."""
         if self.seg_model is None:
-            tensors, metadata = read_bank(path)
-            self._build(tensors["sums"].shape[1], metadata["class_names"], metadata.get("category_ids", ()))
+            _, metadata = read_bank(path)
+            self._build(metadata["length"], metadata["class_names"], metadata.get("category_ids", ()))
         model = self.segmenter
         load_bank(path, model.bank, model.negative_bank, self._fingerprint())
 
