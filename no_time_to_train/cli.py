@@ -1,4 +1,4 @@
-"""The ``ntt`` command: ``ntt demo`` runs the whole chain offline on generated scenes."""
+"""The ``ntt`` command: demo, check. Each is a thin layer over what Python can call as well."""
 
 from __future__ import annotations
 
@@ -41,6 +41,26 @@ def demo(arguments: argparse.Namespace) -> int:
     return code
 
 
+def check(arguments: argparse.Namespace) -> int:
+    """List everything that is wrong with a configuration and its data, without loading a model."""
+    from no_time_to_train.config import DatasetConfigs, ModelConfig, parse_block
+    from no_time_to_train.pl_wrapper.config_files import read_config
+    from no_time_to_train.pl_wrapper.preflight import find_problems
+
+    config = read_config(["--config", arguments.config, *arguments.overrides])
+    blocks = config["model"]["init_args"]
+    problems = find_problems(
+        parse_block(ModelConfig, blocks.get("model_cfg"), "model_cfg"),
+        parse_block(DatasetConfigs, blocks.get("dataset_cfgs"), "dataset_cfgs"),
+        config.get("output_dir", "runs"),
+    )
+    for problem in problems:
+        print(f"{'error' if problem.fatal else 'warning'}: {problem.text}")
+    fatal = sum(problem.fatal for problem in problems)
+    print(f"{fatal} errors, {len(problems) - fatal} warnings")
+    return 1 if fatal else 0
+
+
 def _data_overrides(data: DemoDataset) -> list[str]:
     words: list[str] = []
     for block, json_file in (("fill_memory", data.references), ("test", data.targets)):
@@ -73,12 +93,19 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--seed", type=int, default=0, help="seed of the scenes (%(default)s)")
     command.add_argument("--staged", action="store_true", help="three commands with files between them")
     command.set_defaults(run=demo)
+    command = commands.add_parser("check", help=check.__doc__, description=check.__doc__)
+    command.add_argument("--config", required=True, help="YAML file, as for run_lightening.py")
+    command.set_defaults(run=check)
     return parser
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run one ``ntt`` command; errors that the user can mend come as one sentence and exit code 2."""
-    arguments = _parser().parse_args(words)
+    parser = _parser()
+    arguments, rest = parser.parse_known_args(words)
+    if rest and arguments.run is not check:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    arguments.overrides = rest
     try:
         return arguments.run(arguments)
     except NoTimeToTrainError as error:

@@ -21,6 +21,9 @@ MODULE = "no_time_to_train.pl_wrapper.sam2matcher_pl.Sam2MatcherLightningModel"
 BLOCKS = {"model_cfg": ModelConfig, "dataset_cfgs": DatasetConfigs, "data_load_cfgs": DataLoadConfig}
 LISTS = ("cat_names", "class_names")
 
+SWITCHES = ("--resume", "--quiet", "--verbose")
+"""Flags that may stand without a value."""
+
 LEGACY_OVERRIDES = {
     "model_cfg.test.imgs_path": "model_cfg.dataset_imgs_path",
     "model_cfg.test.online_vis": "model_cfg.online_vis",
@@ -41,6 +44,25 @@ def merge_arguments(arguments: Sequence[str]) -> list[str]:
     Raises:
         ConfigError: missing or broken file, unknown key, wrong type.
     """
+    config, rest = _merge(arguments)
+    return rest if config is None else ["--config", yaml.safe_dump(check(config), sort_keys=False), *rest]
+
+
+def read_config(arguments: Sequence[str]) -> dict[str, Any]:
+    """The same as one nested dict, for those who need no parser.
+
+    Raises:
+        ConfigError: as :func:`merge_arguments`, and for arguments that are no overrides of the model.
+    """
+    config, rest = _merge(arguments)
+    if rest or config is None:
+        raise ConfigError(
+            f"expected --config FILE and --model.… overrides, got {' '.join(rest) or 'nothing'}"
+        )
+    return check(config)
+
+
+def _merge(arguments: Sequence[str]) -> tuple[dict[str, Any] | None, list[str]]:
     configs: list[DictConfig] = []
     overrides: list[tuple[str, str]] = []
     rest: list[str] = []
@@ -50,13 +72,13 @@ def merge_arguments(arguments: Sequence[str]) -> list[str]:
         elif key.startswith("--model.") and value is not None:
             overrides.append((_override_key(key), value))
         else:
-            rest.extend(raw)
+            rest.extend([f"{key}=true"] if key in SWITCHES and value is None else raw)
     if not configs and not overrides:
-        return rest
+        return None, rest
     merged = OmegaConf.merge(*configs) if configs else OmegaConf.create({})
     for key, value in overrides:
         OmegaConf.update(merged, key, _typed(key, value), force_add=True)
-    return ["--config", yaml.safe_dump(check(_resolved(merged)), sort_keys=False), *rest]
+    return _resolved(merged), rest
 
 
 def check(config: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from no_time_to_train.dataset.categories import CategoryMap
 from no_time_to_train.dataset.coco_file import CocoFile
 from no_time_to_train.dataset.coco_reader import category_map, references_from_coco, targets_from_coco
 from no_time_to_train.dataset.few_shot_file import read_few_shot_file
+from no_time_to_train.dataset.readers.detect import list_targets, read_annotated
 from no_time_to_train.dataset.reference_crops import CropOptions, ReferenceCrops
 from no_time_to_train.dataset.reference_masks import complete_masks
 from no_time_to_train.dataset.samples import Reference, Target
@@ -52,13 +53,13 @@ class ReferenceSource:
 
     def __init__(self, block: FillMemoryDataConfig, length: int | None, seed: int = 42) -> None:
         self.block = block
-        coco = CocoFile.read(block.json_file)
+        coco, root = read_annotated(block.json_file or block.root, block.root or None)
         self.categories: CategoryMap = category_map(
             coco, block.cat_names, block.class_split, annotated_only=True
         )
         table = read_few_shot_file(block.memory_pkl) if block.memory_pkl else None
         self.references: list[Reference] = references_from_coco(
-            coco, block.root, self.categories, length or block.memory_length, table=table, seed=seed
+            coco, root, self.categories, length or block.memory_length, table=table, seed=seed
         )
 
     @property
@@ -103,12 +104,23 @@ class ReferenceSource:
 
 
 class TargetSource:
-    """``dataset_cfgs.test``: the images to search, and their annotations when they have any."""
+    """``dataset_cfgs.test``: the images to search, and their annotations when they have any.
+
+    Without ``json_file``, ``root`` is a folder of pictures (or one picture).
+
+    Attributes:
+        coco: the annotations, or None for bare pictures.
+        targets: in the order of their ids.
+    """
 
     def __init__(self, block: TestDataConfig) -> None:
         self.block = block
-        self.coco: CocoFile = CocoFile.read(block.json_file)
-        self.targets: list[Target] = targets_from_coco(self.coco, block.root)
+        self.coco: CocoFile | None = None
+        if block.json_file:
+            self.coco, root = read_annotated(block.json_file, block.root or None)
+            self.targets: list[Target] = targets_from_coco(self.coco, root)
+        else:
+            self.targets = list_targets(block.root)
 
     @cached_property
     def _by_id(self) -> dict[Any, Target]:
@@ -122,7 +134,7 @@ class TargetSource:
     @property
     def has_annotations(self) -> bool:
         """Whether the results can be scored."""
-        return bool(self.coco.annotations)
+        return self.coco is not None and bool(self.coco.annotations)
 
     def path_of(self, image_id: Any) -> Path:
         """File of one image."""
@@ -138,7 +150,8 @@ class TargetSource:
         Raises:
             DatasetError: a class is not among the file's categories.
         """
-        by_name = {str(category["name"]): category["id"] for category in self.coco.categories}
+        categories = self.coco.categories if self.coco is not None else []
+        by_name = {str(category["name"]): category["id"] for category in categories}
         if not by_name:
             return tuple(fallback)
         for name in names:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, NoReturn
 
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -14,7 +14,7 @@ from no_time_to_train.pl_wrapper.config_files import merge_arguments
 from no_time_to_train.pl_wrapper.sam2matcher_pl import Sam2MatcherLightningModel
 from no_time_to_train.pl_wrapper.stages import RunOptions, run_stages
 
-SUBCOMMANDS = ("test",)
+SUBCOMMANDS = ("test", "predict")
 
 
 class Sam2MatcherCLI(LightningCLI):
@@ -23,7 +23,8 @@ class Sam2MatcherCLI(LightningCLI):
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
         """Only what the method can do; it has nothing to fit."""
-        return {"test": {"model", "dataloaders", "datamodule", "verbose", "weights_only"}}
+        skipped = {"model", "dataloaders", "datamodule", "verbose", "weights_only", "return_predictions"}
+        return dict.fromkeys(SUBCOMMANDS, skipped)
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Trainer and model; the data belong to the model's ``dataset_cfgs``."""
@@ -51,9 +52,16 @@ class Sam2MatcherCLI(LightningCLI):
 
     def test(self, model: Sam2MatcherLightningModel, ckpt_path: str | None = None) -> dict[str, float]:
         """Run the stages that ``test_mode`` names."""
+        return run_stages(self.trainer, model, self._options(), ckpt_path)
+
+    def predict(self, model: Sam2MatcherLightningModel, ckpt_path: str | None = None) -> dict[str, float]:
+        """Search targets that need no annotations; nothing is scored."""
+        model.test_mode = "test" if ckpt_path else "run"
+        return run_stages(self.trainer, model, replace(self._options(), evaluate=False), ckpt_path)
+
+    def _options(self) -> RunOptions:
         config: Any = self.config_init[self.subcommand]
-        options = RunOptions(**{field.name: config[field.name] for field in fields(RunOptions)})
-        return run_stages(self.trainer, model, options, ckpt_path)
+        return RunOptions(**{field.name: config[field.name] for field in fields(RunOptions)})
 
 
 class OneSentenceParser(LightningArgumentParser):

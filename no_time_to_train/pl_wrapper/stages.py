@@ -36,6 +36,7 @@ class RunOptions:
         output_dir: folder for everything else that a run writes.
         resume: continue an interrupted search with the results that are already in output_dir.
         on_error: an image that cannot be read is named and skipped, or stops the run.
+        evaluate: score the results where the targets have annotations.
         n_shot: only part of the name of the result file.
         seed: only part of the name of the result file.
         coco_semantic_split: only part of the name of the result file.
@@ -49,6 +50,7 @@ class RunOptions:
     output_dir: str = "runs/latest"
     resume: bool = False
     on_error: Literal["skip", "stop"] = "skip"
+    evaluate: bool = True
     n_shot: int | None = None
     seed: int | None = None
     coco_semantic_split: int | None = None
@@ -177,7 +179,7 @@ def search_support(trainer: Trainer, model: Sam2MatcherLightningModel, options: 
     if model.global_rank != 0:
         return
     write_json(str(options.out_support_res), rows)
-    if options.out_neg_pkl and options.out_neg_json and model.targets is not None:
+    if options.out_neg_pkl and options.out_neg_json and model.targets and model.targets.coco:
         per_class = model.model_cfg.memory_bank_cfg.length_negative
         table, content = sample_negatives(rows, model.targets.coco, per_class)
         write_few_shot_file(options.out_neg_pkl, table)
@@ -207,7 +209,7 @@ def search(trainer: Trainer, model: Sam2MatcherLightningModel, options: RunOptio
         write_json(options.export_result, rows)
     if options.result_name:
         write_json(folder / "inst_to_segm" / f"coco_inst_{options.result_name}_results.json", rows)
-    return _evaluate(model, rows, folder)
+    return _evaluate(model, rows, folder) if options.evaluate else {}
 
 
 def _search_rows(trainer: Trainer, model: Sam2MatcherLightningModel) -> list[dict[str, Any]]:
@@ -225,7 +227,7 @@ def _search_rows(trainer: Trainer, model: Sam2MatcherLightningModel) -> list[dic
 
 def _evaluate(model: Sam2MatcherLightningModel, rows: list[dict[str, Any]], folder: Path) -> Metrics:
     targets = model.targets
-    if targets is None or not targets.has_annotations:
+    if targets is None or targets.coco is None or not targets.has_annotations:
         log.info("%d instances written; no annotations to score them against", len(rows))
         return {}
     metrics = evaluate_coco(targets.coco, rows, category_ids=model.category_ids, image_ids=targets.image_ids)

@@ -1,0 +1,64 @@
+"""What is wrong with references and targets, all at once, without decoding a picture or loading a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from no_time_to_train.dataset.annotation_masks import reference_box, reference_mask
+from no_time_to_train.dataset.images import read_image_size
+from no_time_to_train.dataset.samples import Reference, Target
+from no_time_to_train.errors import DatasetError
+
+TINY_SIDE = 10
+"""Pixels; a reference whose box has a shorter side than this is worth a word."""
+
+
+def reference_problems(references: Sequence[Reference]) -> Iterator[str]:
+    """Sentences about references: missing images, contradicting sizes, empty and tiny masks."""
+    for reference in references:
+        if not isinstance(reference.image, Path):
+            continue
+        try:
+            size = read_image_size(reference.image, reference.stated_size)
+        except DatasetError as error:
+            yield f"{reference.name}: {error}"
+            continue
+        yield from _size_problem(reference.name, reference.stated_size, size)
+        yield from _mask_problem(reference, size)
+
+
+def target_problems(targets: Sequence[Target]) -> Iterator[str]:
+    """Sentences about targets: images that are missing or have another size than stated."""
+    for target in targets:
+        if not isinstance(target.image, Path):
+            continue
+        try:
+            size = read_image_size(target.image, target.stated_size)
+        except DatasetError as error:
+            yield f"{target.file_name}: {error}"
+            continue
+        yield from _size_problem(target.file_name, target.stated_size, size)
+
+
+def _size_problem(name: str, stated: tuple[int, int] | None, actual: tuple[int, int]) -> Iterator[str]:
+    if stated is None or stated == actual:
+        return
+    turned = " (turned by a quarter: EXIF orientation)" if stated == actual[::-1] else ""
+    yield (
+        f"{name}: the annotations say {stated[1]}x{stated[0]}, the image is {actual[1]}x{actual[0]}{turned}; "
+        f"the image's own size is used"
+    )
+
+
+def _mask_problem(reference: Reference, size: tuple[int, int]) -> Iterator[str]:
+    try:
+        mask = reference_mask(reference, size)
+        box = reference_box(reference, size)
+    except (DatasetError, ValueError) as error:
+        yield f"{reference.name}: {error}"
+        return
+    if mask is not None and not mask.any():
+        yield f"{reference.name}: the mask is empty, the reference will be skipped"
+    elif box is not None and 0 < min(box[2], box[3]) < TINY_SIDE:
+        yield f"{reference.name}: the object is only {box[2]:.0f}x{box[3]:.0f} pixels; choose a larger one"

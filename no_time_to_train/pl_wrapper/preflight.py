@@ -1,0 +1,118 @@
+"""Everything that is wrong with a configuration, listed at once, before anything long begins."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from no_time_to_train.config import DatasetConfigs, ModelConfig
+from no_time_to_train.dataset.checks import reference_problems, target_problems
+from no_time_to_train.errors import CheckpointError, NoTimeToTrainError
+from no_time_to_train.models.encoder_registry import encoder_spec
+from no_time_to_train.models.encoders import checked_size
+from no_time_to_train.models.factory import model_class
+from no_time_to_train.models.sam2_backend import RANDOM, sam2_size
+from no_time_to_train.pl_wrapper.datamodule import ReferenceSource, TargetSource
+from no_time_to_train.weights.locate import find_weights
+
+MIN_FREE_BYTES = 200 * 2**20
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong.
+
+    Attributes:
+        text: one sentence.
+        fatal: the run cannot work; otherwise it works, and the user should know.
+    """
+
+    text: str
+    fatal: bool = True
+
+
+def find_problems(model: ModelConfig, data: DatasetConfigs, output_dir: str | Path) -> list[Problem]:
+    """Check names, weights, files, categories, references, targets and disk; no model is built.
+
+    Returns:
+        Every problem found, in the order of the configuration; an empty list means the run can start.
+    """
+    found: list[Problem] = []
+    for step in (
+        lambda: model_class(model.name),
+        lambda: _check_encoder(model),
+        lambda: _check_sam2(model),
+    ):
+        _collect(found, step)
+    names = _check_references(found, model, data)
+    _check_targets(found, data, names)
+    _check_disk(found, Path(output_dir))
+    return found
+
+
+def _collect(found: list[Problem], step: Callable[[], object]) -> object | None:
+    """Run one check; what it raises is fatal, what it warns of is not."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            result = step()
+        except NoTimeToTrainError as error:
+            found.append(Problem(str(error)))
+            result = None
+    found.extend(Problem(str(warning.message), fatal=False) for warning in caught)
+    return result
+
+
+def _check_encoder(model: ModelConfig) -> None:
+    cfg = model.encoder_cfg
+    spec = encoder_spec(cfg.name)
+    checked_size(spec, cfg.img_size)
+    if not cfg.allow_random_weights:
+        _check_weights(model.encoder_ckpt_path, spec.weights, spec.name)
+
+
+def _check_sam2(model: ModelConfig) -> None:
+    size = sam2_size(model.sam2_cfg_file)
+    if model.sam2_ckpt_path != RANDOM:
+        _check_weights(model.sam2_ckpt_path, f"sam2_{size}", model.sam2_cfg_file)
+
+
+def _check_weights(ckpt_path: str | None, weights: str | None, name: str) -> None:
+    """A file must be there; what would be downloaded is left for the run itself."""
+    if ckpt_path is None or not ckpt_path.startswith(("auto", "hf-hub:")):
+        path = find_weights(ckpt_path, weights, name)
+        if path is not None and not path.exists():
+            raise CheckpointError(f"no weights for {name} at {path}; give another file, or auto")
+
+
+def _check_references(found: list[Problem], model: ModelConfig, data: DatasetConfigs) -> tuple[str, ...]:
+    block = data.fill_memory
+    if block is None:
+        return ()
+    source = _collect(found, lambda: ReferenceSource(block, model.memory_bank_cfg.length))
+    if not isinstance(source, ReferenceSource):
+        return ()
+    found.extend(Problem(text, fatal=False) for text in reference_problems(source.references))
+    return source.categories.names
+
+
+def _check_targets(found: list[Problem], data: DatasetConfigs, names: tuple[str, ...]) -> None:
+    block = data.test
+    if block is None:
+        return
+    source = _collect(found, lambda: TargetSource(block))
+    if isinstance(source, TargetSource):
+        found.extend(Problem(text, fatal=False) for text in target_problems(source.targets))
+        _collect(found, lambda: source.category_ids(names, names))
+
+
+def _check_disk(found: list[Problem], folder: Path) -> None:
+    existing = next(parent for parent in (folder.resolve(), *folder.resolve().parents) if parent.exists())
+    free = shutil.disk_usage(existing).free
+    if free < MIN_FREE_BYTES:
+        found.append(
+            Problem(f"only {free // 2**20} MiB are free at {existing}; make room or change output_dir")
+        )
