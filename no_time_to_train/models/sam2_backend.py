@@ -22,8 +22,15 @@ log = logging.getLogger(__name__)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-CPU_CHUNK = 4
-"""Prompts decoded together on a CPU: small keeps the temporaries in cache, fixed keeps results bit-equal."""
+CPU_CHUNK_TOKENS, CPU_CHUNK = 4096, 8
+"""Prompts decoded together on a CPU: as many as share this number of image tokens, at most ``CPU_CHUNK``.
+
+One at 64 x 64, whose 4 MB of image tokens fill the cache; 8 at nano's 16 x 16, where calls cost more than arithmetic.
+Fixed, and the last chunk filled up, so that all products have the same shape and round the same.
+"""
+
+UPSCALE_CHUNK = 32
+"""Masks upscaled together on a GPU, 30 MB each in float32."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +59,7 @@ SAM2_SIZES: dict[str, Sam2Spec] = {
         (1, 2, 3, 1),
         (4, 5),
         window_spec=(8, 8, 16, 8),
-        d_model=64,
+        d_model=96,
         image_size=256,
         fpn_top_down_levels=(0, 1, 2, 3),
     ),
@@ -83,17 +90,20 @@ def sam2_size(config_name: str) -> str:
     return size
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ImageEmbedding:
     """What the decoder needs of one image.
 
     Attributes:
         image: (1, C, h, w), with the no-memory vector added when that was asked for.
         high_res: (1, C/8, 4h, 4w) and (1, C/4, 2h, 2w).
+        prepared: what all prompts share, by precision; the first :meth:`Sam2Backend.decode` fills it (26 MB at the
+            real size in float32), so weights must not change between two calls for one embedding.
     """
 
     image: Tensor
     high_res: tuple[Tensor, Tensor]
+    prepared: dict[torch.dtype, PreparedImage] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -102,7 +112,7 @@ class Prompts:
 
     Attributes:
         points: (P, T, 2) xy, or None.
-        labels: (P, T) int: 1 foreground, 0 background, -1 padding.
+        labels: (P, T) int: 1 foreground, 0 background, -1 padding; needed with points.
         boxes: (P, 4) xyxy, or None.
         masks: (P, 1, q, q) logits of an earlier round, or None.
     """
@@ -112,18 +122,35 @@ class Prompts:
     boxes: Tensor | None = None
     masks: Tensor | None = None
 
+    def __post_init__(self) -> None:
+        if (self.points is None) != (self.labels is None):
+            raise ValueError("points and labels of prompts belong together; give both or neither")
+        counts = {part.shape[0] for part in self._parts() if part is not None}
+        if len(counts) > 1:
+            raise ValueError(
+                f"points, labels, boxes and masks must be for the same prompts, got {sorted(counts)} of them"
+            )
+
     def __len__(self) -> int:
-        for part in (self.points, self.boxes, self.masks):
-            if part is not None:
-                return part.shape[0]
-        return 0
+        return next((part.shape[0] for part in self._parts() if part is not None), 0)
+
+    def __getitem__(self, index: Tensor | slice) -> Prompts:
+        return Prompts(*(None if part is None else part[index] for part in self._parts()))
 
     def chunks(self, size: int) -> Iterator[Prompts]:
         """Cut into pieces of at most ``size`` prompts, the last one shorter."""
         for start in range(0, len(self), size):
-            cut = slice(start, start + size)
-            parts = (self.points, self.labels, self.boxes, self.masks)
-            yield Prompts(*(None if part is None else part[cut] for part in parts))
+            yield self[start : start + size]
+
+    def filled(self, size: int) -> Prompts:
+        """Repeat the last prompt until there are ``size``."""
+        if len(self) == size:
+            return self
+        part = next(part for part in self._parts() if part is not None)
+        return self[torch.arange(size, device=part.device).clamp(max=len(self) - 1)]
+
+    def _parts(self) -> tuple[Tensor | None, ...]:
+        return self.points, self.labels, self.boxes, self.masks
 
 
 @dataclass(frozen=True)
@@ -131,8 +158,8 @@ class DecodedMasks:
     """Masks that SAM 2 proposes; row i of every field is the same mask.
 
     Attributes:
-        logits: (M, q, q) float, q a quarter of the input side; > 0 is inside.
-        ious: (M,) predicted IoU in [0, 1].
+        logits: (M, q, q) float32, q a quarter of the input side; > 0 is inside.
+        ious: (M,) float32 predicted IoU in [0, 1].
         prompts: (M,) int64, which prompt it came from.
     """
 
@@ -160,6 +187,7 @@ class Sam2Backend(nn.Module):
         self.image_encoder = _build_image_encoder(spec)
         self.sam_prompt_encoder, self.sam_mask_decoder = _build_heads(spec)
         self.no_mem_embed = nn.Parameter(torch.zeros(1, 1, spec.d_model))
+        nn.init.trunc_normal_(self.no_mem_embed, std=0.02)
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
         self.eval()
@@ -179,11 +207,20 @@ class Sam2Backend(nn.Module):
 
         Returns:
             One embedding per image.
+
+        Raises:
+            ValueError: another image size.
         """
-        levels = self.image_encoder((images - self.mean) / self.std)["backbone_fpn"]
-        fine = self.sam_mask_decoder.conv_s0(levels[0])
-        middle = self.sam_mask_decoder.conv_s1(levels[1])
-        coarse = levels[2]
+        if images.shape[1:] != (3, self.image_size, self.image_size):
+            raise ValueError(
+                f"images must be (B, 3, {self.image_size}, {self.image_size}), got {tuple(images.shape)}; "
+                f"resize them to the square input"
+            )
+        dtype = self.no_mem_embed.dtype
+        levels = self.image_encoder(((images - self.mean) / self.std).to(dtype))["backbone_fpn"]
+        fine = self.sam_mask_decoder.conv_s0(levels[0].to(dtype))
+        middle = self.sam_mask_decoder.conv_s1(levels[1].to(dtype))
+        coarse = levels[2].to(dtype)
         if add_no_mem_embed:
             coarse = coarse + self.no_mem_embed.view(1, -1, 1, 1)
         return [
@@ -191,6 +228,7 @@ class Sam2Backend(nn.Module):
             for i in range(images.shape[0])
         ]
 
+    @torch.no_grad()
     def decode(
         self,
         embedding: ImageEmbedding,
@@ -202,70 +240,41 @@ class Sam2Backend(nn.Module):
     ) -> DecodedMasks:
         """Propose masks for every prompt, in chunks; the remainder is decoded too.
 
+        Prompts without masks go through :class:`PointDecoder`; those with masks, where each prompt has image tokens of
+        its own and nothing can be shared, through ``sam2``'s own decoder.
+
         Args:
             embedding: of the image, from :meth:`encode`.
             prompts: any number, none included.
             tokens: which of the decoder's masks to return.
-            min_iou: keep masks whose predicted IoU is strictly greater.
-            chunk: prompts per call on a GPU; a CPU always takes ``CPU_CHUNK``, so that the figures are
-                the same bits whatever was asked for.
+            min_iou: keep masks whose predicted IoU is strictly greater; of the others no mask is made.
+            chunk: prompts per call on a GPU. A CPU has its own fixed chunks, so that figures are the same bits whatever
+                was asked for, and works on as many chunks at once as torch may use threads.
 
         Returns:
             M surviving masks in prompt order (token order within a prompt).
         """
-        size = CPU_CHUNK if embedding.image.device.type == "cpu" else chunk
-        side = 4 * embedding.image.shape[-1]
-        found = [
-            DecodedMasks(
-                embedding.image.new_zeros(0, side, side),
-                embedding.image.new_zeros(0),
-                torch.zeros(0, dtype=torch.int64, device=embedding.image.device),
-            )
-        ]
-        for number, piece in enumerate(prompts.chunks(size)):
-            masks = self._decode_chunk(embedding, piece, tokens, min_iou)
-            found.append(DecodedMasks(masks.logits, masks.ious, masks.prompts + number * size))
+        on_cpu = embedding.image.device.type == "cpu"
+        if prompts.masks is not None:
+            size = 1 if on_cpu else chunk
+            found = [self._decode_plain(embedding, piece, tokens, min_iou) for piece in prompts.chunks(size)]
+        elif on_cpu:
+            size = max(1, min(CPU_CHUNK, CPU_CHUNK_TOKENS // embedding.image[0, 0].numel()))
+            work = partial(self._chunk_worker, self._prepare(embedding), tokens, min_iou, size)
+            found = single_thread_map(work, list(prompts.chunks(size)))
+        else:
+            size = chunk
+            with torch.autocast(embedding.image.device.type, enabled=False):
+                decode = self._chunk_worker(self._prepare(embedding), tokens, min_iou, UPSCALE_CHUNK)
+                found = [decode(piece) for piece in prompts.chunks(size)]
+        for number, masks in enumerate(found):
+            masks.prompts.add_(number * size)
+        found.append(_no_masks(embedding))
         return DecodedMasks(
             torch.cat([masks.logits for masks in found]),
             torch.cat([masks.ious for masks in found]),
             torch.cat([masks.prompts for masks in found]),
         )
-
-    def _decode_chunk(
-        self, embedding: ImageEmbedding, prompts: Prompts, tokens: Tokens, min_iou: float
-    ) -> DecodedMasks:
-        points = None if prompts.points is None else (prompts.points, prompts.labels)
-        sparse, dense = self.sam_prompt_encoder(points=points, boxes=prompts.boxes, masks=prompts.masks)
-        logits, ious, _, _ = self.sam_mask_decoder.predict_masks(
-            image_embeddings=embedding.image,
-            image_pe=self.sam_prompt_encoder.get_dense_pe(),
-            sparse_prompt_embeddings=sparse,
-            dense_prompt_embeddings=dense,
-            repeat_image=True,
-            high_res_features=list(embedding.high_res),
-        )
-        prompt, token = choose_tokens(ious, tokens, min_iou)
-        return DecodedMasks(logits[prompt, token], ious[prompt, token], prompt)
-
-
-def choose_tokens(ious: Tensor, tokens: Tokens, min_iou: float) -> tuple[Tensor, Tensor]:
-    """Choose which masks of a chunk survive.
-
-    Args:
-        ious: (P, 4) predicted IoU per prompt and mask token.
-
-    Returns:
-        (M,) prompt indices and (M,) token indices, in prompt order.
-    """
-    keep = torch.zeros_like(ious, dtype=torch.bool)
-    if tokens == "single":
-        keep[:, 0] = True
-    elif tokens == "all":
-        keep[:, 1:] = True
-    else:
-        keep.scatter_(1, ious[:, 1:].argmax(dim=1, keepdim=True) + 1, True)
-    prompt, token = torch.nonzero(keep & (ious > min_iou), as_tuple=True)
-    return prompt, token
 
 
 RANDOM = "random"

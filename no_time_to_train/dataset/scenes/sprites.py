@@ -49,7 +49,7 @@ def draw_sprite(
     return Sprite(np.clip(colours, 0, 1).astype(np.float32), alpha)
 
 
-def _rasterise(rings: Rings, matrix: Array, side: int) -> NDArray[np.float32]:
+def _rasterise(rings: Rings, matrix: Array, side: int) -> Colours:
     """Coverage in [0, 1] of every pixel of a (side, side) window around the origin."""
     picture = Image.new("L", (side * _OVERSAMPLING, side * _OVERSAMPLING))
     pen = ImageDraw.Draw(picture)
