@@ -139,6 +139,7 @@ def _check_hash(part: Path, remote: Remote, stated: str | None) -> None:
     wrong = [digits for digits in expected if not found.startswith(digits)]
     if wrong:
         part.unlink()
+        _tag_of(part).unlink(missing_ok=True)
         raise CheckpointError(
             f"{remote} should have a SHA-256 that starts with {wrong[0]}, got {found}; the file was deleted, "
             "run again or take another source"
