@@ -31,7 +31,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["no_time_to_train*", "dinov3*"]),
-    package_data={"no_time_to_train": ["pl_configs/**/*.yaml", "weights/*"]},
+    package_data={"no_time_to_train": ["pl_configs/**/*.yaml", "report/template/*", "weights/*"]},
     install_requires=[
         "torch>=2.3",
         "torchvision>=0.18",
