@@ -23,12 +23,16 @@ class ImageRecord:
     Attributes:
         size: the stated (H, W), or None where none is stated.
         other_name: the last two parts of ``coco_url``, where there is one.
+        absent_categories: LVIS: categories that were looked for and are not in the image.
+        partly_annotated: LVIS: categories of which not every instance is annotated.
     """
 
     id: ImageId
     file_name: str
     size: tuple[int, int] | None
     other_name: str | None = None
+    absent_categories: frozenset[CategoryId] = frozenset()
+    partly_annotated: frozenset[CategoryId] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -159,7 +163,14 @@ class _Reader:
                 raise DatasetError(f"{self.source}: an image has no 'id': {dict(record)}")
             other_name = _name_from_url(record)
             file_name = str(record.get("file_name") or other_name or record["id"]).replace("\\", "/")
-            image = ImageRecord(record["id"], file_name, _stated_size(record), other_name)
+            image = ImageRecord(
+                record["id"],
+                file_name,
+                _stated_size(record),
+                other_name,
+                frozenset(record.get("neg_category_ids") or ()),
+                frozenset(record.get("not_exhaustive_category_ids") or ()),
+            )
             if image.size is None:
                 self.found["images without a usable width and height, read from the files instead"].append(
                     image.file_name

@@ -57,7 +57,7 @@ def evaluate_coco(
     coco = ground_truth if isinstance(ground_truth, CocoFile) else CocoFile.read(ground_truth)
     chosen = categories_by_id(coco.categories, category_ids, coco.source)
     images = list(coco.images) if image_ids is None else _known_images(coco, image_ids)
-    known_rows = _check_rows(coco, rows)
+    known_rows = rows_of_known_ids(coco, rows)
     judge = CocoJudge(coco, known_rows)
     limits = sorted(set(max_dets))
     metrics: Metrics = {}
@@ -95,7 +95,7 @@ def _known_images(coco: CocoFile, image_ids: Sequence[ImageId]) -> list[ImageId]
     return list(dict.fromkeys(image_ids))
 
 
-def _check_rows(coco: CocoFile, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def rows_of_known_ids(coco: CocoFile, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Bring ids to those of the ground truth (``"7"`` and ``7`` mean the same) and refuse unknown ones."""
     images = {str(image_id): image_id for image_id in coco.images}
     categories = {str(category["id"]): category["id"] for category in coco.categories}
@@ -123,18 +123,18 @@ def _summary(curves: Mapping[str, np.ndarray], limits: Sequence[int]) -> Metrics
     precision, recall = curves["precision"], curves["recall"]  # (T, R, K, A, M), (T, K, A, M)
     main = _main_limit(limits)
     summary = {
-        "AP": _mean(precision[:, :, :, 0, main]),
-        "AP50": _mean(precision[0, :, :, 0, main]),
-        "AP75": _mean(precision[5, :, :, 0, main]),
+        "AP": mean_over_valid(precision[:, :, :, 0, main]),
+        "AP50": mean_over_valid(precision[0, :, :, 0, main]),
+        "AP75": mean_over_valid(precision[5, :, :, 0, main]),
     }
     for area, name in enumerate(AREAS, 1):
-        summary[f"AP_{name}"] = _mean(precision[:, :, :, area, main])
+        summary[f"AP_{name}"] = mean_over_valid(precision[:, :, :, area, main])
     for column, limit in enumerate(limits):
-        summary[f"AR@{limit}"] = _mean(recall[:, :, 0, column])
+        summary[f"AR@{limit}"] = mean_over_valid(recall[:, :, 0, column])
         if column > main:
-            summary[f"AP@{limit}"] = _mean(precision[:, :, :, 0, column])
+            summary[f"AP@{limit}"] = mean_over_valid(precision[:, :, :, 0, column])
     for area, name in enumerate(AREAS, 1):
-        summary[f"AR_{name}"] = _mean(recall[:, :, area, main])
+        summary[f"AR_{name}"] = mean_over_valid(recall[:, :, area, main])
     return summary
 
 
@@ -143,8 +143,8 @@ def _per_class(curves: Mapping[str, np.ndarray], names: Sequence[str], limits: S
     main = _main_limit(limits)
     for index, name in enumerate(names):
         precision = curves["precision"][:, :, index, 0, main]  # (T, R)
-        metrics[f"AP/{name}"] = _mean(precision)
-        metrics[f"AP50/{name}"] = _mean(precision[0])
+        metrics[f"AP/{name}"] = mean_over_valid(precision)
+        metrics[f"AP50/{name}"] = mean_over_valid(precision[0])
         f1, threshold = best_f1(precision[0], curves["scores"][0, :, index, 0, main])
         metrics[f"best_f1/{name}"] = f1
         metrics[f"best_f1_score/{name}"] = threshold
@@ -155,7 +155,8 @@ def _main_limit(limits: Sequence[int]) -> int:
     return limits.index(100) if 100 in limits else len(limits) - 1
 
 
-def _mean(values: np.ndarray) -> float:
+def mean_over_valid(values: np.ndarray) -> float:
+    """Mean of the entries that have ground truth (those above -1); -1 when none has."""
     valid = values[values > -1]
     return float(valid.mean()) if valid.size else -1.0
 

@@ -17,7 +17,13 @@ ORIENTATION_TAG = 0x0112  # EXIF
 SWAPS_SIDES = (5, 6, 7, 8)  # the orientations that turn the picture by 90 degrees
 
 
-def read_image(path: str | Path, stated_size: tuple[int, int] | None = None) -> np.ndarray:
+LARGE_PIXELS = 64_000_000
+"""JPEG files beyond this are decoded at a fraction, when the caller says what side is enough."""
+
+
+def read_image(
+    path: str | Path, stated_size: tuple[int, int] | None = None, *, enough: int | None = None
+) -> np.ndarray:
     """Read the first frame of an image file.
 
     The EXIF orientation is applied, with one exception: when the annotations state a size that is the one
@@ -27,6 +33,8 @@ def read_image(path: str | Path, stated_size: tuple[int, int] | None = None) -> 
     Args:
         path: a local file; URLs are refused.
         stated_size: (H, W) that the annotation file gives for this image, if it does.
+        enough: a JPEG of more than ``LARGE_PIXELS`` comes at 1/2, 1/4 or 1/8 of its size, as long as its
+            sides stay at least this long; its decoded form then fits in memory. None: always whole.
 
     Returns:
         (H, W, 3) uint8 RGB, contiguous.
@@ -36,7 +44,10 @@ def read_image(path: str | Path, stated_size: tuple[int, int] | None = None) -> 
     """
     try:
         with open_image(path) as image:
-            if _is_turned(image) and not _drawn_on_stored_pixels(image, stated_size):
+            turn = _is_turned(image) and not _drawn_on_stored_pixels(image, stated_size)
+            if enough is not None and image.width * image.height > LARGE_PIXELS:
+                image.draft(None, (enough, enough))
+            if turn:
                 image = ImageOps.exif_transpose(image)
             return np.ascontiguousarray(to_rgb(image))
     except DatasetError:

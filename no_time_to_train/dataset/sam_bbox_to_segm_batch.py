@@ -1,10 +1,18 @@
-"""Turns a COCO file with boxes into one with masks, by prompting a segmenter with the boxes."""
+"""Turns a COCO file with boxes into one with masks, by prompting SAM 2 with the boxes.
+
+``python no_time_to_train/dataset/sam_bbox_to_segm_batch.py --input_json 10_shot.json --image_dir train
+--sam_checkpoint checkpoints/sam2_hiera_large.pt``
+"""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from torch import Tensor
 
 from no_time_to_train.dataset.box_masks import add_masks
 from no_time_to_train.dataset.coco_file import CocoFile
@@ -13,8 +21,8 @@ from no_time_to_train.dataset.reference_masks import MaskMaker
 from no_time_to_train.dataset.shot_pictures import draw_shot
 from no_time_to_train.errors import NoTimeToTrainError
 
-MakerOfMaskMakers = Callable[[str, str, str, int], MaskMaker]
-"""(checkpoint, model type, device, batch size) to a function that makes masks from boxes."""
+SAM1_TYPES = {"vit_h": "sam2_hiera_l", "vit_l": "sam2_hiera_b+", "vit_b": "sam2_hiera_s"}
+"""The published tool took SAM 1; its names mean the SAM 2 of about that standing."""
 
 
 def convert(
@@ -22,18 +30,19 @@ def convert(
     image_dir: str | Path,
     from_boxes: MaskMaker,
     *,
-    form: str = "rle",
+    form: Literal["rle", "polygon"] = "rle",
     visualize: bool = False,
 ) -> Path:
     """Write ``<input>_with_segm.json``, and with ``visualize`` pictures to ``<input>_with_SAM_segm/``.
+
+    Args:
+        from_boxes: makes the masks of one image.
 
     Returns:
         The path of the new file.
     """
     source = Path(input_json)
-    content = add_masks(
-        CocoFile.read(source), image_dir, from_boxes, "polygon" if form == "polygon" else "rle"
-    )
+    content = add_masks(CocoFile.read(source), image_dir, from_boxes, form)
     target = source.with_name(f"{source.stem}_with_segm.json")
     write_content(target, content)
     if visualize:
@@ -44,20 +53,40 @@ def convert(
     return target
 
 
-def main(build: MakerOfMaskMakers, argv: Sequence[str] | None = None) -> None:
-    """Command line; the caller brings the model, so that this file knows no model."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def sam2_from_boxes(config_name: str, checkpoint: str | None, device: str) -> MaskMaker:
+    """Build SAM 2 once, and return what makes masks with it."""
+    import torch
+
+    from no_time_to_train.models.prompted_masks import masks_from_boxes
+    from no_time_to_train.models.sam2_backend import build_sam2
+
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    sam = build_sam2(config_name, checkpoint).to(device).eval()
+
+    def from_boxes(image: np.ndarray, boxes: Tensor) -> Tensor:
+        return masks_from_boxes(sam, image, boxes)
+
+    return from_boxes
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--input_json", required=True, help="COCO annotations with boxes")
     parser.add_argument("--image_dir", required=True, help="folder of the images")
-    parser.add_argument("--sam_checkpoint", required=True, help="SAM 2 or 2.1 checkpoint, or 'auto'")
-    parser.add_argument("--model_type", default="auto", help="SAM 2 configuration; auto: read from the file")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--batch_size", type=int, default=16, help="boxes per call of the decoder")
+    parser.add_argument("--sam_checkpoint", help="SAM 2 checkpoint, or auto; none for sam2_nano")
+    parser.add_argument("--model_type", default="sam2_hiera_l", help="SAM 2 configuration of the checkpoint")
+    parser.add_argument(
+        "--device", default="auto", help="cuda, cpu or mps; auto takes cuda where there is one"
+    )
+    parser.add_argument("--batch_size", type=int, help="no longer needed: boxes go through in chunks")
     parser.add_argument("--visualize", action="store_true", help="also draw every mask")
     parser.add_argument("--polygons", action="store_true", help="write polygons, not exact run-length codes")
     options = parser.parse_args(argv)
+    config_name = SAM1_TYPES.get(options.model_type, options.model_type)
     try:
-        from_boxes = build(options.sam_checkpoint, options.model_type, options.device, options.batch_size)
+        from_boxes = sam2_from_boxes(config_name, options.sam_checkpoint, options.device)
         path = convert(
             options.input_json,
             options.image_dir,
@@ -68,3 +97,7 @@ def main(build: MakerOfMaskMakers, argv: Sequence[str] | None = None) -> None:
     except NoTimeToTrainError as error:
         parser.exit(1, f"{error}\n")
     print(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from torch.utils.data import Dataset
 
-from no_time_to_train.dataset.images import as_rgb_array, read_image
+from no_time_to_train.dataset.images import as_rgb_array, read_image, read_image_size
 from no_time_to_train.dataset.samples import Target, Unreadable
 from no_time_to_train.errors import DatasetError
 from no_time_to_train.models.preprocess import make_query
 from no_time_to_train.results import Query
+
+FINER_THAN_NEEDED = 4
+"""A huge JPEG is decoded no coarser than this many times the side that it is resized to."""
 
 
 class TargetImages(Dataset[Query | Unreadable]):
@@ -58,7 +62,13 @@ def read_target(target: Target, size: int, encoder_size: int | None = None) -> Q
         DatasetError: the image cannot be read; the message names it.
     """
     if isinstance(target.image, Path):
-        image = read_image(target.image, target.stated_size)
+        enough = FINER_THAN_NEEDED * max(size, encoder_size or 0)
+        image = read_image(target.image, target.stated_size, enough=enough)
+        original = read_image_size(target.image, target.stated_size)
     else:
         image = as_rgb_array(target.image)
-    return make_query(image, size, encoder_size=encoder_size, name=target.file_name, image_id=target.image_id)
+        original = (image.shape[0], image.shape[1])
+    query = make_query(
+        image, size, encoder_size=encoder_size, name=target.file_name, image_id=target.image_id
+    )
+    return replace(query, size=original)
