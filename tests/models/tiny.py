@@ -39,12 +39,14 @@ class TinyEncoder(nn.Module):
 
 
 def random_sam(seed: int = 0) -> Sam2Backend:
-    """SAM 2 at nano size with seeded random weights; norms and biases included."""
-    sam = Sam2Backend(SAM2_SIZES["nano"]).requires_grad_(False)
-    draw = torch.Generator().manual_seed(seed)
+    """SAM 2 at nano size with seeded random weights, large enough that its masks differ."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        sam = Sam2Backend(SAM2_SIZES["nano"]).requires_grad_(False)
+        sam.no_mem_embed.normal_(std=0.02)
     for parameter in sam.parameters():
-        scale = 0.5 / max(1, parameter[0].numel() if parameter.ndim > 1 else 1) ** 0.5
-        parameter.copy_(torch.randn(parameter.shape, generator=draw) * scale + (parameter.ndim == 1) * 0.5)
+        if parameter.ndim > 1:
+            parameter *= 1.5
     return sam
 
 
