@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
@@ -56,7 +57,7 @@ def has_local_cls_norm(state_dict: dict[str, Tensor]) -> bool:
 def dinov3_vits16(
     *,
     pretrained: bool = True,
-    weights: Weights | str = Weights.LVD1689M,
+    weights: Weights | str | Path = Weights.LVD1689M,
     check_hash: bool = False,
     **kwargs: Any,
 ) -> DinoVisionTransformer:
@@ -68,7 +69,7 @@ def dinov3_vits16(
 def dinov3_vits16plus(
     *,
     pretrained: bool = True,
-    weights: Weights | str = Weights.LVD1689M,
+    weights: Weights | str | Path = Weights.LVD1689M,
     check_hash: bool = False,
     **kwargs: Any,
 ) -> DinoVisionTransformer:
@@ -80,7 +81,7 @@ def dinov3_vits16plus(
 def dinov3_vitb16(
     *,
     pretrained: bool = True,
-    weights: Weights | str = Weights.LVD1689M,
+    weights: Weights | str | Path = Weights.LVD1689M,
     check_hash: bool = False,
     **kwargs: Any,
 ) -> DinoVisionTransformer:
@@ -92,7 +93,7 @@ def dinov3_vitb16(
 def dinov3_vitl16(
     *,
     pretrained: bool = True,
-    weights: Weights | str = Weights.LVD1689M,
+    weights: Weights | str | Path = Weights.LVD1689M,
     check_hash: bool = False,
     **kwargs: Any,
 ) -> DinoVisionTransformer:
@@ -134,7 +135,7 @@ def dinov3_vitl16(
 def dinov3_vitl16plus(
     *,
     pretrained: bool = True,
-    weights: Weights | str = Weights.LVD1689M,
+    weights: Weights | str | Path = Weights.LVD1689M,
     check_hash: bool = False,
     **kwargs: Any,
 ) -> DinoVisionTransformer:
@@ -148,7 +149,7 @@ def dinov3_vitl16plus(
 def dinov3_vith16plus(
     *,
     pretrained: bool = True,
-    weights: Weights | str = Weights.LVD1689M,
+    weights: Weights | str | Path = Weights.LVD1689M,
     check_hash: bool = False,
     **kwargs: Any,
 ) -> DinoVisionTransformer:
@@ -162,7 +163,7 @@ def dinov3_vith16plus(
 def dinov3_vit7b16(
     *,
     pretrained: bool = True,
-    weights: Weights | str = Weights.LVD1689M,
+    weights: Weights | str | Path = Weights.LVD1689M,
     check_hash: bool = False,
     **kwargs: Any,
 ) -> DinoVisionTransformer:
@@ -202,7 +203,7 @@ def dinov3_convnext_large(**_: Any) -> NoReturn:
 
 
 def _weights_of(
-    arch: str, pretrained: bool, weights: Weights | str, check_hash: bool, kwargs: dict[str, Any]
+    arch: str, pretrained: bool, weights: Weights | str | Path, check_hash: bool, kwargs: dict[str, Any]
 ) -> dict[str, Tensor] | None:
     """Read the weights asked for, or None; takes ``hash`` out of ``kwargs``."""
     file_hash = kwargs.pop("hash", None)
@@ -227,6 +228,11 @@ def _build(state_dict: dict[str, Tensor] | None, **settings: Any) -> DinoVisionT
         model = DinoVisionTransformer(**settings)
     model.to_empty(device="cpu")
     model.load_state_dict(state_dict, strict=True)
+    for name, buffer in model.named_buffers():
+        if not buffer.isfinite().all():
+            raise ValueError(
+                f"{name} must be finite, got NaN or infinity: the weights are damaged, get them again"
+            )
     return model
 
 

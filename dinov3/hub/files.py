@@ -6,6 +6,7 @@ import hashlib
 import re
 from pathlib import Path
 from typing import NamedTuple
+from urllib.error import HTTPError
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
@@ -33,7 +34,7 @@ class PublishedFile(NamedTuple):
         Raises:
             FileNotFoundError: naming the file and the ways to get it.
         """
-        path = Path(torch.hub.get_dir()) / "checkpoints" / self.name
+        path = checkpoint_folder() / self.name
         if not path.is_file():
             raise FileNotFoundError(
                 f"the weights {self.name} were expected at {path} and are not there: ask for them at "
@@ -57,11 +58,13 @@ def read_state_dict(
     Raises:
         FileNotFoundError: where there is no such file.
         ValueError: at another hash, or where no hash is known.
+        PermissionError: where the server refuses.
     """
     url = urlparse(str(source))
     if url.scheme == "https":
-        return _download(str(source), check_hash, file_hash)
-    path = Path(url2pathname(url.path) if url.scheme == "file" else source).expanduser()
+        path = download(str(source), check_hash, file_hash)
+    else:
+        path = Path(url2pathname(url.path) if url.scheme == "file" else source).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"weights must be a file or an https:// or file:// URL, got {str(source)!r}")
     if check_hash:
@@ -75,8 +78,7 @@ def check_sha256(path: Path, file_hash: str | None = None) -> None:
     Raises:
         ValueError: if they differ, or neither is there.
     """
-    in_name = re.search(r"-([0-9a-f]{8,64})\.", path.name)
-    expected = file_hash or (in_name.group(1) if in_name else None)
+    expected = file_hash or hash_in_name(path)
     if expected is None:
         raise ValueError(f"check_hash=True wants a name such as model-08c60483.pth or hash=, got {path.name}")
     sha256 = hashlib.sha256()
@@ -90,14 +92,36 @@ def check_sha256(path: Path, file_hash: str | None = None) -> None:
         )
 
 
-def _download(url: str, check_hash: bool, file_hash: str | None) -> dict[str, Tensor]:
-    if check_hash and file_hash is not None:
-        folder = Path(torch.hub.get_dir()) / "checkpoints"
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / Path(urlparse(url).path).name
-        if not path.is_file():
-            torch.hub.download_url_to_file(url, str(path), hash_prefix=file_hash)
-        return read_state_dict(path, check_hash=True, file_hash=file_hash)
-    return torch.hub.load_state_dict_from_url(
-        url, map_location="cpu", check_hash=check_hash, weights_only=True
-    )
+def download(url: str, check_hash: bool = False, file_hash: str | None = None) -> Path:
+    """Return the file of an ``https://`` URL in torch hub's checkpoint folder, fetched if it is not there.
+
+    The URL is not shown: a signed one is as good as a password.
+
+    Raises:
+        PermissionError: where the server refuses.
+    """
+    path = checkpoint_folder() / Path(urlparse(url).path).name
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        hash_prefix = (file_hash or hash_in_name(path)) if check_hash else None
+        try:
+            torch.hub.download_url_to_file(url, str(path), hash_prefix)
+        except HTTPError as error:
+            if error.code not in (401, 403):
+                raise
+            raise PermissionError(
+                f"the server refuses {path.name} ({error.code}): a signed URL is valid for some days only, "
+                f"so ask for a new one at {REQUEST_FORM}"
+            ) from None
+    return path
+
+
+def checkpoint_folder() -> Path:
+    """Where torch hub keeps files."""
+    return Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def hash_in_name(path: Path) -> str | None:
+    """The hex digits of a name such as ``model-08c60483.pth``."""
+    found = re.search(r"-([0-9a-f]{8,64})\.", path.name)
+    return found.group(1) if found else None

@@ -6,10 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dinov3.layers.linear import Linear, linear
 from dinov3.layers.rope import apply_rope
 
 
-class LinearKMaskedBias(nn.Linear):
+class LinearKMaskedBias(Linear):
     """The layer for queries, keys and values, whose bias is multiplied by a stored mask.
 
     Released checkpoints bring their own ``bias_mask`` (3 D,); a new layer leaves out the bias of the keys,
@@ -46,7 +47,7 @@ class LinearKMaskedBias(nn.Linear):
     def forward(self, input: Tensor) -> Tensor:
         """(..., in_features) in, (..., out_features) out."""
         bias = None if self.bias is None else self.bias * self.bias_mask.to(self.bias.dtype)
-        return F.linear(input, self.weight, bias)
+        return linear(input, self.weight, bias)
 
 
 class SelfAttention(nn.Module):
@@ -77,10 +78,10 @@ class SelfAttention(nn.Module):
         if dim % num_heads != 0:
             raise ValueError(f"dim must be a multiple of num_heads={num_heads}, got {dim}")
         self.num_heads = num_heads
-        linear = LinearKMaskedBias if mask_k_bias else nn.Linear
-        self.qkv = linear(dim, 3 * dim, bias=qkv_bias, device=device)
+        qkv_class = LinearKMaskedBias if mask_k_bias else Linear
+        self.qkv = qkv_class(dim, 3 * dim, bias=qkv_bias, device=device)
         self.attn_drop = nn.Dropout(attn_drop)
-        self.proj = nn.Linear(dim, dim, bias=proj_bias, device=device)
+        self.proj = Linear(dim, dim, bias=proj_bias, device=device)
         self.proj_drop = nn.Dropout(proj_drop)
 
     def forward(self, x: Tensor, attn_bias: None = None, rope: tuple[Tensor, Tensor] | None = None) -> Tensor:
@@ -96,18 +97,21 @@ class SelfAttention(nn.Module):
         """
         if attn_bias is not None:
             raise ValueError("attn_bias must be None: this attention takes no bias and no mask")
-        B, T, D = x.shape
-        qkv = self.qkv(x).view(B, T, 3, self.num_heads, D // self.num_heads)
-        q, k, v = qkv.unbind(2)
-        if rope is not None:
-            sin, cos = rope
-            if len(sin) < T:
-                prefix = (0, 0, T - len(sin), 0)
-                sin, cos = F.pad(sin, prefix), F.pad(cos, prefix, value=1.0)
-            # Both at once, in the layout of the linear layer: half the calls, no transposed copy.
-            q, k = apply_rope(qkv[:, :, :2].flatten(2, 3), sin, cos).unflatten(2, (2, -1)).unbind(2)
+        q, k, v = self._heads(x, rope)  # each (B, num_heads, T, d)
         dropout = self.attn_drop.p if self.training else 0.0
-        out = F.scaled_dot_product_attention(
-            q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), dropout_p=dropout
-        )
-        return self.proj_drop(self.proj(out.transpose(1, 2).reshape(B, T, D)))
+        out = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
+        return self.proj_drop(self.proj(out.transpose(1, 2).flatten(2)))
+
+    def _heads(self, x: Tensor, rope: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor, Tensor]:
+        B, T, D = x.shape
+        qkv = self.qkv(x).view(B, T, 3 * self.num_heads, D // self.num_heads)
+        qk, v = qkv.split((2 * self.num_heads, self.num_heads), dim=2)
+        v = v.transpose(1, 2)
+        if rope is None:
+            return *qk.transpose(1, 2).chunk(2, dim=1), v
+        sin, cos = rope
+        if len(sin) < T:
+            prefix = (0, 0, T - len(sin), 0)
+            sin, cos = F.pad(sin, prefix), F.pad(cos, prefix, value=1.0)
+        q, k = apply_rope(qk, sin, cos).chunk(2, dim=1)
+        return q, k, v.contiguous() if v.is_cpu else v  # packed like q and k, see apply_rope

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dinov3.layers.linear import Linear
+
 
 class Mlp(nn.Module):
     """``fc2(act(fc1(x)))``, by default with the exact (erf) GELU.
@@ -33,14 +35,20 @@ class Mlp(nn.Module):
     ) -> None:
         super().__init__()
         hidden_features = hidden_features or in_features
-        self.fc1 = nn.Linear(in_features, hidden_features, bias=bias, device=device)
+        self.fc1 = Linear(in_features, hidden_features, bias=bias, device=device)
         self.act = act_layer()
-        self.fc2 = nn.Linear(hidden_features, out_features or in_features, bias=bias, device=device)
+        self.fc2 = Linear(hidden_features, out_features or in_features, bias=bias, device=device)
         self.drop = nn.Dropout(drop)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in_features) in, (..., out_features) out."""
-        return self.drop(self.fc2(self.drop(self.act(self.fc1(x)))))
+        return self.drop(self.fc2(self.drop(self._activate(self.fc1(x)))))
+
+    def _activate(self, hidden: Tensor) -> Tensor:
+        # The widest tensor of the block: in inference overwrite it, unless a hook on fc1 may keep it.
+        if type(self.act) is nn.GELU and not torch.is_grad_enabled() and not self.fc1._forward_hooks:
+            return torch.ops.aten.gelu_(hidden, approximate=self.act.approximate)
+        return self.act(hidden)
 
 
 def gated_width(hidden_features: int, align_to: int) -> int:
@@ -78,9 +86,9 @@ class SwiGLUFFN(nn.Module):
     ) -> None:
         super().__init__()
         width = gated_width(hidden_features or in_features, align_to)
-        self.w1 = nn.Linear(in_features, width, bias=bias, device=device)
-        self.w2 = nn.Linear(in_features, width, bias=bias, device=device)
-        self.w3 = nn.Linear(width, out_features or in_features, bias=bias, device=device)
+        self.w1 = Linear(in_features, width, bias=bias, device=device)
+        self.w2 = Linear(in_features, width, bias=bias, device=device)
+        self.w3 = Linear(width, out_features or in_features, bias=bias, device=device)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in_features) in, (..., out_features) out."""

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 MAX_CACHED_TABLES = 8  # grids kept at once; a table of 37 x 37 patches with 64 channels takes 0.7 MB
+CPU_ROWS = 128  # tokens cast and turned at a time on the CPU
 
 
 class CachedTables(NamedTuple):
@@ -177,14 +178,35 @@ class RopePositionEmbedding(nn.Module):
 
 
 def apply_rope(x: Tensor, sin: Tensor, cos: Tensor) -> Tensor:
-    """Turn the channel pairs (c, c + d / 2) of (..., T, heads, d) by the angles behind (T, d) tables.
+    """Turn the channel pairs (c, c + d / 2) by the angles behind the tables, in the dtype of the tables.
 
-    Computed in the dtype of the tables, returned in the dtype of ``x``.
+    Args:
+        x: (B, T, heads, d).
+        sin, cos: (T, d).
+
+    Returns:
+        (B, heads, T, d) in the dtype of ``x``.
     """
-    dtype, half = x.dtype, x.shape[-1] // 2
-    x, sin, cos = x.to(sin.dtype), sin[:, None], cos[:, None]
+    sin, cos = sin[:, None], cos[:, None]
+    if not x.is_cpu or torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return _turn(x.to(sin.dtype), sin, cos).to(x.dtype).transpose(1, 2)
+    # On the CPU wider copies cost more than the arithmetic unless they stay in the cache, and attention is
+    # quicker when the tokens of a head lie together: so go by a few tokens, and put them there.
+    B, T, heads, d = x.shape
+    turned = torch.empty(B, heads, T, d, dtype=x.dtype)
+    for first in range(0, T, CPU_ROWS):
+        rows = slice(first, first + CPU_ROWS)
+        turned[:, :, rows] = _turn(x[:, rows].to(sin.dtype), sin[rows], cos[rows]).transpose(1, 2)
+    return turned
+
+
+def _turn(x: Tensor, sin: Tensor, cos: Tensor) -> Tensor:
+    half = x.shape[-1] // 2
     turned = x * cos
-    # Product and sum apart, not addcmul: with bf16 tables each is rounded, as in the original.
-    turned[..., :half] -= x[..., half:] * sin[..., :half]
-    turned[..., half:] += x[..., :half] * sin[..., half:]
-    return turned.to(dtype)
+    if sin.dtype == torch.float32:
+        turned[..., :half].addcmul_(x[..., half:], sin[..., :half], value=-1)
+        turned[..., half:].addcmul_(x[..., :half], sin[..., half:])
+    else:  # narrower tables: round each product before the sum, as the original does
+        turned[..., :half] -= x[..., half:] * sin[..., :half]
+        turned[..., half:] += x[..., :half] * sin[..., half:]
+    return turned

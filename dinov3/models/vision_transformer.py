@@ -161,7 +161,7 @@ class DinoVisionTransformer(nn.Module):
         for name, module in self.named_modules():
             init_weights_vit(module, name)
 
-    def forward(self, x: Any, masks: Any = None, is_training: bool = False) -> Any:
+    def forward(self, x: Any, masks: Any = None, *, is_training: bool = False) -> Any:
         """Return the normed class token (B, D) of an image batch, or all of ``forward_features``."""
         features = self.forward_features(x, masks)
         return features if is_training else self.head(features["x_norm_clstoken"])
@@ -177,10 +177,16 @@ class DinoVisionTransformer(nn.Module):
         Returns:
             For each batch a dict: ``x_norm_clstoken`` (B, D), ``x_storage_tokens`` (B, S, D) and
             ``x_norm_patchtokens`` (B, N, D) after the final norm, N = (height // p) * (width // p) patches
-            row by row; ``x_prenorm`` (B, 1 + S + N, D) before it; ``masks`` as given.
+            row by row; ``x_prenorm`` (B, 1 + S + N, D) before it; ``masks`` as given. A list for a list.
+
+        Raises:
+            TypeError: at masks that are not bool, or a list of images without a list of masks.
+            ValueError: at masks of another shape.
         """
         if isinstance(x, Tensor):
             return self._features(x, masks, is_local_crop=False)
+        if masks is None:
+            raise TypeError("a list of images wants an equally long list of masks, with None for no mask")
         return [
             self._features(batch, mask, is_local_crop=index == 1)
             for index, (batch, mask) in enumerate(zip(x, masks, strict=True))
