@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any, NoReturn
 
+import yaml
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from no_time_to_train.errors import ConfigError, NoTimeToTrainError
 from no_time_to_train.pl_wrapper.config_files import merge_arguments
+from no_time_to_train.pl_wrapper.run_options import RunOptions
 from no_time_to_train.pl_wrapper.sam2matcher_pl import Sam2MatcherLightningModel
-from no_time_to_train.pl_wrapper.stages import RunOptions, run_stages
+from no_time_to_train.pl_wrapper.stages import Stages
 
 SUBCOMMANDS = ("test", "predict")
 
@@ -52,12 +54,18 @@ class Sam2MatcherCLI(LightningCLI):
 
     def test(self, model: Sam2MatcherLightningModel, ckpt_path: str | None = None) -> dict[str, float]:
         """Run the stages that ``test_mode`` names."""
-        return run_stages(self.trainer, model, self._options(), ckpt_path)
+        return self._stages(model).run(ckpt_path)
 
     def predict(self, model: Sam2MatcherLightningModel, ckpt_path: str | None = None) -> dict[str, float]:
         """Search targets that need no annotations; nothing is scored."""
         model.test_mode = "test" if ckpt_path else "run"
-        return run_stages(self.trainer, model, replace(self._options(), evaluate=False), ckpt_path)
+        stages = self._stages(model)
+        stages.options = replace(stages.options, evaluate=False)
+        return stages.run(ckpt_path)
+
+    def _stages(self, model: Sam2MatcherLightningModel) -> Stages:
+        resolved = yaml.safe_load(self._parser(self.subcommand).dump(self.config[self.subcommand]))
+        return Stages(self.trainer, model, self._options(), resolved)
 
     def _options(self) -> RunOptions:
         config: Any = self.config_init[self.subcommand]
