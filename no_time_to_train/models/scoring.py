@@ -60,13 +60,14 @@ def top_labels(scores: Tensor, labels_per_mask: int) -> tuple[Tensor, Tensor, Te
     """The best classes of each mask.
 
     Args:
-        scores: (N, K).
+        scores: (N, K), at least 0.
         labels_per_mask: how many; -1 means all K, and then scores at or below 0.6 of the mask's best
-            become 0, as published.
+            do not count, as published.
 
     Returns:
-        (M,) mask indices, (M,) int64 labels, (M,) scores with M = N · labels; best class of a mask first,
-        of equal ones the lower index.
+        (M,) mask indices, (M,) int64 labels, (M,) scores; best class of a mask first, of equal ones the
+        lower index. Every mask has its best class, whatever its score; its further ones only with scores
+        above 0, for a label that does not count must not suppress another mask's.
     """
     classes = scores.shape[1]
     count = classes if labels_per_mask == -1 else min(labels_per_mask, classes)
@@ -76,8 +77,9 @@ def top_labels(scores: Tensor, labels_per_mask: int) -> tuple[Tensor, Tensor, Te
         best, labels = scores.max(dim=1, keepdim=True)
     else:  # not topk, whose choice among equals is arbitrary
         best, labels = (part[:, :count] for part in scores.sort(dim=1, descending=True, stable=True))
-    masks = torch.arange(scores.shape[0], device=scores.device).repeat_interleave(count)
-    return masks, labels.flatten(), best.flatten()
+    counts = best > 0
+    counts[:, 0] = True
+    return torch.nonzero(counts)[:, 0], labels[counts], best[counts]
 
 
 def masks_on_grid(logits: Tensor, grid: tuple[int, int]) -> Tensor:

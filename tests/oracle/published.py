@@ -155,15 +155,18 @@ def with_negatives(found: Tensor, bank: Bank, negatives: Bank, sigma: float, poo
 
 
 def labelled(scores: Tensor, count: int) -> list[Row]:
-    """4.5 step 3: the best ``count`` classes of each mask; of equal ones the lower index first."""
+    """4.5 step 3: the best ``count`` classes of each mask; of equal ones the lower index first.
+
+    More than one label crashed in the original (D13); here a further label with score 0 is none.
+    """
     classes = scores.shape[1]
     count = classes if count == -1 else min(count, classes)
     rows = []
     for k, line in enumerate(scores.tolist()):
         if count == classes:
             line = [score if score > 0.6 * max(line) else 0.0 for score in line]
-        for c in sorted(range(classes), key=lambda c: (-line[c], c))[:count]:
-            rows.append(Row(k, c, line[c]))
+        best_first = sorted(range(classes), key=lambda c: (-line[c], c))[:count]
+        rows.extend(Row(k, c, line[c]) for place, c in enumerate(best_first) if place == 0 or line[c] > 0)
     return rows
 
 
