@@ -39,17 +39,19 @@ BACKGROUND = -2
 
 @dataclass(frozen=True)
 class Views:
-    """Pictures with pooling weights; row j of weights, labels and owners is one region.
+    """Pictures with pooling weights; row j of weights, masks, labels and owners is one region.
 
     Attributes:
         images: (B, 3, S, S) RGB in [0, 1].
         weights: (R, g, g) share of every patch that the region covers, g = S / patch.
+        masks: (R, S, S) bool, the region itself; what colour statistics are taken from.
         owners: (R,) int64, the picture of the region.
         labels: (R,) int64 class of the step, STRANGER or BACKGROUND.
     """
 
     images: Tensor
     weights: Tensor
+    masks: Tensor
     owners: Tensor
     labels: Tensor
 
@@ -61,6 +63,7 @@ def join(parts: list[Views]) -> Views:
     return Views(
         torch.cat([part.images for part in parts]),
         torch.cat([part.weights for part in parts]),
+        torch.cat([part.masks for part in parts]),
         torch.cat(owners),
         torch.cat([part.labels for part in parts]),
     )
@@ -80,13 +83,10 @@ def reference_view(
     cx, cy = (x.min() + x.max()) / 2, (y.min() + y.max()) / 2
     box = np.clip([cx - reach, cy - reach, cx + reach, cy + reach], 0, near.size).astype(int)
     size = (style.size, style.size)
-    cut = tuple(int(v) for v in box)
+    cut = (int(box[0]), int(box[1]), int(box[2]), int(box[3]))
     image = Image.fromarray(scene.image).crop(cut).resize(size, Image.Resampling.BICUBIC)
     inside = Image.fromarray(mask).convert("L").crop(cut).resize(size, Image.Resampling.BILINEAR)
-    weights = _patches(np.asarray(inside)[None] / np.float32(255))
-    return Views(
-        _tensor(np.asarray(image)), weights, torch.zeros(1, dtype=torch.int64), torch.tensor([label])
-    )
+    return _view(np.asarray(image), np.asarray(inside)[None] / np.float32(255), [label])
 
 
 def scene_view(rng: np.random.Generator, scene: Scene, first_label: int, rough: bool) -> Views:
@@ -100,16 +100,18 @@ def scene_view(rng: np.random.Generator, scene: Scene, first_label: int, rough: 
     if empty.sum() > 100:
         regions.append(empty)
         labels.append(BACKGROUND)
-    weights = (
-        _patches(np.stack(regions).astype(np.float32))
-        if regions
-        else torch.zeros(0, side // SPEC.patch_size, side // SPEC.patch_size)
-    )
+    return _view(scene.image, np.array(regions, dtype=np.float32).reshape(-1, side, side), labels)
+
+
+def _view(image: NDArray[np.uint8], regions: NDArray[np.float32], labels: list[int]) -> Views:
+    """One (S, S, 3) picture with its (R, S, S) regions of soft coverage."""
+    masks = torch.from_numpy(np.ascontiguousarray(regions))
     return Views(
-        _tensor(scene.image),
-        weights,
-        torch.zeros(len(regions), dtype=torch.int64),
-        torch.tensor(labels, dtype=torch.int64),
+        images=torch.from_numpy(image.astype(np.float32) / 255).permute(2, 0, 1)[None].contiguous(),
+        weights=F.avg_pool2d(masks, SPEC.patch_size),
+        masks=masks >= 0.5,
+        owners=torch.zeros(len(labels), dtype=torch.int64),
+        labels=torch.tensor(labels, dtype=torch.int64),
     )
 
 
@@ -128,14 +130,6 @@ def _roughen(rng: np.random.Generator, mask: NDArray[np.bool_]) -> NDArray[np.bo
         part[y[keep], x[keep]] = True
         return part
     return mask
-
-
-def _patches(masks: NDArray[np.float32]) -> Tensor:
-    return F.avg_pool2d(torch.from_numpy(np.ascontiguousarray(masks)), SPEC.patch_size)
-
-
-def _tensor(image: NDArray[np.uint8]) -> Tensor:
-    return torch.from_numpy(image.astype(np.float32) / 255).permute(2, 0, 1)[None].contiguous()
 
 
 EpisodeSource = Callable[[int, int], list[tuple[Views, Views]]]
@@ -164,7 +158,9 @@ def training_step_data(episodes: EpisodeSource, seed: int, step: int) -> tuple[V
 def _draw_episodes(pictures: Pictures, seed: int, number: int) -> list[tuple[Views, Views]]:
     rng = np.random.default_rng([seed, number])
     side = SIDES[int(rng.integers(len(SIDES)))]
-    style = SceneStyle(size=side, radius=(0.06, 0.3), num_objects=(4, 9), **pictures)
+    style = SceneStyle(
+        size=side, radius=(0.06, 0.3), num_objects=(4, 9), photos=pictures.photos, grounds=pictures.grounds
+    )
     episodes = []
     for place in range(EPISODES):
         first = place * CLASSES
@@ -180,22 +176,27 @@ def _draw_episodes(pictures: Pictures, seed: int, number: int) -> list[tuple[Vie
 def _vary(views: Views, order: Tensor, negative: bool, turns: int) -> Views:
     """Quarter turns, and the same exchange of colours for a whole episode: that makes new classes."""
     images = views.images[:, order].rot90(turns, (2, 3))
-    weights = views.weights.rot90(turns, (1, 2))
-    return replace(views, images=1 - images if negative else images, weights=weights)
+    weights, masks = (regions.rot90(turns, (1, 2)) for regions in (views.weights, views.masks))
+    return replace(views, images=1 - images if negative else images, weights=weights, masks=masks)
 
 
 def judging_sets(
-    count: int, side: int = 384, seed: int = 91_000, split: Split = "val"
+    count: int, side: int = 384, seed: int = 91_000, split: Split = "val", shots: int = 1, scenes: int = 4
 ) -> list[tuple[Views, Views]]:
-    """Episodes of another split: five classes, one reference each, four scenes with a stranger."""
+    """Episodes of a held-out split: five classes, some references each, scenes that also show a stranger.
+
+    Returns:
+        (references, scenes) pairs; the references are ordered shot by shot, all classes in each. Sets of
+        odd number are hard: their classes share the palette, and shapes and textures among them.
+    """
     made = []
     for number in range(count):
         rng = np.random.default_rng([seed, number])
         kinds, strangers = draw_classes(rng, split, 5, hard=number % 2 == 1), draw_classes(rng, split, 1)
         style = SceneStyle(size=side)
-        references = [reference_view(rng, kind, i, style, split) for i, kind in enumerate(kinds)]
-        scenes = [
-            scene_view(rng, draw_scene(rng, kinds, style, strangers, split), 0, rough=False) for _ in range(4)
+        references = [
+            reference_view(rng, kind, i, style, split) for _ in range(shots) for i, kind in enumerate(kinds)
         ]
-        made.append((join(references), join(scenes)))
+        drawn = [draw_scene(rng, kinds, style, strangers, split) for _ in range(scenes)]
+        made.append((join(references), join([scene_view(rng, scene, 0, rough=False) for scene in drawn])))
     return made

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,13 +13,18 @@ PHOTOS = ("astronaut", "brick", "chelsea", "coffee", "grass", "gravel", "hubble_
 without objects serve as ground, or the nano would learn to leave real things out. ``coins`` is not
 used: it serves to look at the result."""
 
-Pictures = dict[str, list[NDArray[np.uint8]]]
-"""The photographs of a :class:`SceneStyle`, by the name of its field."""
+
+@dataclass(frozen=True)
+class Pictures:
+    """The fields of a :class:`SceneStyle` that hold real pictures."""
+
+    photos: list[NDArray[np.uint8]]
+    grounds: list[NDArray[np.uint8]]
 
 
 def load_style_pictures() -> Pictures:
     """What both trainings put into their scenes."""
-    return {"photos": _load(PHOTOS), "grounds": _load(GROUNDS)}
+    return Pictures(photos=_load(PHOTOS), grounds=_load(GROUNDS))
 
 
 def _load(names: tuple[str, ...]) -> list[NDArray[np.uint8]]:

@@ -45,7 +45,8 @@ def training_example(seed: int, step: int, number: int, pictures: Pictures) -> E
         size=SIZE,
         num_objects=(2, 14) if rng.random() < 0.3 else (3, 8),
         radius=(0.05, 0.2) if rng.random() < 0.5 else (0.08, 0.4),
-        **pictures,
+        photos=pictures.photos,
+        grounds=pictures.grounds,
     )
     scene = draw_scene(rng, classes, style)
     image = torch.from_numpy(_recolour(rng, scene.image)).permute(2, 0, 1).contiguous()
@@ -55,7 +56,7 @@ def training_example(seed: int, step: int, number: int, pictures: Pictures) -> E
 def _recolour(rng: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[np.float32]:
     picture = image.astype(np.float32) / 255
     if rng.random() < 0.25:
-        picture = np.repeat(picture @ np.float32([[0.299], [0.587], [0.114]]), 3, axis=2)
+        picture = np.repeat(picture @ np.array([[0.299], [0.587], [0.114]], dtype=np.float32), 3, axis=2)
     if rng.random() < 0.1:
         picture = 1 - picture
     if rng.random() < 0.5:
@@ -66,7 +67,7 @@ def _recolour(rng: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[np.
 
 def _draw_prompts(rng: np.random.Generator, masks: NDArray[np.bool_]) -> tuple[Prompts, Tensor]:
     """Mostly single points; now and then three points or a box, which the nano must know too."""
-    background = ~masks.any(axis=0)
+    background: NDArray[np.bool_] = np.logical_not(masks.any(axis=0))
     with_background = np.concatenate([masks, background[None]])
     num_background = round(BACKGROUND_SHARE * POINTS) if background.any() else 0
     objects = np.arange(POINTS) % len(masks) if len(masks) else np.zeros(0, dtype=np.int64)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter
 
 from no_time_to_train.dataset.scenes.classes import Colours, Pictures, SceneStyle, draw_palette
 from no_time_to_train.dataset.scenes.shapes import Split
-from no_time_to_train.dataset.scenes.textures import TEXTURE_FAMILIES, TEXTURES, noise, paint
+from no_time_to_train.dataset.scenes.textures import TEXTURE_FAMILIES, TEXTURES, Values, noise, paint
 
 
 def draw_background(rng: np.random.Generator, style: SceneStyle, split: Split) -> Colours:
@@ -56,7 +55,7 @@ def _clutter(rng: np.random.Generator, canvas: Colours) -> Colours:
     return np.asarray(picture, dtype=np.float32) / 255
 
 
-def _cut_ground(rng: np.random.Generator, grounds: Pictures, side: int) -> NDArray[np.float32]:
+def _cut_ground(rng: np.random.Generator, grounds: Pictures, side: int) -> Values:
     """Brightness of a random square of a random picture, scaled to (side, side) in [0, 1]."""
     photo = grounds[int(rng.integers(len(grounds)))]
     height, width = photo.shape[:2]

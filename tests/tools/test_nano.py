@@ -1,0 +1,153 @@
+"""The nano training: its parts, and both scripts as real processes that resume to the same bits."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+
+from no_time_to_train.dataset.scenes import SHAPE_FAMILIES, TEXTURE_FAMILIES
+from no_time_to_train.models.sam2_backend import SAM2_SIZES, Sam2Backend
+from tests.conftest import ROOT
+from tools.nano.encoder_data import (
+    BACKGROUND,
+    STRANGER,
+    episode_source,
+    judging_sets,
+    training_step_data,
+)
+from tools.nano.evaluate import SEEDS, accuracy, colour_statistics
+from tools.nano.pictures import GROUNDS, PHOTOS, Pictures
+from tools.nano.sam2_data import POINTS, QUARTER, SIZE, judging_examples, training_example
+from tools.nano.train_encoder import build_encoder, region_features
+from tools.nano.train_sam2 import losses, mask_iou
+from tools.nano.training import learning_rate_at
+
+PICTURES = Pictures(
+    photos=[np.random.default_rng(0).integers(0, 256, (80, 90, 3), dtype=np.uint8)],
+    grounds=[np.random.default_rng(1).integers(0, 256, (70, 70, 3), dtype=np.uint8)],
+)
+
+
+def test_learning_rate_rises_stays_and_falls() -> None:
+    rates = [learning_rate_at(step, 1000, 0.3, 1.0) for step in (0, 59, 60, 699, 700, 850, 999)]
+    assert rates == pytest.approx([1 / 60, 1.0, 1.0, 1.0, 1.0, 0.5, 0.02])
+
+
+def test_sam2_examples_repeat_and_their_points_lie_on_their_targets() -> None:
+    for number in range(12):
+        example, again = (training_example(0, 5, number, PICTURES) for _ in range(2))
+        torch.testing.assert_close(example.image, again.image, rtol=0, atol=0)
+        torch.testing.assert_close(example.targets, again.targets, rtol=0, atol=0)
+        assert example.image.shape == (3, SIZE, SIZE)
+        assert example.targets.shape == (len(example.prompts), QUARTER, QUARTER)
+        assert len(example.prompts) <= POINTS
+        if example.prompts.points is None:
+            continue
+        for points, target in zip(example.prompts.points, example.targets, strict=True):
+            x, y = (points / 4).long().unbind(1)
+            assert target.amax() == 0 or (target[y, x] > 0).all()
+
+
+def test_losses_prefer_the_truth_and_want_no_iou_on_the_background() -> None:
+    targets = torch.zeros(2, 8, 8)
+    targets[0, 2:6, 2:6] = 1
+    right = ((targets - 0.5) * 20)[:, None].repeat(1, 4, 1, 1)
+    ious = torch.tensor([[1.0] * 4, [0.0] * 4])
+    good, bad = losses(right, ious, targets), losses(-right, 1 - ious, targets)
+    assert good["mask"] < 0.01 < bad["mask"]
+    assert good["iou"] == pytest.approx(0, abs=1e-6)
+    assert bad["iou"] > 0.4
+
+
+def test_mask_iou_by_hand() -> None:
+    first = torch.tensor([[1, 1, 0], [1, 1, 0]], dtype=torch.bool)  # 4 pixels
+    second = torch.tensor([[0, 1, 1], [0, 1, 1]], dtype=torch.bool)  # 4 pixels, 2 shared, 6 together
+    assert mask_iou(first, second) == pytest.approx(1 / 3)
+    assert mask_iou(first, torch.zeros_like(first)) == 0
+
+
+def test_encoder_steps_repeat_and_labels_match_the_references() -> None:
+    references, scenes = training_step_data(episode_source(PICTURES), 0, 4)
+    again, _ = training_step_data(episode_source(PICTURES), 0, 4)
+    torch.testing.assert_close(references.images, again.images, rtol=0, atol=0)
+    assert references.labels.tolist() == list(range(len(references.images)))
+    assert (references.weights.flatten(1).sum(1) > 0).all()
+    assert set(scenes.labels.tolist()) <= set(references.labels.tolist()) | {STRANGER, BACKGROUND}
+    assert int(scenes.owners.max()) < len(scenes.images)
+
+
+def test_a_reference_fills_its_crop() -> None:
+    """The longer side of the object spans 1 / 1.2 of the crop unless the border cut it."""
+    (references, _), *_ = judging_sets(1, side=256)
+    for mask in references.masks:
+        y, x = torch.nonzero(mask, as_tuple=True)
+        assert max(int(y.max() - y.min()), int(x.max() - x.min())) > 0.75 * 256
+
+
+def test_colours_alone_tell_flat_colours_apart() -> None:
+    sets = judging_sets(2, side=64, scenes=2, shots=2)
+    for references, _ in sets:
+        references.images.zero_()
+        for label, owner in zip(references.labels, references.owners, strict=True):
+            references.images[owner] = label / 5
+    painted = [(references, references) for references, _ in sets]
+    found = accuracy(colour_statistics, painted, shots=2, cosine=False)
+    assert set(found) == {"mixed 1", "mixed 2", "hard 1", "hard 2"}
+    assert all((values == 1).all() for values in found.values())
+
+
+def test_region_features_have_unit_length() -> None:
+    references, _ = judging_sets(1, side=64, scenes=1)[0]
+    with torch.no_grad():
+        features = region_features(build_encoder(), references)
+    torch.testing.assert_close(features.norm(dim=1), torch.ones(len(features)))
+
+
+def test_judging_scenes_are_of_held_out_families_and_seeds() -> None:
+    assert len(set(SEEDS.values())) == 3
+    assert not set(SHAPE_FAMILIES["train"]) & {*SHAPE_FAMILIES["val"], *SHAPE_FAMILIES["test"]}
+    assert not set(TEXTURE_FAMILIES["train"]) & {*TEXTURE_FAMILIES["val"], *TEXTURE_FAMILIES["test"]}
+    assert "coins" not in {*PHOTOS, *GROUNDS}
+    example, masks = judging_examples(1)[0]
+    assert masks.shape == (len(example.prompts), SIZE, SIZE)
+    assert not masks[-4:].any()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("script", "name"), [("train_sam2", "sam2_nano"), ("train_encoder", "dinov3_nano")])
+def test_a_resumed_training_ends_with_the_same_bits(script: str, name: str, tmp_path: Path) -> None:
+    pytest.importorskip("skimage", reason="the training scenes wear pictures that scikit-image ships")
+
+    def run(work: str, *options: str) -> str:
+        command = [sys.executable, "-m", f"tools.nano.{script}", "--work", str(tmp_path / work)]
+        command += ["--steps", "2", "--check-every", "1", "--check-scenes", "4", *options]
+        done = subprocess.run(
+            command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    straight, halved = tmp_path / "straight.safetensors", tmp_path / "halved.safetensors"
+    run("straight", "--export", str(straight))
+    assert "step 1/2" in run("halved", "--stop-at", "1")
+    assert "step 2/2" in run("halved", "--export", str(halved))
+    first, second = (
+        torch.load(tmp_path / f"{work}/{name}.pt", weights_only=True) for work in ("straight", "halved")
+    )
+    for part in ("model", "average"):
+        assert first[part].keys() == second[part].keys()
+        for key, value in first[part].items():
+            torch.testing.assert_close(value, second[part][key], rtol=0, atol=0, equal_nan=True)
+    assert straight.read_bytes() == halved.read_bytes()
+    with safe_open(straight, "pt") as file:
+        assert file.metadata()["model"] == name
+        keys = set(file.keys())
+    model = Sam2Backend(SAM2_SIZES["nano"]) if name == "sam2_nano" else build_encoder()
+    assert keys == set(model.state_dict())

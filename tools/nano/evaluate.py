@@ -1,0 +1,176 @@
+"""Judge the shipped nano weights on held-out generated scenes: python -m tools.nano.evaluate --split val.
+
+Prints Markdown. Everything is chosen on ``val``; ``test`` is run once per claim. What AP the whole pipeline
+reaches is measured by the package itself (``ntt demo``), not here.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+import no_time_to_train.weights
+from no_time_to_train.dataset.scenes import Split
+from no_time_to_train.models.sam2_backend import SAM2_SIZES, Prompts, Sam2Backend
+from tools.nano.encoder_data import Views, judging_sets
+from tools.nano.sam2_data import SIZE, judging_examples
+from tools.nano.train_encoder import build_encoder, region_features
+from tools.nano.train_sam2 import mask_iou, validate
+
+SHIPPED = Path(no_time_to_train.weights.__file__).parent
+SEEDS: dict[Split, int] = {"train": 95_000, "val": 96_000, "test": 97_000}
+"""Other scenes than those the trainings watch (90000 and 91000)."""
+
+Describe = Callable[[Views], Tensor]
+"""(R, D) unit rows for the regions of some pictures."""
+
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+def load_shipped(model: Model, path: Path) -> Model:
+    """Fill a model with fp16 weights, strictly."""
+    model.load_state_dict({name: value.float() for name, value in load_file(path).items()})
+    return model.eval()
+
+
+def colour_statistics(views: Views) -> Tensor:
+    """Mean and deviation of RGB under every mask: the baseline without a network."""
+    pixels = views.images[views.owners].flatten(2)  # (R, 3, HW)
+    inside = views.masks.flatten(1)[:, None].float()
+    count = inside.sum(2).clamp(min=1)
+    mean = (pixels * inside).sum(2) / count
+    deviation = (((pixels - mean[..., None]) ** 2 * inside).sum(2) / count).sqrt()
+    return torch.cat([mean, deviation], dim=1)
+
+
+def nearest(prototypes: Tensor, features: Tensor, cosine: bool) -> Tensor:
+    """The closest prototype of every row: by angle for features, by distance for colours."""
+    if cosine:
+        return (features @ F.normalize(prototypes, dim=1).T).argmax(1)
+    return torch.cdist(features, prototypes).argmin(1)
+
+
+@torch.no_grad()
+def accuracy(
+    describe: Describe, sets: list[tuple[Views, Views]], shots: int, cosine: bool
+) -> dict[str, Tensor]:
+    """Share of the objects whose nearest class prototype is their own.
+
+    Returns:
+        For ``mixed`` and ``hard`` and the given shots (e.g. ``mixed 1``) the (draws,) accuracies: every
+        shot alone, then all of them together (one draw).
+    """
+    hits: dict[str, list[list[Tensor]]] = {}
+    for number, (references, scenes) in enumerate(sets):
+        kind = "hard" if number % 2 else "mixed"
+        known = scenes.labels >= 0
+        wanted, features = scenes.labels[known], describe(scenes)[known]
+        stacked = describe(references).unflatten(0, (shots, -1))  # (L, K, D)
+        single = [nearest(stacked[i], features, cosine) == wanted for i in range(shots)]
+        hits.setdefault(f"{kind} 1", []).append(single)
+        hits.setdefault(f"{kind} {shots}", []).append([nearest(stacked.mean(0), features, cosine) == wanted])
+    return {
+        name: torch.stack([torch.cat(draw).float().mean() for draw in zip(*found, strict=True)])
+        for name, found in hits.items()
+    }
+
+
+@torch.no_grad()
+def grid_recall(model: Sam2Backend, split: Split, count: int, side: int, min_iou: float) -> dict[str, float]:
+    """How many objects some proposal of a point grid matches, and how many proposals that takes."""
+    axis = (torch.arange(side) + 0.5) * SIZE / side
+    points = torch.cartesian_prod(axis, axis)[:, None]
+    prompts = Prompts(points=points, labels=torch.ones(side * side, 1, dtype=torch.int64))
+    best, proposals = [], []
+    for example, masks in judging_examples(count, SEEDS[split], split):
+        found = model.decode(model.encode(example.image[None])[0], prompts, min_iou=min_iou)
+        proposals.append(len(found))
+        truth = masks[masks.flatten(1).any(1)]
+        if len(found) == 0:
+            best.append(torch.zeros(len(truth)))
+            continue
+        full = F.interpolate(found.logits[:, None], size=(SIZE, SIZE), mode="bilinear")[:, 0] > 0
+        best.append(torch.stack([mask_iou(full, mask.expand_as(full)).amax() for mask in truth]))
+    ious = torch.cat(best)
+    return {
+        "mean best IoU": ious.mean().item(),
+        "recall at 0.5": (ious > 0.5).float().mean().item(),
+        "recall at 0.75": (ious > 0.75).float().mean().item(),
+        "proposals an image": float(np.mean(proposals)),
+    }
+
+
+def report_encoder(split: Split, count: int, sizes: list[int], shots: int) -> None:
+    """Print the accuracy table."""
+    torch.manual_seed(0)
+    untrained = build_encoder()
+    trained = load_shipped(build_encoder(), SHIPPED / "dinov3_nano.safetensors")
+    columns = [f"{kind} {n}" for kind in ("mixed", "hard") for n in (1, shots)]
+    print(
+        f"\n5-way nearest prototype, {count} sets, split {split}; 1 shot: mean ± deviation of {shots} draws\n"
+    )
+    print("| features | " + " | ".join(f"{name}-shot" for name in columns) + " |")
+    print("|---" * (len(columns) + 1) + "|")
+    for size in sizes:
+        sets = judging_sets(count, size, SEEDS[split], split, shots)
+        rows: list[tuple[str, Describe, bool]] = [
+            ("colour mean and deviation", colour_statistics, False),
+            ("untrained", lambda views: region_features(untrained, views), True),
+            ("dinov3_nano", lambda views: region_features(trained, views), True),
+        ]
+        for name, describe, cosine in rows:
+            found = accuracy(describe, sets, shots, cosine)
+            cells = [
+                f"{found[c].mean():.3f}" + (f" ± {found[c].std():.3f}" if len(found[c]) > 1 else "")
+                for c in columns
+            ]
+            print(f"| {name}, {size} px | " + " | ".join(cells) + " |", flush=True)
+
+
+def report_proposals(split: Split, count: int, sides: list[int], thresholds: list[float]) -> None:
+    """Print the figures of the proposals."""
+    model = Sam2Backend(SAM2_SIZES["nano"])
+    load_shipped(model, SHIPPED / "sam2_nano.safetensors")
+    single = validate(model, judging_examples(count, SEEDS[split], split))
+    print(f"\nProposals, {count} scenes, split {split}\n")
+    print(
+        f"One point an object: best of three IoU {single['best']:.3f}, picked by predicted IoU "
+        f"{single['picked']:.3f}, share over 0.75 {single['over75']:.3f}, "
+        f"error of the predicted IoU {single['iou_error']:.3f}\n"
+    )
+    names = ["mean best IoU", "recall at 0.5", "recall at 0.75", "proposals an image"]
+    print("| grid | predicted IoU over | " + " | ".join(names) + " |")
+    print("|---" * (len(names) + 2) + "|")
+    for side in sides:
+        for threshold in thresholds:
+            found = grid_recall(model, split, count, side, threshold)
+            cells = [f"{found[name]:.3f}" for name in names[:3]] + [f"{found[names[3]]:.1f}"]
+            print(f"| {side} x {side} | {threshold} | " + " | ".join(cells) + " |", flush=True)
+
+
+def main() -> None:
+    """Print all tables of one split."""
+    parser = argparse.ArgumentParser(description="Judge the shipped nano weights on held-out scenes.")
+    parser.add_argument("--split", choices=("val", "test"), required=True)
+    parser.add_argument("--scenes", type=int, default=100, help="scenes for the proposals")
+    parser.add_argument("--sets", type=int, default=24, help="sets for the encoder, half of them hard")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[384], help="sides for the encoder")
+    parser.add_argument("--grids", type=int, nargs="+", default=[16])
+    parser.add_argument("--thresholds", type=float, nargs="+", default=[0.4])
+    parser.add_argument("--shots", type=int, default=5)
+    args = parser.parse_args()
+    report_encoder(args.split, args.sets, args.sizes, args.shots)
+    report_proposals(args.split, args.scenes, args.grids, args.thresholds)
+
+
+if __name__ == "__main__":
+    main()
