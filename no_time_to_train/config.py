@@ -200,6 +200,10 @@ class FillMemoryDataConfig:
     class_split: str | None = None
     cat_names: tuple[str, ...] | None = None
     semantic_ref: bool = False
+    pad: bool = False  # keep a crop at the border square; published: cut there, then stretched
+    antialias: bool = False  # smooth while shrinking; published: no
+    clamp: bool = False  # cut the overshoot of bicubic resizing; published: no
+    mask_resize: Literal["bilinear", "area"] = "bilinear"  # of the mask to the crop's size
 
     def __post_init__(self) -> None:
         key = "dataset_cfgs.fill_memory"
@@ -279,7 +283,9 @@ def parse_block(kind: type[Block], value: Block | Mapping[str, Any] | None, wher
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--block", type=kind)
     try:
-        return parser.instantiate_classes(parser.parse_object({"block": cleaned})).block
+        # Renamed in jsonargparse 4.49; both names do the same.
+        instantiate = getattr(parser, "instantiate", None) or parser.instantiate_classes
+        return instantiate(parser.parse_object({"block": cleaned})).block
     except ArgumentError as error:
         raise ConfigError(f"{where}: {_innermost(error)}") from error
 

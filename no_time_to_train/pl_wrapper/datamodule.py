@@ -98,8 +98,15 @@ class ReferenceSource:
 
     def crops(self, encoder_size: int) -> ReferenceCrops:
         """Crops at the encoder's size, unless ``image_size`` says otherwise."""
-        options = CropOptions(context_ratio=self.block.context_ratio)
-        size = self.block.image_size or encoder_size
+        block = self.block
+        options = CropOptions(
+            context_ratio=block.context_ratio,
+            pad=block.pad,
+            antialias=block.antialias,
+            clamp=block.clamp,
+            mask_resize=block.mask_resize,
+        )
+        size = block.image_size or encoder_size
         return ReferenceCrops(self.references, size, options, skip_unreadable=True)
 
 
