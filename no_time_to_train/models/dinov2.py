@@ -207,6 +207,8 @@ def interpolate_positions(table: Tensor, grid: tuple[int, int], offset: float, a
     """
     side = math.isqrt(table.shape[1] - 1)
     patches = table[:, 1:].float().unflatten(1, (side, side)).permute(0, 3, 1, 2)
+    if antialias and table.device.type == "mps":
+        patches = patches.cpu()  # MPS has no antialiased bicubic resize
     if offset:
         ratios = ((grid[0] + offset) / side, (grid[1] + offset) / side)
         patches = F.interpolate(patches, scale_factor=ratios, mode="bicubic", antialias=antialias)
@@ -215,4 +217,4 @@ def interpolate_positions(table: Tensor, grid: tuple[int, int], offset: float, a
     if patches.shape[-2:] != grid:
         raise ValueError(f"positions for {grid} patches came out as {tuple(patches.shape[-2:])}")
     patches = patches.permute(0, 2, 3, 1).flatten(1, 2)
-    return torch.cat([table[:, :1], patches.to(table.dtype)], dim=1)
+    return torch.cat([table[:, :1], patches.to(table)], dim=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from threading import Lock
 from types import ModuleType
@@ -42,9 +43,8 @@ def import_from_checkout(repo: str) -> ModuleType:
 
 def _import_aside(root: Path) -> ModuleType:
     ours = _take_out_dinov3()
-    sys.path.insert(0, str(root))
-    importlib.invalidate_caches()
     try:
+        _put_in_package(root / "dinov3")
         return importlib.import_module(MODULE)
     except ImportError as error:
         raise ConfigError(
@@ -52,9 +52,20 @@ def _import_aside(root: Path) -> ModuleType:
             "DINOV3_REPO and encoder_cfg.repo to use our own package"
         ) from error
     finally:
-        sys.path.remove(str(root))
         _take_out_dinov3()
         sys.modules.update(ours)
+
+
+def _put_in_package(folder: Path) -> None:
+    """Make ``dinov3`` mean this folder, wherever else a package of that name may be found."""
+    start = folder / "__init__.py"
+    spec = spec_from_file_location("dinov3", start, submodule_search_locations=[str(folder)])
+    assert spec is not None  # the suffix is .py
+    assert spec.loader is not None
+    package = module_from_spec(spec)
+    sys.modules["dinov3"] = package
+    if start.is_file():
+        spec.loader.exec_module(package)
 
 
 def _take_out_dinov3() -> dict[str, ModuleType]:

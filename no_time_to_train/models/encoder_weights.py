@@ -19,6 +19,7 @@ from no_time_to_train.weights.checkpoints import read_checkpoint
 from no_time_to_train.weights.layouts import Layout, complete_dinov2, complete_dinov3
 from no_time_to_train.weights.wrappers import find_state_dict
 
+FAMILIES = {"dinov2": "DINOv2", "dinov3": "DINOv3"}
 DATASETS = {"lvd1689m": "web (LVD-1689M)", "sat493m": "satellite (SAT-493M)"}
 
 
@@ -114,21 +115,21 @@ def check_features(model: nn.Module, patch_size: int, source: str, name: str) ->
 
 
 def presets_of(found: Architecture) -> list[str]:
-    """Presets with the same network, best known first."""
-    return [name for name in ENCODERS if _architecture_of_preset(name, found) == found]
+    """Presets with the same network; those that also agree in the extra norm where there are any."""
+    same = {name: own for name in ENCODERS if (own := _own_architecture(name, found)) is not None}
+    exact = [name for name, own in same.items() if own.local_cls_norm == found.local_cls_norm]
+    return exact or list(same)
 
 
-def _architecture_of_preset(name: str, like: Architecture) -> Architecture | None:
+def _own_architecture(name: str, like: Architecture) -> Architecture | None:
+    """The architecture of a preset, or None where its network is another one."""
     spec = ENCODERS[name]
-    if (spec.embed_dim, spec.depth) != (like.embed_dim, like.depth):
+    if (FAMILIES[spec.encoder_type], spec.embed_dim, spec.depth) != (like.family, like.embed_dim, like.depth):
         return None  # spares building it
     with torch.device("meta"):
-        shapes = {key: value.shape for key, value in build_backbone(spec, repo=None).state_dict().items()}
-    family = {"dinov2": "DINOv2", "dinov3": "DINOv3"}[spec.encoder_type]
-    own = architecture_of(shapes, family)
-    if own is None:
-        return None
-    return like if own.same_network(like) and own.local_cls_norm == like.local_cls_norm else own
+        shapes = {key: value.shape for key, value in build_backbone(spec).state_dict().items()}
+    own = architecture_of(shapes, like.family)
+    return own if own is not None and own.same_network(like) else None
 
 
 def _check_same_model(wanted: Architecture, checkpoint: BackboneCheckpoint, name: str) -> None:
@@ -143,17 +144,15 @@ def _check_same_model(wanted: Architecture, checkpoint: BackboneCheckpoint, name
             f"{name} needs weights of {wanted}, but {source} holds {what}; {cure}, or give the file of {name}"
         )
     named = [text for key, text in DATASETS.items() if key in _name_of(source)]
-    known = checkpoint.layout is Layout.META_DINOV3
-    if wanted.depth != 40 and known and wanted.local_cls_norm != found.local_cls_norm:
+    if checkpoint.layout is Layout.META_DINOV3 and wanted.local_cls_norm != found.local_cls_norm:
         named = [DATASETS["sat493m" if found.local_cls_norm else "lvd1689m"]]
-    if wanted.family == "DINOv3" and name in ENCODERS and len(named) == 1:
-        wants = DATASETS["sat493m" if name.endswith("_sat") else "lvd1689m"]
-        if named != [wants]:
-            other = name.removesuffix("_sat") if name.endswith("_sat") else f"{name}_sat"
-            raise CheckpointError(
-                f"{name} needs {wants} weights, but {source} holds {named[0]} ones; "
-                f"set encoder_cfg.name: {other}, or give the other file"
-            )
+    wants = DATASETS["sat493m" if name.endswith("_sat") else "lvd1689m"]
+    other = name.removesuffix("_sat") if name.endswith("_sat") else f"{name}_sat"
+    if other in ENCODERS and len(named) == 1 and named != [wants]:
+        raise CheckpointError(
+            f"{name} needs {wants} weights, but {source} holds {named[0]} ones; "
+            f"set encoder_cfg.name: {other}, or give the other file"
+        )
 
 
 def _name_of(source: str) -> str:

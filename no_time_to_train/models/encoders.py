@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -76,14 +76,14 @@ class FeatureEncoder(nn.Module):
 
         Args:
             images: (B, 3, H, W) RGB in [0, 1]; resized bicubically to the square, aspect ratio not kept.
-            prenorm: tokens before the final norm, prefix removed, of the last block.
+            prenorm: tokens before the final norm instead; the prefix is removed all the same.
 
         Returns:
             (B, g, g, D) fp32 patch features after the final norm, rows first.
         """
         pixels = self.preprocess(images)
-        if self.layers is not None and not prenorm:
-            return self._fused(pixels, self.layers)
+        if self.layers is not None:
+            return self._fused(pixels, self.layers, norm=not prenorm)
         if prenorm and self.encoder_type == "timm":  # its forward_features has normed features only
             return self._blocks(pixels, (self.spec.depth - 1,), norm=False)[0]
         output = self.backbone.forward_features(pixels)  # type: ignore[operator]
@@ -91,6 +91,10 @@ class FeatureEncoder(nn.Module):
 
     def preprocess(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] to the normalised square (B, 3, S, S) in the backbone's dtype."""
+        if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+            raise ValueError(
+                f"images must be (B, 3, H, W) float in [0, 1], got {tuple(images.shape)} {images.dtype}"
+            )
         size = (self.img_size, self.img_size)
         if images.shape[-2:] != size:
             images = F.interpolate(images, size, mode="bicubic", align_corners=False)
@@ -101,8 +105,18 @@ class FeatureEncoder(nn.Module):
         """Patch features (B, g, g, D) after chosen blocks, ascending; for pictures and notebooks."""
         return self._blocks(self.preprocess(images), checked_layers(self.spec, layers), norm=norm)
 
-    def _fused(self, pixels: Tensor, layers: tuple[int, ...]) -> Tensor:
-        maps = self._blocks(pixels, layers, norm=True)
+    @torch.no_grad()
+    def attention(self, images: Tensor, layer: int = -1) -> Tensor:
+        """Attention weights (B, heads, T, T) of one block, T = prefix + g^2 tokens; for notebooks only."""
+        from no_time_to_train.models.attention_maps import attention_of_block
+
+        (number,) = checked_layers(self.spec, (layer,))
+        pixels = self.preprocess(images)
+        network: Any = self.backbone
+        return attention_of_block(lambda: network.forward_features(pixels), number)
+
+    def _fused(self, pixels: Tensor, layers: tuple[int, ...], *, norm: bool) -> Tensor:
+        maps = self._blocks(pixels, layers, norm=norm)
         return torch.cat(maps, dim=-1) if self.layer_fusion == "concat" else torch.stack(maps).mean(0)
 
     def _blocks(self, pixels: Tensor, layers: tuple[int, ...], *, norm: bool) -> list[Tensor]:
@@ -160,14 +174,12 @@ def build_encoder(cfg: EncoderConfig, ckpt_path: str | None) -> FeatureEncoder:
             "remove it, it follows from the name"
         )
     checked_size(spec, cfg.img_size)  # before the weights, which may take long
-    encoder = FeatureEncoder(
-        spec,
-        _backbone_with_weights(spec, cfg, ckpt_path),
-        img_size=cfg.img_size,
-        layers=cfg.layers,
-        layer_fusion=cfg.layer_fusion,
+    if cfg.layers is not None:
+        checked_layers(spec, cfg.layers)
+    backbone = _backbone_with_weights(spec, cfg, ckpt_path).to(DTYPES[cfg.dtype])  # pixels stay fp32
+    return FeatureEncoder(
+        spec, backbone, img_size=cfg.img_size, layers=cfg.layers, layer_fusion=cfg.layer_fusion
     )
-    return encoder.to(DTYPES[cfg.dtype])
 
 
 def _backbone_with_weights(spec: EncoderSpec, cfg: EncoderConfig, ckpt_path: str | None) -> nn.Module:

@@ -27,8 +27,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
         yield running
 
 
-def fetch(server: FileServer, target: Path, path: str = "/w.pth", **facts: str) -> Path:
-    return download(Remote(server.url + path, **facts), target, attempts=4, pause=0)
+def fetch(server: FileServer, target: Path, path: str = "/w.pth", sha256: str | None = None) -> Path:
+    return download(Remote(server.url + path, sha256), target, attempts=4, pause=0)
 
 
 def leftovers(target: Path) -> set[str]:

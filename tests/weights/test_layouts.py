@@ -108,7 +108,7 @@ def test_timm_models_without_bias_get_a_zero_one() -> None:
     held = {key: value for key, value in held.items() if not key.endswith(("q_bias", "v_bias"))}
     target = files.tiny_dinov3(seed=1)
     load_backbone(target, backbone_from(held, "file"), "tiny")
-    attention = target.blocks[0].attn.qkv
+    attention: Any = target.get_submodule("blocks.0.attn.qkv")
     assert not attention.bias.any()
     assert attention.bias_mask.view(3, -1)[:, 0].tolist() == [1.0, 0.0, 1.0]
 
