@@ -26,8 +26,9 @@ from no_time_to_train.models.encoder_registry import encoder_spec
 from tools.nano.pictures import Pictures
 
 SPEC = encoder_spec("dinov3_nano")
-SIDES = (256, 256, 256, 320, 384)
-"""Side of all pictures of a step; the preset runs at 384, smaller ones are cheaper to learn from."""
+SIDES, MANY_SIDES, SETS_OF_MANY_SIDES = (256,), (256, 256, 256, 320, 384), 200
+"""Side of all pictures of a set. The preset runs at 384; the first sets come in several sides, the later
+ones in the smallest only, which gives half as many steps again for the same time."""
 REFERENCE_SIDES = (160, 320)
 """Sides of the scenes that reference objects are cut from; the crop is then enlarged."""
 EPISODES, CLASSES, SCENES = 2, 5, 3
@@ -157,7 +158,8 @@ def training_step_data(episodes: EpisodeSource, seed: int, step: int) -> tuple[V
 
 def _draw_episodes(pictures: Pictures, seed: int, number: int) -> list[tuple[Views, Views]]:
     rng = np.random.default_rng([seed, number])
-    side = SIDES[int(rng.integers(len(SIDES)))]
+    sides = MANY_SIDES if number < SETS_OF_MANY_SIDES else SIDES
+    side = sides[int(rng.integers(len(sides)))]
     style = SceneStyle(
         size=side, radius=(0.06, 0.3), num_objects=(4, 9), photos=pictures.photos, grounds=pictures.grounds
     )

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 GROUNDS = ("brick", "grass", "gravel", "moon")
 PHOTOS = ("astronaut", "brick", "chelsea", "coffee", "grass", "gravel", "hubble_deep_field", "moon", "rocket")
-"""Pictures that scikit-image ships, all public domain or CC0 (see the README of this folder). Only those
-without objects serve as ground, or the nano would learn to leave real things out. ``coins`` is not
-used: it serves to look at the result."""
+"""Pictures that scikit-image ships; their licences stand in the README of this folder. Only those without
+objects serve as ground, or the nano would learn to leave real things out. ``coins`` is not used: it
+serves to look at the result."""
 
 
 @dataclass(frozen=True)
