@@ -163,6 +163,20 @@ def test_merging_in_any_order_gives_the_same_bank(seed: int, order: list[int], p
     assert torch.equal(merged.prototypes(), whole.prototypes())
 
 
+def test_two_roundings_of_one_reference_merge_the_same_in_any_order() -> None:
+    """D31: samplers repeat items, and two devices need not round alike."""
+    one = random_bank(1, 2, 2)
+    two = copy.deepcopy(one)
+    two.sums *= 1 + 1e-4 * torch.randn(two.sums.shape, generator=generator(0))
+    two.weights *= 1 + 1e-6
+    forth, back = copy.deepcopy(one), copy.deepcopy(two)
+    forth.merge(two)
+    back.merge(one)
+    assert torch.equal(forth.sums, back.sums)
+    assert torch.equal(forth.weights, back.weights)
+    torch.testing.assert_close(forth.prototypes(), one.prototypes(), rtol=0, atol=1e-3)
+
+
 def test_merging_what_contradicts_is_refused() -> None:
     bank, other = random_bank(1, 2, 2), random_bank(2, 2, 2)
     with pytest.raises(MemoryMismatchError, match="same slot"):
