@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from no_time_to_train.config import DataLoadConfig, DatasetConfigs, ModelConfig, parse_block
+from no_time_to_train.config import DataLoadConfig, DatasetConfigs, ModelConfig, TestMode, parse_block
 from no_time_to_train.errors import ConfigError, did_you_mean
 
 MODULE = "no_time_to_train.pl_wrapper.sam2matcher_pl.Sam2MatcherLightningModel"
@@ -97,6 +97,11 @@ def check(config: dict[str, Any]) -> dict[str, Any]:
         if key not in (*BLOCKS, "test_mode"):
             known = (*BLOCKS, "test_mode")
             raise ConfigError(f"unknown key model.init_args.{key}{did_you_mean(key, known)}")
+    modes = get_args(TestMode)
+    if arguments.get("test_mode", "none") not in modes:
+        mode = arguments["test_mode"]
+        hint = did_you_mean(mode, modes)
+        raise ConfigError(f"unknown test_mode {mode!r}{hint} (known: {', '.join(modes)})")
     for name, kind in BLOCKS.items():
         if name in arguments:
             parse_block(kind, arguments[name], name)
