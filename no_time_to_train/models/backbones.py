@@ -32,7 +32,16 @@ def build_backbone(
         from no_time_to_train.models.timm_backbones import TimmBackbone
 
         return TimmBackbone(**build)
-    return vision_transformers(repo).DinoVisionTransformer(**build)
+    return initialised(vision_transformers(repo).DinoVisionTransformer(**build))
+
+
+def initialised(model: Any) -> nn.Module:
+    """Draw the weights of a model of Meta's own package, which leaves a new one with NaN in it."""
+    from dinov3.models.vision_transformer import DinoVisionTransformer
+
+    if not isinstance(model, DinoVisionTransformer) and not model.cls_token.is_meta:
+        model.init_weights()
+    return model
 
 
 def vision_transformers(repo: str | None = None) -> Any:

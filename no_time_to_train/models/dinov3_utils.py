@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from no_time_to_train.errors import ConfigError, UnknownEncoderError, did_you_mean
-from no_time_to_train.models.backbones import build_backbone, vision_transformers
+from no_time_to_train.models.backbones import build_backbone, initialised, vision_transformers
 from no_time_to_train.models.encoder_registry import ALIASES, ENCODERS, EncoderSpec
 from no_time_to_train.models.encoder_weights import load_backbone
 from no_time_to_train.weights.backbone_files import read_backbone
@@ -63,7 +63,8 @@ def get_dinov3_model(model_name: str, **kwargs: Any) -> nn.Module:
     weights = kwargs.pop("pretrained_weights", None)
     kwargs = {key: value for key, value in kwargs.items() if key not in ("model_size", "feat_dim")}
     if name in FACTORIES:
-        model = getattr(vision_transformers(), name)(**_without_fixed_sizes(name, kwargs))
+        factory = getattr(vision_transformers(), name)
+        model = initialised(factory(**_without_fixed_sizes(name, kwargs)))
     elif name in DINOV3_CONFIGS:
         model = build_backbone(ENCODERS[name], arguments=kwargs)
     else:
@@ -78,7 +79,11 @@ def get_dinov3_model(model_name: str, **kwargs: Any) -> nn.Module:
 
 
 def load_pretrained_weights(
-    model: nn.Module, pretrained_weights: str | None, checkpoint_key: str = "teacher"
+    model: nn.Module,
+    pretrained_weights: str | None,
+    checkpoint_key: str = "teacher",
+    *,
+    exact_periods: bool = False,
 ) -> nn.Module:
     """Load weights strictly, from any layout that :mod:`no_time_to_train.weights` knows.
 
@@ -86,6 +91,8 @@ def load_pretrained_weights(
         model: from :func:`get_dinov3_model`, or any model with Meta's keys.
         pretrained_weights: a file; None or an empty string draws random weights, with a warning.
         checkpoint_key: entry preferred where the file wraps several models.
+        exact_periods: for files in the timm or Hugging Face layout, which leave the rotary periods out:
+            compute them in fp32 as those libraries do, instead of rounded as in Meta's released files.
 
     Returns:
         The same model.
@@ -98,7 +105,7 @@ def load_pretrained_weights(
         initialise: Any = model.init_weights
         initialise()
         return model
-    load_into(model, pretrained_weights, type(model).__name__, checkpoint_key)
+    load_into(model, pretrained_weights, type(model).__name__, checkpoint_key, exact_periods)
     return model
 
 
@@ -122,13 +129,20 @@ def _without_fixed_sizes(factory: str, kwargs: dict[str, Any]) -> dict[str, Any]
     return {key: value for key, value in kwargs.items() if key not in given}
 
 
-def load_into(model: nn.Module, weights: str, name: str, checkpoint_key: str = "teacher") -> None:
+def load_into(
+    model: nn.Module,
+    weights: str,
+    name: str,
+    checkpoint_key: str = "teacher",
+    exact_periods: bool = False,
+) -> None:
     """Find, read and load a checkpoint; ``name`` is the preset, or what messages shall call the model."""
     spec = ENCODERS.get(name)
     path = find_weights(str(weights), spec.weights if spec else None, name)
     assert path is not None  # only without a ckpt_path
     with naming(name):
-        load_backbone(model, read_backbone(path, prefer=checkpoint_key), name)
+        checkpoint = read_backbone(path, prefer=checkpoint_key)
+        load_backbone(model, checkpoint, name, exact_periods=exact_periods)
 
 
 __all__ = ["DINOV3_CONFIGS", "get_dinov3_model", "load_pretrained_weights"]

@@ -32,15 +32,15 @@ def download_from_hub(reference: str, folder: Path) -> Path:
         GatedWeightsError: the repository needs an accepted account (set ``HF_TOKEN`` if you have one).
         CheckpointError: malformed reference, no weights in it, or the download failed.
     """
-    match = re.fullmatch(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", reference.removeprefix(PREFIX))
-    if match is None or ".." in reference:
+    name = reference.removeprefix(PREFIX)
+    match = re.fullmatch(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", name)
+    if match is None or ".." in name:
         raise CheckpointError(f"{PREFIX}<owner>/<repository>[@revision] was expected, got {reference!r}")
     repository, revision = match[1], match[2] or "main"
-    name = f"{repository}@{revision}" if match[2] else repository
     local = folder / name.replace("/", "--")
-    for file in FOLDER_FILES:
-        if (local / file).is_file():
-            return _complete(repository, revision, local, local / file)
+    here = copy_from_hub(name, folder)
+    if here is not None:
+        return _complete(repository, revision, local, here)
     for file in FOLDER_FILES:
         try:
             path = download(_remote(repository, revision, file), local / file)
@@ -50,6 +50,12 @@ def download_from_hub(reference: str, folder: Path) -> Path:
     raise CheckpointError(
         f"{PREFIX}{name} holds none of {', '.join(FOLDER_FILES)}; give a repository with a checkpoint"
     )
+
+
+def copy_from_hub(reference: str, folder: Path) -> Path | None:
+    """What an earlier :func:`download_from_hub` left in ``folder``, or None."""
+    local = folder / reference.removeprefix(PREFIX).replace("/", "--")
+    return next((local / file for file in FOLDER_FILES if (local / file).is_file()), None)
 
 
 def _complete(repository: str, revision: str, local: Path, path: Path) -> Path:

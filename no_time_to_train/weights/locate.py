@@ -22,13 +22,14 @@ from no_time_to_train.weights.catalogue import (
 from no_time_to_train.weights.download import download, is_offline, sha256_of
 from no_time_to_train.weights.http_source import Remote
 from no_time_to_train.weights.hub import PREFIX as HUB_PREFIX
-from no_time_to_train.weights.hub import download_from_hub
+from no_time_to_train.weights.hub import copy_from_hub, download_from_hub
 
 log = logging.getLogger(__name__)
 
 FOLDER_VARIABLE = "NTT_CHECKPOINTS"
 MIRROR_VARIABLE = "NTT_WEIGHTS_MIRROR"
 EMBEDDED_FOLDER = Path(__file__).parent
+HUB_FOLDER = "hf-hub"
 URL_SCHEMES = ("https://", "http://")
 
 _licence_named: set[str] = set()
@@ -143,7 +144,7 @@ def _find_or_download(entry: CatalogueEntry | None, weights: str | None, preset:
         return _from_hub(weights)  # timm's own
     local = _local_copy(entry)
     if local is not None:
-        return local
+        return _existing(local, entry, preset)
     if entry.url is not None:
         try:
             remote = Remote(_mirrored(entry.url), sha256=entry.sha256)
@@ -164,12 +165,12 @@ def _local_copy(entry: CatalogueEntry) -> Path | None:
         for folder in (root / entry.folder, root):
             if (folder / name).is_file():
                 return folder / name
-    return None
+    return copy_from_hub(entry.hub, root / HUB_FOLDER) if entry.hub and entry.url else None
 
 
 def _from_hub(reference: str) -> Path:
     _name_licence(reference)
-    return download_from_hub(reference, checkpoint_folder() / "hf-hub")
+    return download_from_hub(reference, checkpoint_folder() / HUB_FOLDER)
 
 
 def _mirrored(url: str) -> str:

@@ -37,15 +37,33 @@ def find_state_dict(held: Any, where: str, prefer: str | None = None) -> State:
     for _ in range(4):  # wrappers in wrappers, as {"model": {"state_dict": ...}}
         if not isinstance(held, Mapping):
             raise CheckpointError(f"{where} should hold named tensors, it holds a {type(held).__name__}")
-        order = (prefer, *WRAPPERS) if prefer else WRAPPERS
-        entry = next((name for name in order if isinstance(held.get(name), Mapping)), None)
-        if entry is None:
+        inner = _entry_with_model(held, (prefer, *WRAPPERS) if prefer else WRAPPERS)
+        if inner is None:
             break
-        held = held[entry]
+        held = inner
     state = {str(key): value for key, value in held.items() if isinstance(value, Tensor)}
     if not state:
         raise CheckpointError(_no_model_message(held, where))
     return state
+
+
+def _entry_with_model(held: Mapping[Any, Any], order: tuple[str, ...]) -> Mapping[Any, Any] | None:
+    """The best entry by name; under another name, the only one that holds tensors."""
+    for name in order:
+        if isinstance(held.get(name), Mapping):
+            return held[name]
+    if _holds_tensors(held):
+        return None
+    inner = [
+        value
+        for name, value in held.items()
+        if isinstance(value, Mapping) and "optim" not in str(name) and _holds_tensors(value)
+    ]
+    return inner[0] if len(inner) == 1 else None
+
+
+def _holds_tensors(held: Mapping[Any, Any]) -> bool:
+    return any(isinstance(value, Tensor) for value in held.values())
 
 
 def _no_model_message(held: Mapping[Any, Any], where: str) -> str:

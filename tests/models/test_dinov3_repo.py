@@ -50,6 +50,11 @@ def test_the_same_numbers_from_a_checkout(checkout: Path, tmp_path: Path) -> Non
     torch.testing.assert_close(theirs(picture), ours(picture), atol=1e-6, rtol=0)
 
 
+def test_a_random_model_from_a_checkout_is_initialised(checkout: Path) -> None:
+    config = EncoderConfig("dinov3_small", img_size=32, repo=str(checkout), allow_random_weights=True)
+    assert torch.isfinite(build_encoder(config, None)(torch.rand(1, 3, 32, 32))).all()
+
+
 def test_our_package_stays_in_place(checkout: Path) -> None:
     build_encoder(EncoderConfig("dinov3_nano", repo=str(checkout), allow_random_weights=True), None)
     assert sys.modules["dinov3"] is dinov3

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from dinov3.models.vision_transformer import DinoVisionTransformer
 from no_time_to_train.errors import CheckpointError, ConfigError, UnknownEncoderError
 from no_time_to_train.models import DINOV3_CONFIGS, get_dinov3_model, load_pretrained_weights
 from no_time_to_train.models.encoder_registry import ENCODERS
-from tests.weights.dino_files import tiny_dinov3
+from tests.weights.dino_files import dinov3_as_timm, tiny_dinov3
 
 ROOT = Path(__file__).resolve().parents[2]
 SEED = {
@@ -95,6 +97,18 @@ def test_checkpoint_key(tmp_path: Path) -> None:
     for key, expected in (("teacher", teacher), ("student", student)):
         model = load_pretrained_weights(tiny_dinov3(), str(tmp_path / "w.pth"), checkpoint_key=key)
         assert torch.equal(model.state_dict()["cls_token"], expected.state_dict()["cls_token"])
+
+
+def test_exact_periods(tmp_path: Path) -> None:
+    save_file(dinov3_as_timm(tiny_dinov3().state_dict()), tmp_path / "w.safetensors")
+    rounded, exact = (
+        load_pretrained_weights(tiny_dinov3(), str(tmp_path / "w.safetensors"), exact_periods=exact)
+        for exact in (False, True)
+    )
+    expected = DinoVisionTransformer(embed_dim=48, num_heads=3, depth=1, pos_embed_rope_dtype="fp32")
+    periods = expected.state_dict()["rope_embed.periods"]
+    assert torch.equal(exact.state_dict()["rope_embed.periods"], periods)
+    assert torch.equal(rounded.state_dict()["rope_embed.periods"], periods.bfloat16().float())
 
 
 @pytest.mark.parametrize("nothing", [None, ""])

@@ -195,6 +195,29 @@ def test_no_weights_is_an_error_unless_asked_for(caplog: pytest.LogCaptureFixtur
     assert torch.isfinite(encoder(images(1, 3, 32, 32))).all()
 
 
+@pytest.mark.parametrize("path", [None, "auto"])
+def test_the_nano_encoder_comes_with_the_package(path: str | None) -> None:
+    encoder = build_encoder(EncoderConfig("dinov3_nano"), path)
+    features = encoder(images(1, 3, 100, 100))
+    assert features.shape == (1, 24, 24, 128)
+    assert torch.isfinite(features).all()
+    again = build_encoder(EncoderConfig("dinov3_nano"), path)
+    assert torch.equal(features, again(images(1, 3, 100, 100)))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", ["fp32", "bf16", "fp16"])
+def test_on_a_gpu(kind: str, dtype: str) -> None:
+    picture = images(2, 3, 100, 80)
+    exact = tiny(kind)(picture)
+    encoder = tiny(kind).cuda()
+    encoder.backbone.to(encoders.DTYPES[dtype])
+    features = encoder(picture.cuda()).cpu()
+    assert F.cosine_similarity(features, exact, dim=-1).min() > (0.9999 if dtype == "fp32" else 0.99)
+
+
 def test_from_a_file_with_dtype(tmp_path: Path) -> None:
     source = build_encoder(EncoderConfig("dinov3_small", img_size=32, allow_random_weights=True), None)
     torch.save({"teacher": source.backbone.state_dict()}, tmp_path / "w.pth")

@@ -97,11 +97,13 @@ def test_auto_downloads_what_needs_no_account(server: FileServer, tmp_path: Path
     assert path.read_bytes() == b"weights"
 
 
-def test_auto_tries_the_second_source(server: FileServer) -> None:
+def test_auto_tries_the_second_source(server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
     server.files["/facebook/dinov2-small/resolve/main/model.safetensors"] = b"weights"
     path = find_weights("auto", "dinov2_vits14", "dinov2_small")
     assert path is not None
     assert path.read_bytes() == b"weights"
+    monkeypatch.setenv("NTT_OFFLINE", "1")
+    assert find_weights("auto", "dinov2_vits14", "dinov2_small") == path
 
 
 def test_auto_names_the_licence_once(server: FileServer, caplog: pytest.LogCaptureFixture) -> None:

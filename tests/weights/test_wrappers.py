@@ -32,6 +32,7 @@ WRAPPED: dict[str, Any] = {
     "student": {"student": STATE},
     "model": {"model": STATE},
     "state_dict": {"state_dict": STATE},
+    "another name": {"backbone": STATE, "optimizer": {"a": torch.zeros(1)}},
     "nested": {"model": {"state_dict": STATE}, "epoch": 3},
     "teacher before student": {"student": OTHER, "teacher": STATE},
     "ema before model": {"model": OTHER, "model_ema": STATE},

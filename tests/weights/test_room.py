@@ -1,0 +1,20 @@
+"""The weights room stands below the models: it may not import them, nor anything above."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import no_time_to_train.weights
+
+FILES = sorted(Path(str(no_time_to_train.weights.__file__)).parent.glob("*.py"))
+ALLOWED = ("no_time_to_train.weights", "no_time_to_train.errors")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_imports_run_down(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("no_time_to_train"):
+            assert str(node.module).startswith(ALLOWED), f"{path.name} imports {node.module}"
