@@ -22,7 +22,7 @@ from tools.nano.encoder_data import (
     judging_sets,
     training_step_data,
 )
-from tools.nano.evaluate import SEEDS, accuracy, colour_statistics
+from tools.nano.evaluate import SEEDS, accuracy, colour_statistics, recall
 from tools.nano.pictures import GROUNDS, PHOTOS, Pictures
 from tools.nano.sam2_data import POINTS, QUARTER, SIZE, judging_examples, training_example
 from tools.nano.train_encoder import build_encoder, region_features
@@ -101,6 +101,18 @@ def test_colours_alone_tell_flat_colours_apart() -> None:
     found = accuracy(colour_statistics, painted, shots=2, cosine=False)
     assert set(found) == {"mixed 1", "mixed 2", "hard 1", "hard 2"}
     assert all((values == 1).all() for values in found.values())
+
+
+def test_recall_by_hand() -> None:
+    """Two proposals for two objects, none for a third; only the first is sure."""
+    sure = torch.tensor([0.9, 0.3])
+    scenes = [(sure, torch.tensor([[0.8, 0.1], [0.0, 0.6]])), (torch.zeros(0), torch.zeros(0, 1))]
+    both, one = recall(scenes, 0.2), recall(scenes, 0.5)
+    assert both["mean best IoU"] == pytest.approx((0.8 + 0.6 + 0) / 3)
+    assert both["recall at 0.5"] == pytest.approx(2 / 3)
+    assert both["recall at 0.75"] == pytest.approx(1 / 3)
+    assert both["proposals an image"] == 1
+    assert one["mean best IoU"] == pytest.approx((0.8 + 0.1 + 0) / 3)
 
 
 def test_region_features_have_unit_length() -> None:

@@ -14,6 +14,8 @@ from typing import TypeVar
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
+from pycocotools.coco import COCO
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -84,36 +86,61 @@ def accuracy(
     }
 
 
+Truth = tuple[Tensor, Tensor]
+"""An image (3, S, S) in [0, 1] and the masks (N, S, S) bool of its objects, at the side of the proposer."""
+
+
+def generated_truth(split: Split, count: int) -> list[Truth]:
+    """Scenes of a held-out split."""
+    pairs = judging_examples(count, SEEDS[split], split)
+    return [(example.image, masks[masks.flatten(1).any(1)]) for example, masks in pairs]
+
+
+def photographed_truth(annotations: Path) -> list[Truth]:
+    """Pictures of a COCO json in ``annotations/`` whose images lie in ``images/`` beside it."""
+    coco = COCO(str(annotations))
+    pairs = []
+    for record in coco.loadImgs(coco.getImgIds()):
+        picture = Image.open(annotations.parent.parent / "images" / record["file_name"]).convert("RGB")
+        image = np.asarray(picture.resize((SIZE, SIZE), Image.Resampling.BICUBIC), dtype=np.float32) / 255
+        masks = [coco.annToMask(a) for a in coco.loadAnns(coco.getAnnIds(record["id"], iscrowd=False))]
+        full = torch.from_numpy(np.stack(masks)).float()[:, None]
+        small = F.interpolate(full, size=(SIZE, SIZE), mode="area")[:, 0] >= 0.5
+        pairs.append((torch.from_numpy(image).permute(2, 0, 1), small[small.flatten(1).any(1)]))
+    return pairs
+
+
 @torch.no_grad()
-def grid_recall(model: Sam2Backend, split: Split, count: int, side: int, min_iou: float) -> dict[str, float]:
-    """How many objects some proposal of a point grid matches, and how many proposals that takes."""
+def grid_overlaps(model: Sam2Backend, truths: list[Truth], side: int) -> list[tuple[Tensor, Tensor]]:
+    """Per image the predicted IoU (M,) of the proposals of a point grid, and the true ones (M, N)."""
     axis = (torch.arange(side) + 0.5) * SIZE / side
     points = torch.cartesian_prod(axis, axis)[:, None]
     prompts = Prompts(points=points, labels=torch.ones(side * side, 1, dtype=torch.int64))
-    best, proposals = [], []
-    for example, masks in judging_examples(count, SEEDS[split], split):
-        found = model.decode(model.encode(example.image[None])[0], prompts, min_iou=min_iou)
-        proposals.append(len(found))
-        truth = masks[masks.flatten(1).any(1)]
-        if len(found) == 0:
-            best.append(torch.zeros(len(truth)))
-            continue
+    images = []
+    for image, masks in truths:
+        found = model.decode(model.encode(image[None])[0], prompts)
         full = F.interpolate(found.logits[:, None], size=(SIZE, SIZE), mode="bilinear")[:, 0] > 0
-        best.append(torch.stack([mask_iou(full, mask.expand_as(full)).amax() for mask in truth]))
-    ious = torch.cat(best)
+        images.append((found.ious, torch.stack([mask_iou(full, m.expand_as(full)) for m in masks], dim=1)))
+    return images
+
+
+def recall(scenes: list[tuple[Tensor, Tensor]], min_iou: float) -> dict[str, float]:
+    """How well the proposals above a predicted IoU cover the objects, and how many they are."""
+    kept = [overlaps[predicted > min_iou] for predicted, overlaps in scenes]
+    best = torch.cat([F.pad(overlaps, (0, 0, 0, 1)).amax(0) for overlaps in kept])
     return {
-        "mean best IoU": ious.mean().item(),
-        "recall at 0.5": (ious > 0.5).float().mean().item(),
-        "recall at 0.75": (ious > 0.75).float().mean().item(),
-        "proposals an image": float(np.mean(proposals)),
+        "mean best IoU": best.mean().item(),
+        "recall at 0.5": (best > 0.5).float().mean().item(),
+        "recall at 0.75": (best > 0.75).float().mean().item(),
+        "proposals an image": float(np.mean([len(overlaps) for overlaps in kept])),
     }
 
 
-def report_encoder(split: Split, count: int, sizes: list[int], shots: int) -> None:
+def report_encoder(weights: Path, split: Split, count: int, sizes: list[int], shots: int) -> None:
     """Print the accuracy table."""
     torch.manual_seed(0)
     untrained = build_encoder()
-    trained = load_shipped(build_encoder(), SHIPPED / "dinov3_nano.safetensors")
+    trained = load_shipped(build_encoder(), weights / "dinov3_nano.safetensors")
     columns = [f"{kind} {n}" for kind in ("mixed", "hard") for n in (1, shots)]
     print(
         f"\n5-way nearest prototype, {count} sets, split {split}; 1 shot: mean ± deviation of {shots} draws\n"
@@ -136,40 +163,44 @@ def report_encoder(split: Split, count: int, sizes: list[int], shots: int) -> No
             print(f"| {name}, {size} px | " + " | ".join(cells) + " |", flush=True)
 
 
-def report_proposals(split: Split, count: int, sides: list[int], thresholds: list[float]) -> None:
-    """Print the figures of the proposals."""
-    model = Sam2Backend(SAM2_SIZES["nano"])
-    load_shipped(model, SHIPPED / "sam2_nano.safetensors")
-    single = validate(model, judging_examples(count, SEEDS[split], split))
-    print(f"\nProposals, {count} scenes, split {split}\n")
+def report_proposals(weights: Path, split: Split, args: argparse.Namespace) -> None:
+    """Print the figures of the proposals on generated scenes and, if asked for, on photographs."""
+    model = load_shipped(Sam2Backend(SAM2_SIZES["nano"]), weights / "sam2_nano.safetensors")
+    single = validate(model, judging_examples(args.scenes, SEEDS[split], split))
     print(
-        f"One point an object: best of three IoU {single['best']:.3f}, picked by predicted IoU "
-        f"{single['picked']:.3f}, share over 0.75 {single['over75']:.3f}, "
-        f"error of the predicted IoU {single['iou_error']:.3f}\n"
+        f"\nProposals, {args.scenes} scenes, split {split}. One point an object: best of three IoU "
+        f"{single['best']:.3f}, picked by predicted IoU {single['picked']:.3f}, share over 0.75 "
+        f"{single['over75']:.3f}, error of the predicted IoU {single['iou_error']:.3f}\n"
     )
     names = ["mean best IoU", "recall at 0.5", "recall at 0.75", "proposals an image"]
-    print("| grid | predicted IoU over | " + " | ".join(names) + " |")
-    print("|---" * (len(names) + 2) + "|")
-    for side in sides:
-        for threshold in thresholds:
-            found = grid_recall(model, split, count, side, threshold)
-            cells = [f"{found[name]:.3f}" for name in names[:3]] + [f"{found[names[3]]:.1f}"]
-            print(f"| {side} x {side} | {threshold} | " + " | ".join(cells) + " |", flush=True)
+    print("| images | grid | predicted IoU over | " + " | ".join(names) + " |")
+    print("|---" * (len(names) + 3) + "|")
+    sources = {split: generated_truth(split, args.scenes)}
+    sources |= {path.parent.parent.name: photographed_truth(path) for path in args.photographs}
+    for name, truths in sources.items():
+        for side in args.grids:
+            overlaps = grid_overlaps(model, truths, side)
+            for threshold in args.thresholds:
+                found = recall(overlaps, threshold)
+                cells = [f"{found[key]:.3f}" for key in names[:3]] + [f"{found[names[3]]:.1f}"]
+                print(f"| {name} | {side} x {side} | {threshold} | " + " | ".join(cells) + " |", flush=True)
 
 
 def main() -> None:
     """Print all tables of one split."""
     parser = argparse.ArgumentParser(description="Judge the shipped nano weights on held-out scenes.")
     parser.add_argument("--split", choices=("val", "test"), required=True)
+    parser.add_argument("--weights", type=Path, default=SHIPPED, help="folder of the two files")
     parser.add_argument("--scenes", type=int, default=100, help="scenes for the proposals")
     parser.add_argument("--sets", type=int, default=24, help="sets for the encoder, half of them hard")
     parser.add_argument("--sizes", type=int, nargs="+", default=[384], help="sides for the encoder")
     parser.add_argument("--grids", type=int, nargs="+", default=[16])
-    parser.add_argument("--thresholds", type=float, nargs="+", default=[0.4])
+    parser.add_argument("--thresholds", type=float, nargs="+", default=[0.2, 0.4, 0.6])
+    parser.add_argument("--photographs", type=Path, nargs="*", default=[], help="COCO json files")
     parser.add_argument("--shots", type=int, default=5)
     args = parser.parse_args()
-    report_encoder(args.split, args.sets, args.sizes, args.shots)
-    report_proposals(args.split, args.scenes, args.grids, args.thresholds)
+    report_encoder(args.weights, args.split, args.sets, args.sizes, args.shots)
+    report_proposals(args.weights, args.split, args)
 
 
 if __name__ == "__main__":
