@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# PyTorch multiplies fp32 through MKL, which on AMD processors takes twice as long as oneDNN, and copies the
+# PyTorch multiplies fp32 through MKL, which on an AMD EPYC takes twice as long as oneDNN, and copies the
 # bias of a bf16 layer in a pass of its own. oneDNN called directly does both better; the sums are
 # the same up to rounding.
 HAS_ONEDNN = (
