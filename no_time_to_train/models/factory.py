@@ -55,6 +55,11 @@ def build_model(
             f"memory_bank_cfg.category_num is {bank_cfg.category_num}, but the references have {category_num} "
             f"classes ({', '.join(class_names[:5])}{', …' if category_num > 5 else ''}); leave the key out"
         )
+    if bank_cfg.length is not None and length > bank_cfg.length:
+        raise ConfigError(
+            f"memory_bank_cfg.length is {bank_cfg.length}, but the references have up to {length} shots of a "
+            f"class; raise it or leave the key out"
+        )
     kind = model_class(cfg.name)
     cfg = replace(
         cfg,

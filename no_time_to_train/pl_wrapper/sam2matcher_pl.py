@@ -18,15 +18,19 @@ from no_time_to_train.config import (
     DatasetConfigs,
     FillMemoryDataConfig,
     ModelConfig,
-    TestDataConfig,
+    TargetDataConfig,
     TestMode,
     parse_block,
 )
+from no_time_to_train.dataset.categories import CategoryMap
+from no_time_to_train.dataset.coco_reader import category_map
 from no_time_to_train.dataset.coco_results import to_coco_rows
+from no_time_to_train.dataset.readers.detect import read_annotated
 from no_time_to_train.dataset.samples import Unreadable
 from no_time_to_train.errors import ConfigError, DatasetError
 from no_time_to_train.models.bank_file import load_bank, read_bank, save_bank
 from no_time_to_train.models.factory import build_model
+from no_time_to_train.models.fingerprint import encoder_fingerprint
 from no_time_to_train.models.segmenter import ReferenceSegmenter
 from no_time_to_train.pl_wrapper.datamodule import ReferenceSource, TargetSource, make_loader
 from no_time_to_train.pl_wrapper.pictures import OverlayWriter
@@ -112,10 +116,17 @@ class Sam2MatcherLightningModel(LightningModule):
             bank.merge(other.to(self.device))
 
     def load_memory(self, path: str | Path) -> None:
-        """Build the model that fits a saved bank, and load the bank."""
+        """Build the model that fits a saved bank, and load the bank.
+
+        A checkpoint of the original keeps no class names; they come from the annotation files then.
+        """
         if self.seg_model is None:
             _, metadata = read_bank(path)
-            self._build(metadata["length"], metadata["class_names"], metadata.get("category_ids", ()))
+            names, ids = metadata.get("class_names"), metadata.get("category_ids", ())
+            if names is None:
+                categories = self._configured_categories()
+                names, ids = categories.names, categories.ids
+            self._build(metadata["length"], names, ids)
         model = self.segmenter
         load_bank(path, model.bank, model.negative_bank, self._fingerprint())
 
@@ -127,7 +138,7 @@ class Sam2MatcherLightningModel(LightningModule):
             save_bank(path, model.bank, model.negative_bank, metadata)
 
     def begin_search(
-        self, block: TestDataConfig, folder: Path, *, pictures: bool, resume: bool = False
+        self, block: TargetDataConfig, folder: Path, *, pictures: bool, resume: bool = False
     ) -> None:
         """Make the loader of the targets and the writers of what is found in them.
 
@@ -192,7 +203,18 @@ class Sam2MatcherLightningModel(LightningModule):
             self.model_cfg, category_num=len(names), length=length, class_names=tuple(names)
         )
 
-    def _settings(self, block: TestDataConfig) -> dict[str, Any]:
+    def _configured_categories(self) -> CategoryMap:
+        """The classes that the annotation files and ``cat_names`` or ``class_split`` choose."""
+        for block in (self.dataset_cfgs.test, self.dataset_cfgs.fill_memory):
+            if block is not None and block.json_file:
+                coco, _ = read_annotated(block.json_file, block.root or None)
+                return category_map(coco, block.cat_names, block.class_split)
+        raise ConfigError(
+            "this memory keeps no class names; give dataset_cfgs.test with json_file, "
+            "and cat_names or class_split"
+        )
+
+    def _settings(self, block: TargetDataConfig) -> dict[str, Any]:
         """What the results of a search depend on, short enough to compare."""
         bank = hashlib.sha256()
         for part in (self.segmenter.bank, self.segmenter.negative_bank):
@@ -207,11 +229,4 @@ class Sam2MatcherLightningModel(LightningModule):
 
     def _fingerprint(self) -> dict[str, Any]:
         """What a bank's figures depend on."""
-        encoder = self.segmenter.encoder
-        return {
-            "model": self.model_cfg.name.lower(),
-            "encoder": encoder.spec.name,
-            "img_size": encoder.img_size,
-            "patch_size": encoder.patch_size,
-            "embed_dim": encoder.embed_dim,
-        }
+        return {"model": self.model_cfg.name.lower(), **encoder_fingerprint(self.segmenter.encoder)}

@@ -126,6 +126,15 @@ def test_resizing_in_chunks_of_any_size_is_the_bilinear_resize(
     assert torch.equal(got[whole.abs() > 1e-4], whole[whole.abs() > 1e-4] > 0)
 
 
+@pytest.mark.parametrize("height", [2, 6, 16, 40])
+def test_an_image_one_pixel_wide_has_rows_of_its_own(height: int) -> None:
+    """PyTorch's antialiased resize fills every row with the first one when only the width is 1."""
+    logits = torch.linspace(-1, 1, 16)[None, :, None].expand(1, 16, 16).contiguous()
+    (mask,) = resized_masks(logits, (height, 1))
+    assert mask.shape == (1, height, 1)
+    assert mask[0, :, 0].tolist() == [row >= height / 2 for row in range(height)]
+
+
 def test_resizing_to_24_megapixels_holds_two_masks_at_a_time() -> None:
     """D26: the original held up to 800 float masks of the original size."""
     logits = torch.full((3, 256, 256), -1.0)
