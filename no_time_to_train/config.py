@@ -213,7 +213,7 @@ class FillMemoryDataConfig:
 
 
 @dataclass(frozen=True)
-class TestDataConfig:
+class TargetDataConfig:
     """``dataset_cfgs.test`` and ``dataset_cfgs.support``: the images to search."""
 
     root: str = ""
@@ -237,8 +237,8 @@ class DatasetConfigs:
     """``dataset_cfgs``: one block per stage that reads images."""
 
     fill_memory: FillMemoryDataConfig | None = None
-    test: TestDataConfig | None = None
-    support: TestDataConfig | None = None  # images whose false positives become negative references
+    test: TargetDataConfig | None = None
+    support: TargetDataConfig | None = None  # images whose false positives become negative references
     negatives: FillMemoryDataConfig | None = None  # negative references that the user names
 
 

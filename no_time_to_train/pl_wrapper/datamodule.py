@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from no_time_to_train.config import FillMemoryDataConfig, TestDataConfig
+from no_time_to_train.config import FillMemoryDataConfig, TargetDataConfig
 from no_time_to_train.dataset.categories import CategoryMap
 from no_time_to_train.dataset.coco_file import CocoFile
 from no_time_to_train.dataset.coco_reader import category_map, references_from_coco, targets_from_coco
@@ -120,7 +120,7 @@ class TargetSource:
         targets: in the order of their ids.
     """
 
-    def __init__(self, block: TestDataConfig) -> None:
+    def __init__(self, block: TargetDataConfig) -> None:
         self.block = block
         self.coco: CocoFile | None = None
         if block.json_file:

@@ -9,7 +9,7 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 
-from no_time_to_train.config import FillMemoryDataConfig, TestDataConfig
+from no_time_to_train.config import FillMemoryDataConfig, TargetDataConfig
 from no_time_to_train.dataset.evaluation import evaluate_coco
 from no_time_to_train.dataset.few_shot_file import write_few_shot_file
 from no_time_to_train.dataset.negative_sampling import sample_negatives
@@ -159,7 +159,7 @@ class Stages:
             memory_pkl=self.options.out_neg_pkl,
         )
 
-    def _support_block(self) -> TestDataConfig:
+    def _support_block(self) -> TargetDataConfig:
         if self.model.dataset_cfgs.support is None:
             raise ConfigError(
                 "negatives from false positives need dataset_cfgs.support (root and json_file); "

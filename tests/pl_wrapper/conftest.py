@@ -31,7 +31,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     Image.fromarray(np.full((120, 160, 3), 127, np.uint8)).save(data.images / "blank.png")
     targets = json.loads(data.targets.read_text())
-    targets["images"].append({"id": BLANK_ID, "file_name": "blank.png", "width": 160, "height": 120})
+    targets["images"].append({"id": BLANK_ID, "file_name": "images/blank.png", "width": 160, "height": 120})
     data.targets.write_text(json.dumps(targets))
     return data.root
 
@@ -39,7 +39,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def config(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A YAML file that runs everything on the scenes."""
-    images = str(scenes / "images")
+    images = str(scenes)
     blocks = {
         "model_cfg": {
             "sam2_cfg_file": "sam2_nano",

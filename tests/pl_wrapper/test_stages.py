@@ -52,15 +52,17 @@ def test_nothing_found_at_all_is_a_valid_result(run: Run) -> None:
 
 
 def test_interrupted_searches_resume_to_the_same_json(run: Run) -> None:
-    whole = predictions(run())
-    part = run() / "parts" / "part-0000.jsonl"
+    bank = str(run("--report", "false", out="filled") / "memory.safetensors")
+    words = ("--model.test_mode", "test", "--ckpt_path", bank, "--report", "false", "--evaluate", "false")
+    folder = run(*words)
+    whole, part = predictions(folder), folder / "parts" / "part-0000.jsonl"
     complete = part.read_bytes()
     generator = random.Random(0)
     for _ in range(10):
         part.write_bytes(
             complete[: generator.randrange(len(complete))]
         )  # killed in the middle of a line, say
-        assert predictions(run("--resume")) == whole
+        assert predictions(run(*words, "--resume")) == whole
 
 
 def test_resume_refuses_results_of_other_settings(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -134,7 +136,7 @@ def test_an_unreadable_target_is_skipped_or_stops_the_run(
     run: Run, copied_scenes: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (copied_scenes / "images" / "blank.png").write_bytes(b"no picture")
-    words = ("--model.dataset_cfgs.test.root", str(copied_scenes / "images"))
+    words = ("--model.dataset_cfgs.test.root", str(copied_scenes))
     assert json.loads(predictions(run(*words)))
     run(*words, "--on_error", "stop", code=2)
     assert "blank.png" in capsys.readouterr().err
