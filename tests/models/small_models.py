@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+from no_time_to_train.dataset.images import read_image
+from no_time_to_train.dataset.reference_crops import crop_reference
+from no_time_to_train.dataset.samples import Reference
 from no_time_to_train.models.factory import model_class
 from no_time_to_train.models.sam2_backend import SAM2_SIZES, Sam2Backend
 from no_time_to_train.models.segmenter import ReferenceSegmenter
@@ -16,21 +20,33 @@ from no_time_to_train.results import ReferenceCrop
 
 MODEL_NAMES = ("matching_baseline_noAMG", "matching_baseline", "matcher")
 ENCODER = {"name": "dinov3_nano", "img_size": 96, "allow_random_weights": True}
-NO_FILTER = {"points_per_side": 3, "pred_iou_thresh": 0.0, "sel_stability_score_thresh": 0.3}
+LOOSE_AMG = {
+    "points_per_side": 3,
+    "pred_iou_thresh": 0.0,
+    "box_nms_thresh": 1.0,
+    "sel_stability_score_thresh": 0.0,
+}
 BLOCKS: dict[str, dict[str, dict[str, Any]]] = {
-    "matching_baseline_noAMG": {"sam2_infer_cfgs": {"points_per_side": 4, "iou_thr": 0.0}},
-    "matching_baseline": {"sam2_amg_cfg": NO_FILTER},
+    "matching_baseline_noAMG": {"sam2_infer_cfgs": {"points_per_side": 4, "iou_thr": 0.0, "nms_thr": 1.0}},
+    "matching_baseline": {"sam2_amg_cfg": LOOSE_AMG},
     "matcher": {
-        "sam2_amg_cfg": NO_FILTER,
-        "matcher_cfg": {"max_sample_iterations": 3, "sample_range": [1, 2]},
+        "sam2_amg_cfg": LOOSE_AMG,
+        "matcher_cfg": {
+            "max_sample_iterations": 3,
+            "sample_range": [1, 2],
+            "score_filter_cfg": {"score": 1.0, "score_norm": 1.0},
+        },
     },
 }
+"""Thresholds at which random masks survive."""
 
 
-def lively_sam(seed: int = 6) -> Sam2Backend:
+def lively_sam(seed: int = 3) -> Sam2Backend:
     """SAM 2 at nano size whose random masks are neither empty nor full."""
     sam = Sam2Backend(SAM2_SIZES["nano"]).requires_grad_(False)
     draw = torch.Generator().manual_seed(seed)
+    positions = sam.sam_prompt_encoder.pe_layer.positional_encoding_gaussian_matrix
+    positions.copy_(torch.randn(positions.shape, generator=draw))  # a buffer that is drawn when it is made
     for name, parameter in sam.named_parameters():
         if parameter.ndim > 1:
             fan_in = 1 if "embed" in name or "token" in name else parameter[0].numel()
@@ -40,18 +56,16 @@ def lively_sam(seed: int = 6) -> Sam2Backend:
     return sam
 
 
-def small_model(
-    name: str, categories: int = 2, length: int = 2, **blocks: Mapping[str, Any]
-) -> ReferenceSegmenter:
-    """Build a model; ``blocks`` are merged into those of ``BLOCKS``."""
+def small_model(name: str, categories: int = 2, length: int = 2, **blocks: Any) -> ReferenceSegmenter:
+    """Build a model; ``blocks`` are merged into those of ``BLOCKS``, of the encoder and the bank."""
     torch.manual_seed(0)
-    merged = {key: {**block, **blocks.pop(key, {})} for key, block in BLOCKS[name].items()}
+    bank = {"category_num": categories, "length": length}
+    defaults = {**BLOCKS[name], "encoder_cfg": ENCODER, "memory_bank_cfg": bank}
+    merged = {key: {**block, **blocks.pop(key, {})} for key, block in defaults.items()}
     model = model_class(name)(
         sam2_cfg_file="sam2_nano",
         sam2_ckpt_path="random",
-        encoder_cfg=ENCODER,
         encoder_ckpt_path=None,
-        memory_bank_cfg={"category_num": categories, "length": length},
         **merged,
         **blocks,
     )
@@ -88,3 +102,24 @@ def filled(model: ReferenceSegmenter, shots: int = 2) -> ReferenceSegmenter:
     ]
     model.fill_memory(crops)
     return model
+
+
+def fruits(shared: Path, side: int) -> tuple[list[ReferenceCrop], np.ndarray]:
+    """Two real references of each of three classes, and a real picture to search."""
+    folder = shared / "data" / "fruits-nuts"
+    annotations = json.loads((folder / "annotations" / "train.json").read_text())
+    files = {image["id"]: folder / "images" / image["file_name"] for image in annotations["images"]}
+    crops = []
+    for label, category in enumerate(annotations["categories"]):
+        own = [item for item in annotations["annotations"] if item["category_id"] == category["id"]]
+        for slot, item in enumerate(own[:2]):
+            reference = Reference(
+                files[item["image_id"]],
+                label,
+                slot,
+                box=tuple(item["bbox"]),
+                segmentation=item["segmentation"],
+                name=f"annotation {item['id']}",
+            )
+            crops.append(crop_reference(reference, side))
+    return crops, read_image(folder / "images" / "14.jpg")

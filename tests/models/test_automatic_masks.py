@@ -86,7 +86,12 @@ def original_generator(sam: Sam2Backend, **options: object) -> object:
 
 @pytest.mark.parametrize(
     ("points", "iou", "stability", "nms", "multimask"),
-    [(5, 0.4, 0.5, 0.9, True), (4, 0.6, 0.0, 0.7, True), (5, 0.0, 0.8, 0.95, False)],
+    [
+        (5, 0.0, 0.0, 1.0, True),  # all of them
+        (5, 0.0, 0.9, 1.0, True),
+        (4, 0.55, 0.0, 0.9, True),
+        (5, 0.0, 0.0, 0.9, False),
+    ],
 )
 def test_same_masks_as_the_original_generator(
     sam: Sam2Backend,
@@ -115,12 +120,17 @@ def test_same_masks_as_the_original_generator(
     )
     with torch.inference_mode():
         found = AutomaticMasks(points, stable)(sam, embedding)
-    assert len(found) == len(expected) > 1
+    assert len(found) == len(expected) > 0
     ours = F.interpolate(found.logits[:, None], (SIDE, SIDE), mode="bilinear")[:, 0]
-    for row, record in enumerate(expected):
-        assert found.ious[row].item() == pytest.approx(record["predicted_iou"], abs=1e-5)
-        differing = (ours[row] > 0) != torch.from_numpy(record["segmentation"])
-        assert ours[row][differing].abs().amax().item() < 3e-4 if differing.any() else True
+    grid = half_cell_grid(points, SIDE)
+    for record in expected:  # equal ones may stand in another order
+        (point,) = torch.tensor(record["point_coords"])
+        same_point = torch.nonzero((grid[found.prompts] == point).all(dim=1))[:, 0]
+        gap, nearest = (found.ious[same_point] - record["predicted_iou"]).abs().min(dim=0)
+        assert gap < 1e-4
+        mask = ours[same_point[nearest]]
+        differing = (mask > 0) != torch.from_numpy(record["segmentation"])
+        assert bool((mask[differing].abs() < 0.02).all())  # rounding, which random weights amplify
 
 
 def test_grid_is_that_of_the_original() -> None:
@@ -174,17 +184,21 @@ def propose(sam: Sam2Backend, embedding: ImageEmbedding, points: int, **options:
 
 
 def test_each_option_has_its_effect(sam: Sam2Backend, embedding: ImageEmbedding) -> None:
-    base = propose(sam, embedding, 5)
-    stricter = propose(sam, embedding, 5, pred_iou_thresh=0.6)
-    assert 0 < len(stricter) < len(base)
-    assert bool((stricter.ious > 0.6).all())
-    stabler = propose(sam, embedding, 5, sel_stability_score_thresh=0.9)
-    assert 0 < len(stabler) < len(base)
-    assert bool((judge_masks(stabler.logits, SIDE, 1.0)[0] >= 0.9).all())
-    assert len(propose(sam, embedding, 5, stability_score_offset=0.0)) >= len(base)
-    assert len(propose(sam, embedding, 5, box_nms_thresh=1.0)) > len(base)
-    assert len(propose(sam, embedding, 2)) < len(base)
-    assert len(propose(sam, embedding, 5, multimask_output=False, box_nms_thresh=1.0)) <= 25
+    loose = {"pred_iou_thresh": 0.0, "sel_stability_score_thresh": 0.0, "box_nms_thresh": 1.0}
+    every = propose(sam, embedding, 5, **loose)
+    assert 3 * 25 - 10 < len(every) <= 3 * 25  # equal boxes are suppressed even so
+    middle_iou = every.ious.median().item()
+    stricter = propose(sam, embedding, 5, **{**loose, "pred_iou_thresh": middle_iou})
+    assert len(stricter) == int((every.ious > middle_iou).sum()) < len(every)
+    stability = judge_masks(every.logits, SIDE, 1.0)[0]
+    middle = stability.median().item()
+    stabler = propose(sam, embedding, 5, **{**loose, "sel_stability_score_thresh": middle})
+    assert len(stabler) == int((stability >= middle).sum()) < len(every)
+    wide = {"sel_stability_score_thresh": middle, "stability_score_offset": 0.0}
+    assert len(propose(sam, embedding, 5, **{**loose, **wide})) == len(every)  # nothing is shifted
+    assert len(propose(sam, embedding, 5, **{**loose, "box_nms_thresh": 0.5})) < len(every)
+    assert len(propose(sam, embedding, 2, **loose)) <= 3 * 4
+    assert len(propose(sam, embedding, 5, **{**loose, "multimask_output": False})) <= 25
 
 
 def test_prompts_per_batch_do_not_change_the_masks(sam: Sam2Backend, embedding: ImageEmbedding) -> None:
