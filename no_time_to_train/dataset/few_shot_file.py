@@ -25,11 +25,14 @@ class Shot:
 FewShotTable = dict[CategoryId, list[Shot]]
 """Shots of each category; the order of both is the file's."""
 
-ALLOWED_CLASSES = {
+ALLOWED_CLASSES: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): OrderedDict,
     ("collections", "defaultdict"): lambda *_: {},
-    ("builtins", "list"): list,
-    ("builtins", "dict"): dict,
+    **{
+        (module, kind.__name__): kind
+        for module in ("builtins", "__builtin__")  # the second in pickles of protocol 2 and below
+        for kind in (list, dict)
+    },
 }
 
 

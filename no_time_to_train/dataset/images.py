@@ -69,7 +69,7 @@ def read_image_size(path: str | Path, stated_size: tuple[int, int] | None = None
 
 def open_image(path: str | Path) -> Image.Image:
     """Open an image file lazily, with our own sentence for what can be wrong with it."""
-    if re.match(r"^[a-zA-Z][a-zA-Z0-9+.-]+://", str(path)):
+    if re.match(r"^[a-zA-Z][a-zA-Z0-9+.-]+:/", str(path)):  # one slash, since Path joins two into one
         raise DatasetError(f"{path}: URLs are not read; download the file and give its local path")
     try:
         return Image.open(path)

@@ -173,7 +173,7 @@ def cut(pixels: np.ndarray, window: Window) -> np.ndarray:
 
 def resize_image(pixels: np.ndarray, size: int, options: CropOptions) -> Tensor:
     """(h, w, 3) uint8 to (3, size, size) float32, bicubic; may leave [0, 1] unless clamped."""
-    image = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1).float() / 255
+    image = torch.from_numpy(pixels.transpose(2, 0, 1).astype(np.float32)) / 255
     resized = F.interpolate(
         image[None], (size, size), mode="bicubic", align_corners=False, antialias=options.antialias
     )[0]
@@ -182,7 +182,7 @@ def resize_image(pixels: np.ndarray, size: int, options: CropOptions) -> Tensor:
 
 def resize_soft_mask(mask: np.ndarray, size: int, options: CropOptions) -> Tensor:
     """(h, w) bool to (size, size) float32 in [0, 1]."""
-    soft = torch.from_numpy(np.ascontiguousarray(mask)).float()[None, None]
+    soft = torch.from_numpy(mask.astype(np.float32))[None, None]
     if options.mask_resize == "area":
         return F.interpolate(soft, (size, size), mode="area")[0, 0]
     return F.interpolate(

@@ -13,7 +13,7 @@ import numpy as np
 from no_time_to_train.dataset.export.image_result import ImageResult, OneFilePerImage, class_name
 from no_time_to_train.dataset.mask_polygons import mask_to_polygons
 
-TOLERANCE = 0.5  # pixels that an outline may move for the sake of fewer corners
+TOLERANCE = 0.75  # pixels that an outline may move for the sake of fewer corners
 
 
 class LabelmeFiles:

@@ -11,7 +11,7 @@ import numpy as np
 from no_time_to_train.dataset.export.image_result import ImageResult, OneFilePerImage
 from no_time_to_train.dataset.mask_polygons import mask_to_one_polygon
 
-TOLERANCE = 0.5  # pixels that an outline may move for the sake of fewer corners
+TOLERANCE = 0.75  # pixels that an outline may move for the sake of fewer corners
 
 
 class YoloLabels:

@@ -40,7 +40,8 @@ def read_annotated(source: str | Path, images: str | Path | None = None) -> tupl
     if suffix in (".yaml", ".yml"):
         return _read(read_yolo(source), source, images or source.parent)
     if suffix == ".xml":
-        return _read(read_voc(source.parent, [source]), source, images or source.parent)
+        year = _above_annotations(source.parent)
+        return _read(read_voc(year, [source]), source, images or year)
     if suffix != ".json":
         raise DatasetError(f"{source}: annotations are .json, .yaml or .xml files, or a folder")
     content = load_json(source)
@@ -96,9 +97,15 @@ def _read_folder(folder: Path, images: str | Path | None) -> tuple[CocoFile, Pat
     if "labelme" in kinds.values():
         return _read(read_labelme(folder), folder, base)
     if (folder / "Annotations").is_dir() or any(folder.glob("*/Annotations")) or any(folder.glob("*.xml")):
-        return _read(read_voc(folder), folder, base)
+        year = _above_annotations(folder)
+        return _read(read_voc(year), folder, images or year)
     content, root = read_class_folders(folder, images)
     return _read(content, folder, root)
+
+
+def _above_annotations(folder: Path) -> Path:
+    """The VOC folder that an ``Annotations`` folder, with ``JPEGImages`` beside it, belongs to."""
+    return folder.parent if folder.name == "Annotations" else folder
 
 
 def _json_kind(path: Path) -> str:

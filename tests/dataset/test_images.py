@@ -1,0 +1,152 @@
+"""Every kind of image file becomes (H, W, 3) uint8 RGB, or one sentence."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from no_time_to_train.dataset import images
+from no_time_to_train.dataset.images import as_rgb_array, read_image, read_image_size
+from no_time_to_train.errors import DatasetError
+from tests.dataset.samples import write_image
+
+GREY = np.arange(6 * 8, dtype=np.uint8).reshape(6, 8) * 5
+
+
+def save_turned(path: Path, pixels: np.ndarray, orientation: int) -> Path:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels).save(path, exif=exif)
+    return path
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"])
+def test_every_mode_becomes_rgb(tmp_path: Path, mode: str) -> None:
+    suffix = "jpg" if mode in ("CMYK", "YCbCr") else "png"
+    picture = Image.fromarray(np.dstack([GREY, GREY[::-1], GREY[:, ::-1]])).convert(mode)
+    picture.save(tmp_path / f"x.{suffix}", **({"quality": 95} if suffix == "jpg" else {}))
+    found = read_image(tmp_path / f"x.{suffix}")
+    assert found.shape == (6, 8, 3)
+    assert found.dtype == np.uint8
+    assert found.flags["C_CONTIGUOUS"]
+
+
+def test_grey_and_16_bit_keep_their_brightness(tmp_path: Path) -> None:
+    Image.fromarray(GREY).save(tmp_path / "8.png")
+    Image.fromarray(GREY.astype(np.uint16) * 257).save(tmp_path / "16.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "8.png")[..., 1], GREY)
+    np.testing.assert_array_equal(read_image(tmp_path / "16.png"), read_image(tmp_path / "8.png"))
+
+
+def test_float_images_must_be_fractions(tmp_path: Path) -> None:
+    Image.fromarray((GREY / 255).astype(np.float32)).save(tmp_path / "good.tif")
+    Image.fromarray(GREY.astype(np.float32)).save(tmp_path / "bad.tif")
+    np.testing.assert_array_equal(read_image(tmp_path / "good.tif")[..., 0], GREY)
+    with pytest.raises(DatasetError, match=r"bad\.tif.*values in \[0, 1\]"):
+        read_image(tmp_path / "bad.tif")
+
+
+def test_alpha_is_dropped_and_the_palette_looked_up(tmp_path: Path) -> None:
+    rgba = np.dstack([GREY, GREY, GREY, np.full_like(GREY, 7)])
+    Image.fromarray(rgba).save(tmp_path / "rgba.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "rgba.png"), rgba[..., :3])
+    palette = Image.fromarray(np.zeros((2, 2), dtype=np.uint8)).convert("P")
+    palette.putpalette([9, 8, 7] + [0] * 765)
+    palette.save(tmp_path / "p.png", transparency=b"\x80")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_array_equal(read_image(tmp_path / "p.png")[0, 0], [9, 8, 7])
+
+
+def test_the_first_frame_of_an_animation_counts(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (8, 6), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "x.gif", save_all=True, append_images=frames[1:])
+    np.testing.assert_array_equal(read_image(tmp_path / "x.gif")[0, 0], [255, 0, 0])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(tmp_path: Path, orientation: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (6, 8, 3), dtype=np.uint8)
+    path = save_turned(tmp_path / "x.png", pixels, orientation)
+    found = read_image(path)
+    assert found.shape[:2] == read_image_size(path) == ((8, 6) if orientation >= 5 else (6, 8))
+    turned = {1: pixels, 3: pixels[::-1, ::-1], 6: np.rot90(pixels, -1), 8: np.rot90(pixels)}
+    if orientation in turned:
+        np.testing.assert_array_equal(found, turned[orientation])
+
+
+def test_annotations_drawn_on_the_stored_pixels_win_over_exif(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (6, 8, 3), dtype=np.uint8)
+    path = save_turned(tmp_path / "x.png", pixels, 6)
+    np.testing.assert_array_equal(read_image(path, stated_size=(6, 8)), pixels)
+    assert read_image_size(path, (6, 8)) == (6, 8)
+    assert read_image(path, stated_size=(8, 6)).shape == (8, 6, 3)
+    assert read_image(path, stated_size=(1, 1)).shape == (8, 6, 3)
+
+
+def test_damaged_files_are_named(tmp_path: Path) -> None:
+    whole = write_image(tmp_path / "whole.jpg", (200, 200)).read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "page.png").write_text("<html>403</html>")
+    for name, message in (
+        ("cut.jpg", "cannot be read as an image"),
+        ("page.png", "not an image"),
+        ("gone.png", "no such image file"),
+        ("", "cannot be opened|no such"),
+    ):
+        with pytest.raises(DatasetError, match=message) as caught:
+            read_image(tmp_path / name)
+        assert name in str(caught.value)
+
+
+def test_urls_are_refused() -> None:
+    with pytest.raises(DatasetError, match="download the file"):
+        read_image("https://example.org/x.jpg")
+
+
+def test_images_beyond_pillows_limit_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_image(tmp_path / "x.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(DatasetError, match=r"x\.png.*too large"):
+        read_image(tmp_path / "x.png")
+
+
+def test_large_jpegs_come_reduced_when_that_is_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.new("RGB", (800, 400), "green").save(tmp_path / "x.jpg")
+    monkeypatch.setattr(images, "LARGE_PIXELS", 100_000)
+    assert read_image(tmp_path / "x.jpg").shape == (400, 800, 3)
+    assert read_image(tmp_path / "x.jpg", enough=100).shape == (100, 200, 3)
+    assert read_image(tmp_path / "x.jpg", enough=300).shape == (400, 800, 3)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        GREY,
+        GREY[..., None],
+        np.dstack([GREY] * 3),
+        np.dstack([GREY] * 4),
+        np.dstack([GREY] * 3) / 255,
+        torch.from_numpy(GREY)[None],
+        torch.from_numpy(GREY).float().expand(3, -1, -1) / 255,
+        Image.fromarray(GREY),
+    ],
+    ids=["hw", "hw1", "hw3", "hw4", "float", "tensor 1hw", "float tensor 3hw", "pillow"],
+)
+def test_images_given_in_python(given: object) -> None:
+    np.testing.assert_array_equal(as_rgb_array(given), np.dstack([GREY] * 3))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "given", [np.zeros((2, 3, 5)), np.zeros(4), np.zeros((0, 4)), np.full((2, 2), 9.0), np.ones((2, 2), int)]
+)
+def test_what_is_no_image_is_refused(given: np.ndarray) -> None:
+    with pytest.raises(DatasetError, match="image array must be"):
+        as_rgb_array(given)
