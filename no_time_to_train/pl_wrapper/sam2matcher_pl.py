@@ -18,6 +18,7 @@ from no_time_to_train.config import (
     DatasetConfigs,
     FillMemoryDataConfig,
     ModelConfig,
+    Sam2InferConfig,
     TargetDataConfig,
     TestMode,
     parse_block,
@@ -33,6 +34,7 @@ from no_time_to_train.models.factory import build_model
 from no_time_to_train.models.fingerprint import encoder_fingerprint
 from no_time_to_train.models.segmenter import ReferenceSegmenter
 from no_time_to_train.pl_wrapper.datamodule import ReferenceSource, TargetSource, make_loader
+from no_time_to_train.pl_wrapper.memory_pictures import write_memory_pictures
 from no_time_to_train.pl_wrapper.pictures import OverlayWriter
 from no_time_to_train.pl_wrapper.result_writer import ResultWriter
 from no_time_to_train.results import Query, ReferenceCrop
@@ -136,6 +138,23 @@ class Sam2MatcherLightningModel(LightningModule):
             model = self.segmenter
             metadata = {**self._fingerprint(), "category_ids": list(self.category_ids)}
             save_bank(path, model.bank, model.negative_bank, metadata)
+
+    def draw_memory(self, folder: Path) -> list[Path]:
+        """Draw the references of the bank as clusters and principal colours; on rank zero only."""
+        block = self.dataset_cfgs.fill_memory
+        if block is None:
+            raise ConfigError("pictures of the memory need dataset_cfgs.fill_memory (root and json_file)")
+        infer = self.model_cfg.sam2_infer_cfgs or Sam2InferConfig()
+        if infer.n_pca_components != 3:
+            raise ConfigError(
+                f"sam2_infer_cfgs.n_pca_components must be 3, one for each colour channel of the pictures, "
+                f"got {infer.n_pca_components}"
+            )
+        if self.global_rank != 0:
+            return []
+        source = ReferenceSource(block, self.model_cfg.memory_bank_cfg.length)
+        source.complete(self.segmenter.sam)
+        return write_memory_pictures(self.segmenter, source, folder, infer.kmeans_k)
 
     def begin_search(
         self, block: TargetDataConfig, folder: Path, *, pictures: bool, resume: bool = False

@@ -83,6 +83,13 @@ class Stages:
             self.model.segmenter.postprocess_memory()
         self.model.save_memory(str(self.options.out_path))
 
+    def vis_memory(self) -> None:
+        """Draw every reference that the bank was filled with into ``memory_vis``."""
+        folder = self.options.folder / "memory_vis"
+        with self.timings.stage("vis_memory"):
+            written = self.model.draw_memory(folder)
+        log.info("%d pictures of the memory in %s", len(written), folder)
+
     def test(self) -> Metrics:
         """Search the targets, write what was found, and score it where there is ground truth."""
         block = self.model.dataset_cfgs.test
