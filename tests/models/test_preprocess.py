@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from no_time_to_train.models.preprocess import make_query, resize_square, to_square
+from no_time_to_train.results import Query
 
 RNG = np.random.default_rng(0)
 
@@ -61,3 +64,8 @@ def test_a_square_of_the_right_size_is_left_alone() -> None:
     assert resize_square(images, 20) is images
     expected = F.interpolate(images, (8, 8), mode="bilinear", antialias=True)
     assert torch.equal(resize_square(images, 8), expected)
+
+
+def test_a_target_carries_no_ground_truth() -> None:
+    """D28: the original decoded and resized every true mask of every image, for pictures only."""
+    assert {field.name for field in fields(Query)} == {"image", "size", "name", "image_id", "encoder_image"}

@@ -91,6 +91,14 @@ def test_top_labels_drawn_by_hand() -> None:
     torch.testing.assert_close(best, torch.tensor([0.9, 0.3, 0.3]))
 
 
+def test_exactly_six_tenths_of_the_best_does_not_count() -> None:
+    """Section 4.5, step 3: not > 0.6 · best."""
+    six_tenths = torch.tensor(0.6) * 0.5
+    above = torch.nextafter(six_tenths, torch.tensor(1.0))
+    labels = top_labels(torch.tensor([[0.5, float(six_tenths), float(above)]]), -1)[1]
+    assert labels.tolist() == [0, 2]
+
+
 def test_a_further_label_without_similarity_is_none() -> None:
     """D13: a row of score 0 would suppress another mask that does look like the class."""
     masks, labels, best = top_labels(torch.tensor([[0.0, 0.9, 0.0], [0.0, 0.0, 0.0]]), 2)
