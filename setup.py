@@ -48,4 +48,5 @@ setup(
         "tqdm>=4.66",
     ],
     extras_require=EXTRAS,
+    entry_points={"console_scripts": ["ntt = no_time_to_train.cli:main"]},
 )

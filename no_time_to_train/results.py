@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from pycocotools import mask as coco_mask
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
 
 RLE = dict[str, Any]
 """COCO compressed run-length code: ``{"size": [H, W], "counts": bytes}``."""
@@ -73,6 +77,8 @@ class Instances:
         labels: (N,) int64 category indices, not COCO ids.
         size: (H, W) of the image.
         class_names: name per category index; may be empty.
+        name: of the image, as its folder or list has it; may be empty.
+        path: the file that the image was read from, if it was one.
     """
 
     rles: tuple[RLE, ...]
@@ -81,6 +87,8 @@ class Instances:
     labels: Tensor
     size: tuple[int, int]
     class_names: tuple[str, ...] = ()
+    name: str = ""
+    path: Path | None = None
 
     def __post_init__(self) -> None:
         n = len(self.rles)
@@ -132,14 +140,86 @@ class Instances:
     def __getitem__(self, index: Tensor | slice) -> Instances:
         """Rows by bool mask, int64 indices or slice."""
         rows = torch.arange(len(self))[index].tolist()
-        return Instances(
-            tuple(self.rles[row] for row in rows),
-            self.boxes[index],
-            self.scores[index],
-            self.labels[index],
-            self.size,
-            self.class_names,
+        return replace(
+            self,
+            rles=tuple(self.rles[row] for row in rows),
+            boxes=self.boxes[index],
+            scores=self.scores[index],
+            labels=self.labels[index],
         )
+
+    def to_coco(
+        self, image_id: int | str = 1, category_ids: Sequence[int | str] | None = None
+    ) -> list[dict[str, Any]]:
+        """COCO result rows, as ``pycocotools`` loads them with ``loadRes``.
+
+        Args:
+            image_id: as the annotation file has it.
+            category_ids: category id of each class index; None numbers them from 1.
+        """
+        from no_time_to_train.dataset.coco_results import to_coco_rows
+
+        most = max([len(self.class_names), *(int(label) + 1 for label in self.labels)])
+        return to_coco_rows(self, image_id, category_ids or range(1, most + 1))
+
+    def plot(self, image: Any = None, **options: Any) -> Picture:
+        """Draw masks, boxes and tags on the image, as a Pillow picture (which a notebook shows).
+
+        Args:
+            image: path, array, tensor or Pillow image; None reads the file that this was found in.
+            options: of ``report.overlay.draw_instances``, such as ``min_score``.
+
+        Raises:
+            ValueError: no image was given and this was not found in a file.
+        """
+        from PIL import Image
+
+        from no_time_to_train.dataset.images import as_rgb_array
+        from no_time_to_train.report.overlay import draw_instances
+
+        image = self.path if image is None else image
+        if image is None:
+            raise ValueError("these instances were not found in a file; give plot the image to draw on")
+        return Image.fromarray(draw_instances(as_rgb_array(image), self, **options))
+
+    def save(self, target: str | Path, image: Any = None) -> list[Path]:
+        """Write the instances.
+
+        Args:
+            target: a ``.json`` file for COCO result rows; a ``.png`` or ``.jpg`` file for the picture with
+                masks; else a folder that gets both, and one mask PNG per instance in ``masks``.
+            image: to draw on, see :meth:`plot`; a folder gets no picture where there is none.
+
+        Returns:
+            The files written.
+        """
+        from no_time_to_train.dataset.export.instance_files import save_instances
+
+        return save_instances(self, Path(target), image)
+
+    def to_supervision(self) -> Any:
+        """As ``supervision.Detections``; needs the package ``supervision``.
+
+        Corners are those of ``boxes``; class names are in ``data["class_name"]``.
+        """
+        try:
+            import supervision
+        except ImportError:
+            raise ImportError(
+                "to_supervision needs the package supervision: pip install supervision"
+            ) from None
+        names = [self.class_name(label) for label in self.labels.tolist()]
+        return supervision.Detections(
+            xyxy=self.boxes.numpy().astype(np.float32).reshape(-1, 4),
+            mask=self.masks.numpy() if len(self) else None,
+            confidence=self.scores.numpy().astype(np.float32),
+            class_id=self.labels.numpy().astype(int),
+            data={"class_name": np.array(names, dtype=str)},
+        )
+
+    def class_name(self, label: int) -> str:
+        """Name of a class index; ``class 3`` where no name is known."""
+        return self.class_names[label] if label < len(self.class_names) else f"class {label}"
 
 
 def encode_masks(masks: Tensor) -> tuple[RLE, ...]:

@@ -58,13 +58,16 @@ def read_image(
 
 def read_image_size(path: str | Path, stated_size: tuple[int, int] | None = None) -> tuple[int, int]:
     """Return the (H, W) that :func:`read_image` would give, from the file's header alone."""
-    with open_image(path) as image:
-        width, height = image.size
-        if _is_turned(image) and not _drawn_on_stored_pixels(image, stated_size):
-            orientation = image.getexif().get(ORIENTATION_TAG, 1)
-            if orientation in SWAPS_SIDES:
-                return width, height
-        return height, width
+    try:
+        with open_image(path) as image:
+            width, height = image.size
+            if _is_turned(image) and not _drawn_on_stored_pixels(image, stated_size):
+                orientation = image.getexif().get(ORIENTATION_TAG, 1)
+                if orientation in SWAPS_SIDES:
+                    return width, height
+            return height, width
+    except (OSError, SyntaxError) as error:  # the EXIF data of a PNG may lie behind its pixels
+        raise DatasetError(f"{path}: cannot be read as an image ({error}); replace or remove it") from error
 
 
 def open_image(path: str | Path) -> Image.Image:

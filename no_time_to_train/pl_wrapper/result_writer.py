@@ -65,7 +65,7 @@ class ResultWriter:
         if known.exists() and json.loads(known.read_text(encoding="utf-8")) != settings:
             raise ConfigError(
                 f"{self.folder} holds results of other settings or another memory bank; "
-                f"run without --resume to start anew, or choose another --output_dir"
+                f"start anew without --resume, or choose another output folder"
             )
         if self.path.exists():
             data = self.path.read_bytes()

@@ -94,8 +94,8 @@ def write_html(
         class_names,
         truth=_truth(targets),
         index_of={category_id: index for index, category_id in enumerate(category_ids)},
-        metrics=_by_kind(metrics),
-        class_metrics=_by_class(metrics, class_names),
+        metrics=by_kind(metrics),
+        class_metrics=by_class(metrics, class_names),
         timings=timings,
         config=json.dumps(config, indent=2, ensure_ascii=False),
     )
@@ -148,7 +148,7 @@ def _truth(targets: TargetSource) -> Mapping[str, Any] | None:
     }
 
 
-def _by_kind(metrics: Mapping[str, float]) -> dict[str, dict[str, float]]:
+def by_kind(metrics: Mapping[str, float]) -> dict[str, dict[str, float]]:
     """``segm/AP`` and such as ``{"segm": {"AP": …}}``; per-class figures have their own table."""
     nested: dict[str, dict[str, float]] = {}
     for name, value in metrics.items():
@@ -158,7 +158,8 @@ def _by_kind(metrics: Mapping[str, float]) -> dict[str, dict[str, float]]:
     return nested
 
 
-def _by_class(metrics: Mapping[str, float], class_names: Sequence[str]) -> dict[str, dict[str, float]]:
+def by_class(metrics: Mapping[str, float], class_names: Sequence[str]) -> dict[str, dict[str, float]]:
+    """``segm/AP/date`` and such as ``{"date": {"AP": …}}``; of boxes where no mask was scored."""
     kind = "segm" if "segm/AP" in metrics else "bbox"
     figures = ("AP", "AP50")
     return {

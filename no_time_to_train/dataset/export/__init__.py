@@ -18,7 +18,7 @@ from no_time_to_train.errors import ConfigError, did_you_mean
 class Exporter(Protocol):
     """One format; holds no more than the current image in memory."""
 
-    def write(self, result: ImageResult) -> None:
+    def write(self, result: ImageResult) -> object:
         """Write one image."""
 
     def close(self) -> None:

@@ -25,8 +25,9 @@ class InstancePngs:
         self.class_names = tuple(class_names)
         self._files = OneFilePerImage(folder)
 
-    def write(self, result: ImageResult) -> None:
-        """Write one image; nothing is written for an instance without a mask."""
+    def write(self, result: ImageResult) -> list[Path]:
+        """Write one image; nothing is written for an instance without a mask. Returns the files."""
+        written: list[Path] = []
         counts: dict[int, int] = defaultdict(int)
         for mask, label in zip(result.masks(), result.instances.labels.tolist(), strict=True):
             if not mask.any():
@@ -35,6 +36,8 @@ class InstancePngs:
             folder = folder_name(class_name(self.class_names, label))
             path = self._files.path(result, f"_mask_{counts[label]}.png", folder)
             Image.fromarray(mask.astype(np.uint8) * 255).save(path)
+            written.append(path)
+        return written
 
     def close(self) -> None:
         """Nothing is left to do: every instance has its own file."""

@@ -1,0 +1,427 @@
+"""The Python face: references in, instances out, without Lightning and without files in between."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from threading import RLock
+from typing import Any, Literal
+
+import torch
+
+from no_time_to_train.api_settings import choose_device, choose_models, model_config
+from no_time_to_train.dataset.given_references import NamedReference, references_by_hand, references_in
+from no_time_to_train.dataset.image_streams import (
+    ImageStream,
+    as_target,
+    is_one_image,
+    open_stream,
+    read_ahead,
+)
+from no_time_to_train.dataset.reference_crops import crop_reference
+from no_time_to_train.dataset.reference_masks import complete_masks
+from no_time_to_train.dataset.samples import Target
+from no_time_to_train.dataset.targets import read_target
+from no_time_to_train.errors import (
+    ConfigError,
+    DatasetError,
+    MemoryMismatchError,
+    MemoryNotReadyError,
+    did_you_mean,
+)
+from no_time_to_train.models.bank_file import read_bank, save_bank
+from no_time_to_train.models.factory import build_model
+from no_time_to_train.models.memory_bank import MemoryBank
+from no_time_to_train.models.prompted_masks import masks_from_boxes, masks_from_points
+from no_time_to_train.models.reference_quality import ReferenceScore, score_references
+from no_time_to_train.models.reference_set import (
+    StoredReference,
+    class_names_of,
+    described,
+    make_bank,
+    make_negative_bank,
+    references_from_bank,
+)
+from no_time_to_train.results import Instances, Query, ReferenceCrop
+
+log = logging.getLogger(__name__)
+
+OnError = Literal["skip", "stop"]
+Banks = tuple[MemoryBank, MemoryBank | None]
+
+
+class Segmenter:
+    """Finds every instance of the things that it was shown.
+
+    Calls from several threads take turns; a stream of results goes on with the references that were there
+    when it was begun. Nothing that is passed in is ever changed.
+
+    Example:
+        >>> finder = Segmenter("dinov2_large", sam2="sam2.1_hiera_large")
+        >>> finder.add("date", "refs/date.jpg", mask="refs/date.png")
+        >>> for found in finder.predict("pictures/"):
+        ...     print(found.name, len(found))
+
+    Args:
+        encoder: preset such as ``dinov2_large``, ``dinov3_base`` or ``timm:<model>``; None takes the best one
+            whose weights are on this machine, else nano, which is said in one line.
+        sam2: configuration such as ``sam2.1_hiera_large``; None likewise.
+        encoder_weights, sam2_weights: a file, or ``auto``: what is on this machine, else a download, with
+            progress, of a model that was named.
+        device: None takes CUDA or MPS where there is one, else the CPU.
+        options: keys of the YAML blocks ``encoder_cfg``, ``memory_bank_cfg`` and ``sam2_infer_cfgs``, and of
+            ``CropOptions``, such as ``points_per_side=16`` or ``img_size=448``.
+
+    Raises:
+        ConfigError: unknown name or option.
+        CheckpointError: no weights, or weights of another model.
+    """
+
+    def __init__(
+        self,
+        encoder: str | None = None,
+        sam2: str | None = None,
+        *,
+        encoder_weights: str | None = "auto",
+        sam2_weights: str | None = "auto",
+        device: str | torch.device | None = None,
+        **options: Any,
+    ) -> None:
+        where = choose_device(device)
+        choice = choose_models(encoder, sam2, encoder_weights, sam2_weights)
+        self.config, self.crop_options = model_config(choice, options)
+        self._options = dict(options)
+        self._model = build_model(self.config, category_num=1, length=1, class_names=("none yet",)).to(where)
+        self._references: tuple[StoredReference, ...] = ()
+        self._banks: Banks | None = None
+        self._lock = RLock()
+
+    def __repr__(self) -> str:
+        shots = dict.fromkeys(self.classes, 0)
+        for item in self._references:
+            shots[item.class_name] = shots.get(item.class_name, 0) + 1
+        held = ", ".join(f"{name}: {count}" for name, count in shots.items()) or "no references yet"
+        return f"Segmenter({self.config.encoder_cfg.name}, {self.config.sam2_cfg_file}; {held})"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names; the index in this tuple is the label of a result."""
+        return class_names_of(self._references)
+
+    @property
+    def references(self) -> tuple[StoredReference, ...]:
+        """What it was shown so far, in that order."""
+        return self._references
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        return self._model.device
+
+    def add(
+        self,
+        name: str,
+        image: Any = None,
+        *,
+        mask: Any = None,
+        box: Any = None,
+        point: Any = None,
+        annotation: Any = None,
+        negative: bool = False,
+    ) -> Segmenter:
+        """Show one or more instances of a class in one image; a class may be shown any number of times.
+
+        Args:
+            name: of the class.
+            image: path, Pillow image, (H, W, 3) array or (3, H, W) tensor, uint8 or floats in [0, 1].
+            mask: (H, W), or (N, H, W) for N instances, or a mask picture.
+            box: (x1, y1, x2, y2) in pixels, or N of them; SAM 2 makes the masks.
+            point: (x, y) in pixels, or N of them; SAM 2 makes the masks.
+            annotation: COCO annotation(s) as mappings, or a labelme, COCO, YOLO or VOC file.
+            negative: what is shown is not the class ``name``; any other name, such as "background", makes
+                it speak against all classes.
+
+        Returns:
+            This segmenter, so that calls can be chained.
+
+        Raises:
+            DatasetError: the image cannot be read, or the mark is missing, empty or does not fit.
+        """
+        given = references_by_hand(name, image, mask=mask, box=box, point=point, annotation=annotation)
+        self._remember(given, negative, skip=False)
+        return self
+
+    def add_folder(
+        self,
+        folder: str | Path,
+        *,
+        images: str | Path | None = None,
+        classes: Sequence[str] | None = None,
+        shots: int | None = None,
+        seed: int = 42,
+        negative: bool = False,
+    ) -> Segmenter:
+        """Show all annotated instances of a folder, in any layout that ``dataset.readers`` knows.
+
+        The plainest: ``<folder>/<class>/<image>.jpg`` with ``<image>_mask.png`` beside it. What cannot be
+        read is named and skipped.
+
+        Args:
+            images: folder of the images when they lie elsewhere.
+            classes: only these.
+            shots: most references of a class, drawn with ``seed``.
+            negative: see :meth:`add`.
+
+        Raises:
+            DatasetError: nothing there that can be used, or a class of which nothing could be read.
+        """
+        given = references_in(folder, images=images, classes=classes, shots=shots, seed=seed)
+        self._remember(given, negative, skip=True)
+        return self
+
+    def add_coco(self, json_file: str | Path, images: str | Path | None = None, **options: Any) -> Segmenter:
+        """Show the instances of a COCO annotation file; ``options`` as for :meth:`add_folder`."""
+        return self.add_folder(json_file, images=images, **options)
+
+    def remove(self, name: str, shot: int | None = None) -> Segmenter:
+        """Forget a class, or one shot of it; negative references of that name go with the class.
+
+        Args:
+            shot: counted from 0, as in :meth:`score_references`.
+
+        Raises:
+            ConfigError: there is no such class or shot.
+        """
+        with self._lock:
+            own = [item for item in self._references if item.class_name == name]
+            if not own:
+                raise ConfigError(
+                    f"there is no class {name!r}{did_you_mean(name, self.classes)} (there are {self.classes})"
+                )
+            if shot is not None:
+                positive = [item for item in own if not item.negative]
+                if not 0 <= shot < len(positive):
+                    raise ConfigError(f"{name!r} has shots 0 to {len(positive) - 1}, there is no {shot}")
+                own = [positive[shot]]
+            dropped = {id(item) for item in own}
+            self._replace(tuple(item for item in self._references if id(item) not in dropped))
+        return self
+
+    def predict(
+        self, images: Any, *, min_score: float = 0.0, on_error: OnError | None = None
+    ) -> Any:  # Instances for one image, Iterator[Instances] for several
+        """Find the instances of all classes.
+
+        Args:
+            images: one image (path, array, tensor, Pillow), or several: a list, a folder (searched through,
+                by name) or a generator, which is drawn on one image at a time.
+            min_score: leave out instances that score less.
+            on_error: an image that cannot be read is named and skipped, or stops the search; None skips in
+                a folder and stops elsewhere.
+
+        Returns:
+            For one image its ``Instances``. For several an iterator of ``Instances`` in their order, one at
+            a time, each with the ``name`` of its image.
+
+        Raises:
+            MemoryNotReadyError: no reference was added yet.
+            DatasetError: no image there, or one that cannot be read.
+        """
+        banks = self._ready_banks()
+        if is_one_image(images):
+            return self._find(self._read(as_target(images, 1)), banks, min_score)
+        stream = open_stream(images)
+        skip = stream.skip_unreadable if on_error is None else on_error == "skip"
+        return self._search(stream, banks, min_score, skip)
+
+    def score_references(self) -> list[ReferenceScore]:
+        """How well each reference agrees with the others of its class; which are outliers.
+
+        Costs nothing: the references are not encoded again.
+        """
+        return score_references(self._references)
+
+    def crop(self, reference: StoredReference) -> ReferenceCrop | None:
+        """The picture and mask that the encoder saw of a reference; None where it came from a file."""
+        if reference.source is None:
+            return None
+        return crop_reference(reference.source, self._model.encoder.img_size, self.crop_options)
+
+    def save(self, path: str | Path) -> Path:
+        """Write what was learned to a small file (a few kB for each reference; no pictures, no weights).
+
+        Raises:
+            MemoryNotReadyError: no reference was added yet.
+        """
+        bank, negatives = self._ready_banks()
+        metadata = {
+            **self.fingerprint(),
+            "sam2": self.config.sam2_cfg_file,
+            "options": self._options,
+            "references": described(self._references),
+            "category_ids": list(range(1, bank.num_categories + 1)),
+        }
+        save_bank(path, bank, negatives, metadata)
+        return Path(path)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        sam2: str | None = None,
+        encoder_weights: str | None = "auto",
+        sam2_weights: str | None = "auto",
+        device: str | torch.device | None = None,
+        **options: Any,
+    ) -> Segmenter:
+        """Build the segmenter that a memory file was made with, ready to search.
+
+        Args:
+            path: from :meth:`save`, or a memory that ``run_lightening.py`` or ``ntt predict`` has written.
+            sam2: another SAM 2 than that of the file; the memory does not depend on it.
+            options: take the place of those in the file.
+
+        Raises:
+            MemoryMismatchError: no memory file, or one of another encoder, size or weights.
+        """
+        tensors, metadata = read_bank(path)
+        if "sums" not in tensors:
+            raise MemoryMismatchError(f"{path} holds patch features; use run_lightening.py with it")
+        defaults = {"img_size": metadata["img_size"]} if "img_size" in metadata else {}
+        finder = cls(
+            metadata["encoder"],
+            sam2 or metadata.get("sam2"),
+            encoder_weights=encoder_weights,
+            sam2_weights=sam2_weights,
+            device=device,
+            **{**defaults, **metadata.get("options", {}), **options},
+        )
+        for key, wanted in finder.fingerprint().items():
+            if key in metadata and key != "model" and metadata[key] != wanted:
+                raise MemoryMismatchError(
+                    f"{path} was made with {key} {metadata[key]!r}, here it is {wanted!r}; "
+                    f"add the references anew, or use what the file was made with"
+                )
+        names = metadata["class_names"]
+        finder._replace(tuple(references_from_bank(tensors, names, metadata.get("references"))))
+        return finder
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What the figures of a memory depend on: the encoder, its size and weights."""
+        encoder = self._model.encoder
+        return {
+            "model": self.config.name.lower(),
+            "encoder": encoder.spec.name,
+            "encoder_weights": _digest(encoder),
+            "img_size": encoder.img_size,
+            "patch_size": encoder.patch_size,
+            "embed_dim": encoder.embed_dim,
+        }
+
+    def _remember(self, given: Sequence[NamedReference], negative: bool, *, skip: bool) -> None:
+        """Pool the references and put them into the memory: all of a call, or none."""
+        with self._lock:
+            crops, rows = self._crops(given, skip)
+            bank = MemoryBank(1, max(len(crops), 1), self._model.encoder.embed_dim).to(self.device)
+            self._model.bank = bank
+            self._model.fill_memory(crops)
+            kept = [slot for slot in range(len(crops)) if bool(bank.filled[0, slot])]
+            learned = {rows[slot][0].class_name for slot in kept}
+            for name in dict.fromkeys(item.class_name for item in given):
+                if name not in learned:
+                    raise DatasetError(f"no reference of {name!r} could be used; see the lines above")
+            stored = [
+                StoredReference(
+                    rows[slot][0].class_name,
+                    rows[slot][0].sample.name,
+                    bank.sums[0, slot].cpu().clone(),
+                    float(bank.weights[0, slot]),
+                    negative,
+                    rows[slot][1],
+                )
+                for slot in kept
+            ]
+            self._replace((*self._references, *stored))
+
+    def _crops(
+        self, given: Sequence[NamedReference], skip: bool
+    ) -> tuple[list[ReferenceCrop], list[tuple[NamedReference, Any]]]:
+        """Cut the references out, their masks made where they have none yet; slots count through."""
+        sam = self._model.sam
+        completed = complete_masks(
+            [item.sample for item in given],
+            lambda image, boxes: masks_from_boxes(sam, image, boxes),
+            lambda image, points: masks_from_points(sam, image, points),
+        )
+        crops: list[ReferenceCrop] = []
+        rows: list[tuple[NamedReference, Any]] = []
+        for item, sample in zip(given, completed, strict=True):
+            try:
+                cut = crop_reference(sample, self._model.encoder.img_size, self.crop_options)
+            except DatasetError as error:
+                if not skip:
+                    raise
+                log.warning("skipped: %s", error)
+                continue
+            crops.append(replace(cut, label=0, slot=len(crops)))
+            rows.append((item, sample))
+        return crops, rows
+
+    def _replace(self, references: tuple[StoredReference, ...]) -> None:
+        with self._lock:
+            self._references = references
+            self._banks = None
+
+    def _ready_banks(self) -> Banks:
+        """The banks of the references that are there now; never changed, only replaced."""
+        with self._lock:
+            if not self.classes:
+                raise MemoryNotReadyError(
+                    "there is no reference yet; show one with add(name, image, mask=...)"
+                )
+            if self._banks is None:
+                width = self._model.encoder.embed_dim
+                unit = self.config.memory_bank_cfg.normalize_instances
+                bank = make_bank(self._references, width, normalize_instances=unit).to(self.device)
+                negatives = make_negative_bank(self._references, width)
+                self._banks = (bank, None if negatives is None else negatives.to(self.device))
+            return self._banks
+
+    def _read(self, target: Target) -> tuple[Target, Query]:
+        direct = self._model.encoder.img_size if self._model.encoder_resize == "direct" else None
+        return target, read_target(target, self._model.sam.image_size, direct)
+
+    def _find(self, read: tuple[Target, Query], banks: Banks, min_score: float) -> Instances:
+        target, query = read
+        with self._lock:
+            self._model.bank, self._model.negative_bank = banks
+            found = self._model.segment(query)
+        path = target.image if isinstance(target.image, Path) else None
+        return replace(found, name=target.file_name, path=path)[found.scores >= min_score]
+
+    def _search(self, stream: ImageStream, banks: Banks, min_score: float, skip: bool) -> Iterator[Instances]:
+        def read(numbered: tuple[int, Any]) -> tuple[Target, Query] | DatasetError:
+            try:
+                return self._read(as_target(numbered[1], numbered[0]))
+            except DatasetError as error:
+                return error
+
+        for item in read_ahead(read, enumerate(stream.items, 1), stream.ahead):
+            if not isinstance(item, DatasetError):
+                yield self._find(item, banks, min_score)
+            elif skip:
+                log.warning("skipped: %s", item)
+            else:
+                raise item
+
+
+def _digest(module: torch.nn.Module) -> str:
+    """Short hash of a module's weights, from the first values of each of its parameters."""
+    found = hashlib.sha256()
+    for parameter in module.parameters():
+        found.update(parameter.detach().flatten()[:256].float().cpu().numpy().tobytes())
+    return found.hexdigest()[:16]

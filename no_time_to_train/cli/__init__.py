@@ -1,0 +1,44 @@
+"""The ``ntt`` command. Each sub-command is a thin layer over what Python can call as well."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from no_time_to_train.cli import check, demo, download, inspect, predict, report
+from no_time_to_train.errors import NoTimeToTrainError
+
+COMMANDS = (predict, inspect, report, check, download, demo)
+"""Modules with ``add_to(commands)``, which sets ``run``; they import what they need when they run."""
+
+INTERRUPTED = 130
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of all sub-commands; each has ``--help`` with an example that works."""
+    parser = argparse.ArgumentParser(
+        prog="ntt",
+        description="Find every instance of your own things in pictures from a few reference masks.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    for module in COMMANDS:
+        module.add_to(commands)
+    return parser
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one ``ntt`` command; errors that the user can mend come as one sentence and exit code 2."""
+    parser = make_parser()
+    arguments, rest = parser.parse_known_args(words)
+    if rest and arguments.run is not check.run:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    arguments.overrides = rest
+    try:
+        return arguments.run(arguments)
+    except (NoTimeToTrainError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return INTERRUPTED

@@ -1,0 +1,73 @@
+"""``ntt demo``: the whole chain on generated scenes."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from no_time_to_train.dataset.scenes import DemoDataset
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Generate scenes of classes that were never trained on, find the objects, print AP, write pictures."""
+    from no_time_to_train.dataset.scenes import write_demo_dataset
+    from no_time_to_train.pl_wrapper.lightning_cli import main as run_lightning
+
+    folder = Path(arguments.out)
+    started = time.monotonic()
+    print(f"generated scenes with {arguments.shots} references per class -> {folder / 'data'}", flush=True)
+    data = write_demo_dataset(
+        folder / "data", seed=arguments.seed, num_targets=arguments.images, shots=arguments.shots
+    )
+    with as_file(files("no_time_to_train") / "pl_configs" / "demo.yaml") as config:
+        common = ["--config", str(config), "--output_dir", str(folder), *_data_overrides(data)]
+        common += ["--model.model_cfg.memory_bank_cfg.length", str(arguments.shots)]
+        if arguments.staged:
+            code = _run_staged(run_lightning, common, folder)
+        else:
+            code = run_lightning(["test", *common])
+    if code == 0:
+        print(f"pictures with masks: {folder / 'overlays'}; detections: {folder / 'predictions.json'}")
+        print(f"{time.monotonic() - started:.0f} s in all")
+        print(
+            "The nano weights were trained on generated scenes: for trying out and for tests. "
+            "Take the large weights for photographs (README.md)."
+        )
+    return code
+
+
+def add_to(commands: Any) -> None:
+    """Register the sub-command."""
+    command = commands.add_parser("demo", help=run.__doc__, description=f"{run.__doc__} Example: ntt demo")
+    command.add_argument("--out", default="runs/demo", help="folder for data and results (%(default)s)")
+    command.add_argument("--images", type=int, default=40, help="number of target scenes (%(default)s)")
+    command.add_argument("--shots", type=int, default=5, help="references per class (%(default)s)")
+    command.add_argument("--seed", type=int, default=0, help="seed of the scenes (%(default)s)")
+    command.add_argument("--staged", action="store_true", help="three commands with files between them")
+    command.set_defaults(run=run)
+
+
+def _data_overrides(data: DemoDataset) -> list[str]:
+    words: list[str] = []
+    for block, json_file in (("fill_memory", data.references), ("test", data.targets)):
+        words += [f"--model.dataset_cfgs.{block}.root", str(data.root)]
+        words += [f"--model.dataset_cfgs.{block}.json_file", str(json_file)]
+    return words
+
+
+def _run_staged(run_lightning: Any, common: list[str], folder: Path) -> int:
+    """The three stages as three commands with files between them; the same numbers come out."""
+    filled, ready = str(folder / "memory.ckpt"), str(folder / "memory_postprocessed.ckpt")
+    for mode, paths in (
+        ("fill_memory", ["--out_path", filled]),
+        ("postprocess_memory", ["--ckpt_path", filled, "--out_path", ready]),
+        ("test", ["--ckpt_path", ready]),
+    ):
+        code = run_lightning(["test", *common, "--model.test_mode", mode, *paths])
+        if code:
+            return code
+    return 0

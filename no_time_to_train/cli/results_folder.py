@@ -1,0 +1,162 @@
+"""The folder of an ``ntt predict`` run: one run at a time, resumable, and exported in many formats."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from no_time_to_train.dataset.coco_results import from_coco_rows
+from no_time_to_train.dataset.export import export_results
+from no_time_to_train.dataset.export.image_result import ImageResult
+from no_time_to_train.dataset.samples import Target
+from no_time_to_train.errors import ConfigError, did_you_mean
+from no_time_to_train.pl_wrapper.result_writer import SETTINGS, ResultWriter
+from no_time_to_train.results import Instances
+
+FORMATS: Mapping[str, tuple[str, ...]] = {
+    "coco": ("coco",),
+    "png": ("masks",),
+    "index": ("index",),
+    "csv": ("counts",),
+    "yolo": ("yolo",),
+    "labelme": ("labelme",),
+    "overlay": (),
+    "html": (),
+}
+"""Words of ``--format`` and the exporters behind them; ``overlay`` and ``html`` need the pictures."""
+
+DEFAULT_FORMATS = "coco,png,overlay,csv,html"
+PARTS, OVERLAYS, LOCK = "parts", "overlays", ".ntt.lock"
+OURS = (
+    PARTS,
+    OVERLAYS,
+    "masks",
+    "index",
+    "yolo",
+    "labelme",
+    "predictions.json",
+    "annotations.json",
+    "counts.csv",
+    "report.html",
+    "run.json",
+    "memory.safetensors",
+)
+"""Everything that a run writes, and so all that ``--overwrite`` removes."""
+
+
+def read_formats(text: str) -> list[str]:
+    """``"coco,png"`` as a list.
+
+    Raises:
+        ConfigError: an unknown word.
+    """
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    for word in words:
+        if word not in FORMATS:
+            raise ConfigError(
+                f"unknown --format {word!r}{did_you_mean(word, FORMATS)} (known: {', '.join(FORMATS)})"
+            )
+    return words
+
+
+@contextmanager
+def results_folder(path: str | Path, *, resume: bool, overwrite: bool) -> Iterator[Path]:
+    """Hold the folder for one run; it is made when missing.
+
+    Raises:
+        ConfigError: it cannot be written to, another run is writing to it, or it holds the results of an
+            earlier run and the caller did not say what should become of them.
+    """
+    from filelock import FileLock, Timeout  # comes with torch
+
+    folder = Path(path)
+    lock = FileLock(str(folder / LOCK), timeout=0)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise ConfigError(
+            f"another run is writing to {folder}; wait for it, or choose another --out"
+        ) from None
+    except OSError as error:
+        raise ConfigError(
+            f"{folder} cannot be written to ({error.strerror or error}); choose another --out"
+        ) from None
+    try:
+        if (folder / PARTS / SETTINGS).exists() and not resume:
+            if not overwrite:
+                raise ConfigError(
+                    f"{folder} holds the results of an earlier run; --resume goes on with it, --overwrite "
+                    f"replaces it, or choose another --out"
+                )
+            _remove_ours(folder)
+        yield folder
+    finally:
+        lock.release()
+        (folder / LOCK).unlink(missing_ok=True)
+
+
+def write_found(writer: ResultWriter, found: Instances) -> None:
+    """Append what was found in one image; its name stands for it, so that new pictures do not shift ids."""
+    writer.write(
+        {
+            "image_id": found.name,
+            "file_name": found.name,
+            "size": list(found.size),
+            "rows": found.to_coco(found.name),
+        }
+    )
+
+
+def read_found(
+    writer: ResultWriter, class_names: Sequence[str], targets: Sequence[Target]
+) -> list[Instances]:
+    """Everything that was found so far, in the order of the targets."""
+    category_ids = range(1, len(class_names) + 1)
+    by_name: dict[str, Instances] = {}
+    for record in writer.records():
+        height, width = record["size"]
+        empty = Instances.empty((height, width), class_names)
+        read = from_coco_rows(record["rows"], list(category_ids), class_names)
+        by_name[record["file_name"]] = read.get(record["image_id"], empty)
+    return [
+        replace(by_name[target.file_name], name=target.file_name, path=Path(str(target.image)))
+        for target in targets
+        if target.file_name in by_name
+    ]
+
+
+def export_found(
+    folder: Path,
+    found: Sequence[Instances],
+    class_names: Sequence[str],
+    formats: Iterable[str],
+    min_score: float,
+) -> None:
+    """Write the formats.
+
+    ``predictions.json`` keeps every detection, for those who score or filter them; everything else has those
+    of at least ``min_score``.
+    """
+    chosen = [name for word in formats for name in FORMATS[word]]
+    if "coco" in chosen:
+        export_results(_numbered(found, 0.0), folder, class_names, ["coco_results"])
+    if chosen:
+        export_results(_numbered(found, min_score), folder, class_names, chosen)
+
+
+def _numbered(found: Sequence[Instances], min_score: float) -> Iterator[ImageResult]:
+    for number, item in enumerate(found, 1):
+        yield ImageResult(item.name, item[item.scores >= min_score], number)
+
+
+def _remove_ours(folder: Path) -> None:
+    for name in OURS:
+        path = folder / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,98 @@
+"""What ``ntt predict`` and ``ntt inspect`` share: how the segmenter is built and what it is shown."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from no_time_to_train.api import Segmenter
+
+
+def add_model_arguments(command: argparse.ArgumentParser) -> None:
+    """Encoder, SAM 2, their weights, device and further options."""
+    group = command.add_argument_group("models")
+    group.add_argument("--encoder", help="preset such as dinov2_large (best on this machine)")
+    group.add_argument("--sam2", help="configuration such as sam2.1_hiera_large (best on this machine)")
+    group.add_argument("--encoder-weights", default="auto", metavar="FILE", help="weights file (%(default)s)")
+    group.add_argument("--sam2-weights", default="auto", metavar="FILE", help="weights file (%(default)s)")
+    group.add_argument("--device", help="cpu, cuda, cuda:1 or mps (the best there is)")
+    group.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="any option of Segmenter, e.g. points_per_side=16; may be repeated",
+    )
+
+
+def add_reference_arguments(command: argparse.ArgumentParser) -> None:
+    """Where the references are."""
+    group = command.add_argument_group("references")
+    group.add_argument(
+        "--references",
+        metavar="PATH",
+        help="folder (refs/<class>/<image>.jpg with <image>_mask.png), COCO json, labelme, YOLO or VOC",
+    )
+    group.add_argument("--reference-images", metavar="FOLDER", help="their images, when they lie elsewhere")
+    group.add_argument(
+        "--negatives", metavar="PATH", help="references of what it is not, in the same formats"
+    )
+    group.add_argument("--classes", help="take these only, with commas between")
+    group.add_argument("--shots", type=int, help="most references of a class, drawn with --seed (all)")
+    group.add_argument("--seed", type=int, default=42, help="of that draw (%(default)s)")
+    group.add_argument("--memory", metavar="FILE", help="a saved memory, in place of or beside --references")
+
+
+def build_segmenter(arguments: argparse.Namespace) -> Segmenter:
+    """The segmenter that the arguments describe, with its references.
+
+    Raises:
+        ConfigError: neither references nor a memory, or an encoder beside a memory.
+    """
+    from no_time_to_train.api import Segmenter
+    from no_time_to_train.errors import ConfigError
+
+    if arguments.references is None and arguments.memory is None:
+        raise ConfigError("say what to look for: --references FOLDER, or --memory FILE")
+    models: dict[str, Any] = {
+        "encoder_weights": arguments.encoder_weights,
+        "sam2_weights": arguments.sam2_weights,
+        "device": arguments.device,
+        **read_options(arguments.option),
+    }
+    if arguments.memory is None:
+        finder = Segmenter(arguments.encoder, arguments.sam2, **models)
+    elif arguments.encoder is not None:
+        raise ConfigError(
+            "--encoder does not go with --memory, which belongs to the encoder it was made with"
+        )
+    else:
+        finder = Segmenter.load(arguments.memory, sam2=arguments.sam2, **models)
+    if arguments.references is not None:
+        classes = [name.strip() for name in arguments.classes.split(",")] if arguments.classes else None
+        finder.add_folder(
+            arguments.references,
+            images=arguments.reference_images,
+            classes=classes,
+            shots=arguments.shots,
+            seed=arguments.seed,
+        )
+    if arguments.negatives is not None:
+        finder.add_folder(arguments.negatives, negative=True)
+    return finder
+
+
+def read_options(words: list[str]) -> dict[str, Any]:
+    """``["points_per_side=16"]`` as keywords, values as in YAML."""
+    import yaml
+
+    from no_time_to_train.errors import ConfigError
+
+    options = {}
+    for word in words:
+        name, sign, value = word.partition("=")
+        if not sign:
+            raise ConfigError(f"--option wants NAME=VALUE, got {word!r}")
+        options[name.strip()] = yaml.safe_load(value)
+    return options
