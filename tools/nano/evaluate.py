@@ -191,16 +191,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Judge the shipped nano weights on held-out scenes.")
     parser.add_argument("--split", choices=("val", "test"), required=True)
     parser.add_argument("--weights", type=Path, default=SHIPPED, help="folder of the two files")
-    parser.add_argument("--scenes", type=int, default=100, help="scenes for the proposals")
-    parser.add_argument("--sets", type=int, default=24, help="sets for the encoder, half of them hard")
+    parser.add_argument("--scenes", type=int, default=100, help="scenes for the proposals, 0 for none")
+    parser.add_argument("--sets", type=int, default=24, help="encoder sets, half of them hard, 0 for none")
     parser.add_argument("--sizes", type=int, nargs="+", default=[384], help="sides for the encoder")
     parser.add_argument("--grids", type=int, nargs="+", default=[16])
     parser.add_argument("--thresholds", type=float, nargs="+", default=[0.2, 0.4, 0.6])
     parser.add_argument("--photographs", type=Path, nargs="*", default=[], help="COCO json files")
     parser.add_argument("--shots", type=int, default=5)
     args = parser.parse_args()
-    report_encoder(args.weights, args.split, args.sets, args.sizes, args.shots)
-    report_proposals(args.weights, args.split, args)
+    if args.sets:
+        report_encoder(args.weights, args.split, args.sets, args.sizes, args.shots)
+    if args.scenes:
+        report_proposals(args.weights, args.split, args)
 
 
 if __name__ == "__main__":
