@@ -7,15 +7,29 @@ no-memory vector), so neither Hydra nor the video memory is needed, and SAM 2.0 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
-from no_time_to_train.errors import ConfigError, did_you_mean
+from no_time_to_train.errors import CheckpointError, ConfigError, did_you_mean
+from no_time_to_train.models.mask_prompts import (
+    DecodedMasks,
+    ImageEmbedding,
+    Prompts,
+    Tokens,
+    choose_tokens,
+)
+from no_time_to_train.models.point_decoder import PointDecoder, PreparedImage
+from no_time_to_train.models.prompt_embedding import embed_prompts, grid_code
+from no_time_to_train.models.single_thread_map import single_thread_map
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +39,8 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 CPU_CHUNK_TOKENS, CPU_CHUNK = 4096, 8
 """Prompts decoded together on a CPU: as many as share this number of image tokens, at most ``CPU_CHUNK``.
 
-One at 64 x 64, whose 4 MB of image tokens fill the cache; 8 at nano's 16 x 16, where calls cost more than arithmetic.
-Fixed, and the last chunk filled up, so that all products have the same shape and round the same.
+One at 64 x 64, whose 4 MB of image tokens fill the cache; 8 at nano's 16 x 16, where calls cost more than
+arithmetic. Fixed, and the last chunk filled up, so that all products have the same shape and round the same.
 """
 
 UPSCALE_CHUNK = 32
@@ -90,96 +104,14 @@ def sam2_size(config_name: str) -> str:
     return size
 
 
-@dataclass(frozen=True, eq=False)
-class ImageEmbedding:
-    """What the decoder needs of one image.
-
-    Attributes:
-        image: (1, C, h, w), with the no-memory vector added when that was asked for.
-        high_res: (1, C/8, 4h, 4w) and (1, C/4, 2h, 2w).
-        prepared: what all prompts share, by precision; the first :meth:`Sam2Backend.decode` fills it (26 MB at the
-            real size in float32), so weights must not change between two calls for one embedding.
-    """
-
-    image: Tensor
-    high_res: tuple[Tensor, Tensor]
-    prepared: dict[torch.dtype, PreparedImage] = field(default_factory=dict, repr=False)
-
-
-@dataclass(frozen=True)
-class Prompts:
-    """P prompts in pixels of the square SAM input; each is a set of points, a box, or both.
-
-    Attributes:
-        points: (P, T, 2) xy, or None.
-        labels: (P, T) int: 1 foreground, 0 background, -1 padding; needed with points.
-        boxes: (P, 4) xyxy, or None.
-        masks: (P, 1, q, q) logits of an earlier round, or None.
-    """
-
-    points: Tensor | None = None
-    labels: Tensor | None = None
-    boxes: Tensor | None = None
-    masks: Tensor | None = None
-
-    def __post_init__(self) -> None:
-        if (self.points is None) != (self.labels is None):
-            raise ValueError("points and labels of prompts belong together; give both or neither")
-        counts = {part.shape[0] for part in self._parts() if part is not None}
-        if len(counts) > 1:
-            raise ValueError(
-                f"points, labels, boxes and masks must be for the same prompts, got {sorted(counts)} of them"
-            )
-
-    def __len__(self) -> int:
-        return next((part.shape[0] for part in self._parts() if part is not None), 0)
-
-    def __getitem__(self, index: Tensor | slice) -> Prompts:
-        return Prompts(*(None if part is None else part[index] for part in self._parts()))
-
-    def chunks(self, size: int) -> Iterator[Prompts]:
-        """Cut into pieces of at most ``size`` prompts, the last one shorter."""
-        for start in range(0, len(self), size):
-            yield self[start : start + size]
-
-    def filled(self, size: int) -> Prompts:
-        """Repeat the last prompt until there are ``size``."""
-        if len(self) == size:
-            return self
-        part = next(part for part in self._parts() if part is not None)
-        return self[torch.arange(size, device=part.device).clamp(max=len(self) - 1)]
-
-    def _parts(self) -> tuple[Tensor | None, ...]:
-        return self.points, self.labels, self.boxes, self.masks
-
-
-@dataclass(frozen=True)
-class DecodedMasks:
-    """Masks that SAM 2 proposes; row i of every field is the same mask.
-
-    Attributes:
-        logits: (M, q, q) float32, q a quarter of the input side; > 0 is inside.
-        ious: (M,) float32 predicted IoU in [0, 1].
-        prompts: (M,) int64, which prompt it came from.
-    """
-
-    logits: Tensor
-    ious: Tensor
-    prompts: Tensor
-
-    def __len__(self) -> int:
-        return self.ious.shape[0]
-
-    def __getitem__(self, index: Tensor) -> DecodedMasks:
-        return DecodedMasks(self.logits[index], self.ious[index], self.prompts[index])
-
-
-Tokens = Literal["best", "all", "single"]
-"""Which mask tokens to return per prompt: the best of 1..3 by predicted IoU, all of 1..3, or token 0."""
-
-
 class Sam2Backend(nn.Module):
     """SAM 2 for single images (arXiv 2408.00714), parameter names as in the released files."""
+
+    image_encoder: Any
+    sam_prompt_encoder: Any
+    sam_mask_decoder: Any
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, spec: Sam2Spec) -> None:
         super().__init__()
@@ -240,41 +172,129 @@ class Sam2Backend(nn.Module):
     ) -> DecodedMasks:
         """Propose masks for every prompt, in chunks; the remainder is decoded too.
 
-        Prompts without masks go through :class:`PointDecoder`; those with masks, where each prompt has image tokens of
-        its own and nothing can be shared, through ``sam2``'s own decoder.
+        Prompts without masks go through :class:`PointDecoder`; those with masks, where each prompt has image
+        tokens of its own and nothing can be shared, through ``sam2``'s own decoder.
 
         Args:
             embedding: of the image, from :meth:`encode`.
             prompts: any number, none included.
             tokens: which of the decoder's masks to return.
             min_iou: keep masks whose predicted IoU is strictly greater; of the others no mask is made.
-            chunk: prompts per call on a GPU. A CPU has its own fixed chunks, so that figures are the same bits whatever
-                was asked for, and works on as many chunks at once as torch may use threads.
+            chunk: prompts per call on a GPU. A CPU has its own fixed chunks, so that figures are the same
+                bits whatever was asked for, and works on as many at once as torch may use threads.
 
         Returns:
             M surviving masks in prompt order (token order within a prompt).
         """
-        on_cpu = embedding.image.device.type == "cpu"
         if prompts.masks is not None:
-            size = 1 if on_cpu else chunk
-            found = [self._decode_plain(embedding, piece, tokens, min_iou) for piece in prompts.chunks(size)]
-        elif on_cpu:
-            size = max(1, min(CPU_CHUNK, CPU_CHUNK_TOKENS // embedding.image[0, 0].numel()))
-            work = partial(self._chunk_worker, self._prepare(embedding), tokens, min_iou, size)
-            found = single_thread_map(work, list(prompts.chunks(size)))
+            found, size = self._decode_plain(embedding, prompts, tokens, min_iou, chunk)
         else:
-            size = chunk
-            with torch.autocast(embedding.image.device.type, enabled=False):
-                decode = self._chunk_worker(self._prepare(embedding), tokens, min_iou, UPSCALE_CHUNK)
-                found = [decode(piece) for piece in prompts.chunks(size)]
-        for number, masks in enumerate(found):
-            masks.prompts.add_(number * size)
-        found.append(_no_masks(embedding))
+            found, size = self._decode_fast(embedding, prompts, tokens, min_iou, chunk)
+        side = 4 * embedding.image.shape[-1]
+        empty = torch.zeros(0, side, side, device=embedding.image.device)
         return DecodedMasks(
-            torch.cat([masks.logits for masks in found]),
-            torch.cat([masks.ious for masks in found]),
-            torch.cat([masks.prompts for masks in found]),
+            torch.cat([empty, *(masks.logits for masks in found)]),
+            torch.cat([empty[:, 0, 0], *(masks.ious for masks in found)]),
+            torch.cat([empty[:, 0, 0].long(), *(masks.prompts + n * size for n, masks in enumerate(found))]),
         )
+
+    def _decode_fast(
+        self, embedding: ImageEmbedding, prompts: Prompts, tokens: Tokens, min_iou: float, chunk: int
+    ) -> tuple[list[DecodedMasks], int]:
+        device, image = embedding.image.device.type, self._prepare(embedding)
+        if device == "cpu":
+            size = max(1, min(CPU_CHUNK, CPU_CHUNK_TOKENS // math.prod(image.grid)))
+            decode = partial(self._chunk_worker, image, tokens, min_iou, size)
+            return single_thread_map(decode, list(prompts.chunks(size))), size
+        with torch.autocast(device, enabled=False):
+            worker = self._chunk_worker(image, tokens, min_iou, None)
+            return [worker(piece) for piece in prompts.chunks(chunk)], chunk
+
+    def _prepare(self, embedding: ImageEmbedding) -> PreparedImage:
+        """What all prompts of the image share, in the precision that autocast or else the weights have."""
+        device = embedding.image.device.type
+        dtype = self.no_mem_embed.dtype
+        if torch.is_autocast_enabled(device):
+            dtype = torch.get_autocast_dtype(device)
+        if dtype not in embedding.prepared:
+            with torch.autocast(device, enabled=False):
+                decoder = PointDecoder(self.sam_prompt_encoder, self.sam_mask_decoder)
+                embedding.prepared[dtype] = decoder.prepare(embedding.image, embedding.high_res, dtype)
+        return embedding.prepared[dtype]
+
+    def _chunk_worker(
+        self, image: PreparedImage, tokens: Tokens, min_iou: float, fill: int | None
+    ) -> Callable[[Prompts], DecodedMasks]:
+        """Decoding of one chunk, with buffers of its own.
+
+        Args:
+            fill: on a CPU, fill up the chunk to this many prompts and upscale it as a whole if at all, so
+                that shapes stay the same; None upscales only the survivors, and waits once for the device.
+        """
+        decoder = PointDecoder(self.sam_prompt_encoder, self.sam_mask_decoder)
+
+        def decode(prompts: Prompts) -> DecodedMasks:
+            asked = prompts if fill is None else prompts.filled(fill)
+            decoded = decoder.run(image, self._embed(asked))
+            wanted, keep = choose_tokens(decoded.ious, tokens, min_iou)
+            keep[len(prompts) :] = False
+            ious, rows = decoded.ious.gather(1, wanted)[keep], torch.nonzero(keep.any(dim=1))[:, 0]
+            if fill is not None and len(rows):
+                logits = [decoder.masks(image, decoded, wanted)[keep]]
+            else:
+                parts = rows.split(UPSCALE_CHUNK) if len(rows) else ()
+                logits = [decoder.masks(image, decoded[part], wanted[part])[keep[part]] for part in parts]
+            side = 4 * image.grid[0]
+            joined = torch.cat([ious.new_zeros(0, side, side), *logits])
+            return DecodedMasks(joined, ious, torch.nonzero(keep)[:, 0])
+
+        return decode
+
+    def _decode_plain(
+        self, embedding: ImageEmbedding, prompts: Prompts, tokens: Tokens, min_iou: float, chunk: int
+    ) -> tuple[list[DecodedMasks], int]:
+        """Through ``sam2``'s own decoder, one prompt at a time on a CPU."""
+        size = 1 if embedding.image.device.type == "cpu" else chunk
+        dtype = self.no_mem_embed.dtype
+        grid = embedding.image.shape[-2:]
+        positions = grid_code(self.sam_prompt_encoder, *grid).T.unflatten(1, grid)[None].to(dtype)
+        found = []
+        for piece in prompts.chunks(size):
+            assert piece.masks is not None
+            logits, ious, _, _ = self.sam_mask_decoder.predict_masks(
+                image_embeddings=embedding.image,
+                image_pe=positions,
+                sparse_prompt_embeddings=self._embed(piece),
+                dense_prompt_embeddings=self.sam_prompt_encoder.mask_downscaling(piece.masks.to(dtype)),
+                repeat_image=True,
+                high_res_features=list(embedding.high_res),
+            )
+            wanted, keep = choose_tokens(ious.float(), tokens, min_iou)
+            prompt, rank = torch.nonzero(keep, as_tuple=True)
+            token = wanted[prompt, rank]
+            found.append(DecodedMasks(logits[prompt, token].float(), ious[prompt, token].float(), prompt))
+        return found, size
+
+    def _embed(self, prompts: Prompts) -> Tensor:
+        parts = (prompts.points, prompts.labels, prompts.boxes)
+        return embed_prompts(self.sam_prompt_encoder, len(prompts), *parts)
+
+
+def masks_from_boxes(sam: Sam2Backend, embedding: ImageEmbedding, boxes: Tensor) -> DecodedMasks:
+    """One mask per box: what SAM 2's image predictor gives with ``multimask_output=False``.
+
+    The predictor, and SAM 2 in training, hand a box over as two points, to which a padding point is added;
+    ``Prompts.boxes`` means the box input of the prompt encoder, which has no padding.
+
+    Args:
+        embedding: of the image; the predictor adds the no-memory vector, see :meth:`Sam2Backend.encode`.
+        boxes: (N, 4) xyxy in pixels of the square SAM input.
+
+    Returns:
+        N masks, in the order of the boxes.
+    """
+    labels = torch.tensor([[2, 3]], device=boxes.device).expand(len(boxes), 2)
+    return sam.decode(embedding, Prompts(boxes.view(-1, 2, 2), labels), tokens="single")
 
 
 RANDOM = "random"
@@ -295,18 +315,52 @@ def build_sam2(config_name: str, ckpt_path: str | None) -> Sam2Backend:
     """
     from no_time_to_train.weights.sam2_files import load_sam2_state
 
-    model = Sam2Backend(SAM2_SIZES[sam2_size(config_name)])
+    spec = SAM2_SIZES[sam2_size(config_name)]
     if ckpt_path == RANDOM:
         log.warning("%s runs with random weights: its masks mean nothing", config_name)
-    else:
-        model.load_state_dict(load_sam2_state(config_name, ckpt_path))
+        return Sam2Backend(spec)
+    state = load_sam2_state(config_name, ckpt_path)
+    with _SkipInit():
+        model = Sam2Backend(spec)
+    _load(model, state, config_name)
     return model
+
+
+class _SkipInit(TorchFunctionMode):
+    """Inside, parameters keep what their memory held: filling takes a second, loading overwrites it."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)
+
+
+def _load(model: Sam2Backend, state: Mapping[str, Tensor], config_name: str) -> None:
+    """Take over the tensors of a checkpoint, in float32 and without a second copy of them."""
+    try:
+        model.load_state_dict({key: value.float() for key, value in state.items()}, assign=True)
+    except RuntimeError as error:
+        raise CheckpointError(f"the weights do not fit {config_name}; give its own file ({error})") from error
+
+
+class _Gelu(nn.Module):
+    """Exact GELU, in place where no gradient needs its input: 37 MB less per block at the real size."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.gelu(x) if x.requires_grad else torch.ops.aten.gelu_(x)
+
+
+class _NoPositions(nn.Module):
+    """Stands where SAM 2 makes 85 MB of position codes that only its video memory reads."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.new_zeros(()).expand(x.shape)
 
 
 def _build_image_encoder(spec: Sam2Spec) -> nn.Module:
     from sam2.modeling.backbones.hieradet import Hiera
     from sam2.modeling.backbones.image_encoder import FpnNeck, ImageEncoder
-    from sam2.modeling.position_encoding import PositionEmbeddingSine
 
     trunk = Hiera(
         embed_dim=spec.embed_dim,
@@ -316,8 +370,10 @@ def _build_image_encoder(spec: Sam2Spec) -> nn.Module:
         window_spec=spec.window_spec,
         window_pos_embed_bkg_spatial_size=spec.window_pos_embed_bkg_spatial_size,
     )
+    for block in trunk.blocks:
+        block.mlp.act = _Gelu()
     neck = FpnNeck(
-        position_encoding=PositionEmbeddingSine(num_pos_feats=spec.d_model, normalize=True),
+        position_encoding=_NoPositions(),
         d_model=spec.d_model,
         backbone_channel_list=[spec.embed_dim * 2**level for level in (3, 2, 1, 0)],
         fpn_top_down_levels=list(spec.fpn_top_down_levels),
