@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import torch
 
+from no_time_to_train.api_references import encode_references
 from no_time_to_train.api_settings import choose_device, choose_models, model_config
 from no_time_to_train.dataset.given_references import NamedReference, references_by_hand, references_in
 from no_time_to_train.dataset.image_streams import (
@@ -22,7 +23,6 @@ from no_time_to_train.dataset.image_streams import (
     read_ahead,
 )
 from no_time_to_train.dataset.reference_crops import crop_reference
-from no_time_to_train.dataset.reference_masks import complete_masks
 from no_time_to_train.dataset.samples import Target
 from no_time_to_train.dataset.targets import read_target
 from no_time_to_train.errors import (
@@ -35,7 +35,6 @@ from no_time_to_train.errors import (
 from no_time_to_train.models.bank_file import read_bank, save_bank
 from no_time_to_train.models.factory import build_model
 from no_time_to_train.models.memory_bank import MemoryBank
-from no_time_to_train.models.prompted_masks import masks_from_boxes, masks_from_points
 from no_time_to_train.models.reference_quality import ReferenceScore, score_references
 from no_time_to_train.models.reference_set import (
     StoredReference,
@@ -323,53 +322,10 @@ class Segmenter:
         }
 
     def _remember(self, given: Sequence[NamedReference], negative: bool, *, skip: bool) -> None:
-        """Pool the references and put them into the memory: all of a call, or none."""
+        """Put references into the memory: all of a call, or none."""
         with self._lock:
-            crops, rows = self._crops(given, skip)
-            bank = MemoryBank(1, max(len(crops), 1), self._model.encoder.embed_dim).to(self.device)
-            self._model.bank = bank
-            self._model.fill_memory(crops)
-            kept = [slot for slot in range(len(crops)) if bool(bank.filled[0, slot])]
-            learned = {rows[slot][0].class_name for slot in kept}
-            for name in dict.fromkeys(item.class_name for item in given):
-                if name not in learned:
-                    raise DatasetError(f"no reference of {name!r} could be used; see the lines above")
-            stored = [
-                StoredReference(
-                    rows[slot][0].class_name,
-                    rows[slot][0].sample.name,
-                    bank.sums[0, slot].cpu().clone(),
-                    float(bank.weights[0, slot]),
-                    negative,
-                    rows[slot][1],
-                )
-                for slot in kept
-            ]
+            stored = encode_references(self._model, given, self.crop_options, negative=negative, skip=skip)
             self._replace((*self._references, *stored))
-
-    def _crops(
-        self, given: Sequence[NamedReference], skip: bool
-    ) -> tuple[list[ReferenceCrop], list[tuple[NamedReference, Any]]]:
-        """Cut the references out, their masks made where they have none yet; slots count through."""
-        sam = self._model.sam
-        completed = complete_masks(
-            [item.sample for item in given],
-            lambda image, boxes: masks_from_boxes(sam, image, boxes),
-            lambda image, points: masks_from_points(sam, image, points),
-        )
-        crops: list[ReferenceCrop] = []
-        rows: list[tuple[NamedReference, Any]] = []
-        for item, sample in zip(given, completed, strict=True):
-            try:
-                cut = crop_reference(sample, self._model.encoder.img_size, self.crop_options)
-            except DatasetError as error:
-                if not skip:
-                    raise
-                log.warning("skipped: %s", error)
-                continue
-            crops.append(replace(cut, label=0, slot=len(crops)))
-            rows.append((item, sample))
-        return crops, rows
 
     def _replace(self, references: tuple[StoredReference, ...]) -> None:
         with self._lock:

@@ -371,6 +371,33 @@ def test_a_memory_of_other_weights_or_size_is_refused(shown: Segmenter, tmp_path
         Segmenter.load(tmp_path / "missing.memory")
 
 
+@pytest.mark.slow
+def test_the_lightning_way_finds_the_same_and_its_memory_loads(
+    layout: Layout, shown: Segmenter, tmp_path: Path
+) -> None:
+    from no_time_to_train.pl_wrapper.lightning_cli import main
+
+    model = {
+        "sam2_cfg_file": "sam2_nano",
+        "encoder_cfg": {"name": "dinov3_nano", "img_size": FAST["img_size"]},
+        "sam2_infer_cfgs": {"points_per_side": FAST["points_per_side"], "iou_thr": FAST["iou_thr"]},
+    }
+    data = {"fill_memory": {"root": str(layout.references)}, "test": {"root": str(layout.pictures)}}
+    blocks = {"model_cfg": model, "dataset_cfgs": data, "data_load_cfgs": {"workers": 0}}
+    trainer = {"accelerator": "cpu", "devices": 1, "enable_progress_bar": False}
+    config = tmp_path / "c.yaml"
+    config.write_text(json.dumps({"trainer": trainer, "model": {"init_args": blocks}}))  # json is yaml
+    assert main(["--config", str(config), "--output_dir", str(tmp_path / "run")]) == 0
+    rows = json.loads((tmp_path / "run" / "predictions.json").read_text())
+    found = list(shown.predict(layout.pictures))
+    assert rows == [row for number, item in enumerate(found, 1) for row in item.to_coco(number)]
+    options = {name: FAST[name] for name in ("points_per_side", "iou_thr")}
+    memory = tmp_path / "run" / "memory.safetensors"
+    loaded = Segmenter.load(memory, sam2="sam2_nano", device="cpu", **options)
+    assert loaded.classes == shown.classes
+    assert_same(loaded.predict(pictures(layout)[0]), found[0])
+
+
 def test_nothing_shown_nothing_found(make: Callable[..., Segmenter], layout: Layout, tmp_path: Path) -> None:
     finder = make()
     with pytest.raises(MemoryNotReadyError, match="add"):

@@ -53,7 +53,9 @@ class ReferenceSource:
 
     def __init__(self, block: FillMemoryDataConfig, length: int | None, seed: int = 42) -> None:
         self.block = block
-        coco, root = read_annotated(block.json_file or block.root, block.root or None)
+        # A root alone is a folder with the annotations in it, not a folder of images only.
+        images = block.root or None if block.json_file else None
+        coco, root = read_annotated(block.json_file or block.root, images)
         self.categories: CategoryMap = category_map(
             coco, block.cat_names, block.class_split, annotated_only=True
         )
