@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from no_time_to_train.dataset.scenes import GENERATOR_VERSION
@@ -107,10 +107,15 @@ def train(task: Task, args: argparse.Namespace) -> None:
 
 
 def export_weights(path: Path, name: str, values: State, about: dict[str, str]) -> None:
-    """Write a state dict as fp16 safetensors with what made it in the header."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a state dict as fp16 safetensors with what made it in the header; equal input, equal bytes."""
     half = {key: v.half().contiguous() if v.is_floating_point() else v for key, v in values.items()}
-    save_file(half, path, metadata={"model": name, "format": "state dict, fp16", **about})
+    written = save(half, metadata={"model": name, "format": "state dict, fp16", **about})
+    length = int.from_bytes(written[:8], "little")
+    header = json.loads(written[8 : 8 + length])  # its entries come in no fixed order
+    ordered = json.dumps(header, sort_keys=True).encode()
+    ordered += b" " * (-len(ordered) % 8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(len(ordered).to_bytes(8, "little") + ordered + written[8 + length :])
 
 
 def _save(
