@@ -14,15 +14,15 @@ from torch import Tensor
 from torchvision.ops import nms
 
 from no_time_to_train.config import Sam2AmgConfig
-from no_time_to_train.models.mask_ops import mask_boxes
+from no_time_to_train.models.mask_ops import extent_boxes
 from no_time_to_train.models.proposals import point_prompts
 from no_time_to_train.models.sam2_backend import DecodedMasks, ImageEmbedding, Prompts, Sam2Backend, Tokens
 
 DECODED_TOGETHER = 256
 """Prompts whose masks are judged together; fixed, so that figures do not depend on ``points_per_batch``."""
 
-MAX_PIXELS = 2**24
-"""Bound on the pixels of upscaled masks alive at once."""
+MAX_PIXELS = 2**22
+"""Upscaled pixels alive at once; few enough that a CPU's allocator reuses their memory."""
 
 
 def half_cell_grid(points_per_side: int, size: int) -> Tensor:
@@ -56,9 +56,11 @@ def judge_masks(logits: Tensor, size: int, offset: float) -> tuple[Tensor, Tenso
     stability, boxes = [logits.new_zeros(0)], [logits.new_zeros(0, 4)]
     for piece in logits[:, None].split(max(1, MAX_PIXELS // size**2)):
         masks = F.interpolate(piece, size=(size, size), mode="bilinear", align_corners=False)[:, 0]
-        high, low = ((masks > cut).flatten(1).sum(dim=1) for cut in (offset, -offset))
+        # Row sums fit 16 bits, and sums and maxima of short types are what a CPU is quick at.
+        rows = ((masks > cut).sum(dim=2, dtype=torch.int16) for cut in (offset, -offset))
+        high, low = (count.sum(dim=1, dtype=torch.int32) for count in rows)
         stability.append(high / low.clamp(min=1))
-        boxes.append(mask_boxes(masks > 0))
+        boxes.append(extent_boxes(masks.amax(dim=1) > 0, masks.amax(dim=2) > 0))
     return torch.cat(stability), torch.cat(boxes)
 
 

@@ -79,9 +79,13 @@ def mask_boxes(masks: Tensor) -> Tensor:
     Returns:
         (N, 4) float xyxy in pixels; x2, y2 are the last covered pixel. An empty mask gives zeros.
     """
-    if masks.shape[0] == 0:
-        return torch.zeros(0, 4, device=masks.device)
-    columns, rows = masks.any(dim=1), masks.any(dim=2)  # (N, W), (N, H)
+    return extent_boxes(masks.any(dim=1), masks.any(dim=2))
+
+
+def extent_boxes(columns: Tensor, rows: Tensor) -> Tensor:
+    """Boxes from the covered columns (N, W) and rows (N, H), both bool; see :func:`mask_boxes`."""
+    if columns.shape[0] == 0:
+        return torch.zeros(0, 4, device=columns.device)
     x1, y1 = columns.byte().argmax(dim=1), rows.byte().argmax(dim=1)
     x2 = columns.shape[1] - 1 - columns.flip(1).byte().argmax(dim=1)
     y2 = rows.shape[1] - 1 - rows.flip(1).byte().argmax(dim=1)
