@@ -29,7 +29,8 @@ def model_class(name: str) -> type[ReferenceSegmenter]:
     """
     if name.lower() not in MODELS:
         raise ConfigError(
-            f"unknown model_cfg.name {name!r}{did_you_mean(name.lower(), MODELS)} (known: {', '.join(MODELS)})"
+            f"unknown model_cfg.name {name!r}{did_you_mean(name.lower(), MODELS)} "
+            f"(known: {', '.join(MODELS)})"
         )
     module, attribute = MODELS[name.lower()]
     return getattr(import_module(f"no_time_to_train.models.{module}"), attribute)
@@ -52,8 +53,9 @@ def build_model(
     bank_cfg = cfg.memory_bank_cfg
     if bank_cfg.category_num not in (None, category_num):
         raise ConfigError(
-            f"memory_bank_cfg.category_num is {bank_cfg.category_num}, but the references have {category_num} "
-            f"classes ({', '.join(class_names[:5])}{', …' if category_num > 5 else ''}); leave the key out"
+            f"memory_bank_cfg.category_num is {bank_cfg.category_num}, but the references have "
+            f"{category_num} classes ({', '.join(class_names[:5])}{', …' if category_num > 5 else ''}); "
+            f"leave the key out"
         )
     if bank_cfg.length is not None and length > bank_cfg.length:
         raise ConfigError(
