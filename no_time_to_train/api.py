@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from threading import RLock
 from typing import Any, Literal
 
 import torch
 
+from no_time_to_train.api_calibration import ClassThreshold, measure_thresholds
 from no_time_to_train.api_references import encode_references
 from no_time_to_train.api_settings import choose_device, choose_models, model_config
 from no_time_to_train.dataset.given_references import NamedReference, references_by_hand, references_in
@@ -23,7 +24,7 @@ from no_time_to_train.dataset.image_streams import (
     read_ahead,
 )
 from no_time_to_train.dataset.reference_crops import crop_reference
-from no_time_to_train.dataset.samples import Target
+from no_time_to_train.dataset.samples import Reference, Target
 from no_time_to_train.dataset.targets import read_target
 from no_time_to_train.errors import (
     ConfigError,
@@ -44,12 +45,25 @@ from no_time_to_train.models.reference_set import (
     make_negative_bank,
     references_from_bank,
 )
+from no_time_to_train.models.score_calibration import calibrate
 from no_time_to_train.results import Instances, Query, ReferenceCrop
 
 log = logging.getLogger(__name__)
 
 OnError = Literal["skip", "stop"]
-Banks = tuple[MemoryBank, MemoryBank | None]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a search looks for; never changed, only replaced.
+
+    Attributes:
+        thresholds: one per class, to calibrate the scores with; None leaves them as published.
+    """
+
+    bank: MemoryBank
+    negatives: MemoryBank | None
+    thresholds: tuple[float, ...] | None = None
 
 
 class Segmenter:
@@ -95,7 +109,8 @@ class Segmenter:
         self._options = dict(options)
         self._model = build_model(self.config, category_num=1, length=1, class_names=("none yet",)).to(where)
         self._references: tuple[StoredReference, ...] = ()
-        self._banks: Banks | None = None
+        self._memory: Memory | None = None
+        self._thresholds: dict[str, ClassThreshold] = {}
         self._lock = RLock()
 
     def __repr__(self) -> str:
@@ -114,6 +129,11 @@ class Segmenter:
     def references(self) -> tuple[StoredReference, ...]:
         """What it was shown so far, in that order."""
         return self._references
+
+    @property
+    def thresholds(self) -> dict[str, ClassThreshold]:
+        """From :meth:`calibrate`; empty while scores are as published."""
+        return dict(self._thresholds)
 
     @property
     def device(self) -> torch.device:
@@ -229,12 +249,12 @@ class Segmenter:
             MemoryNotReadyError: no reference was added yet.
             DatasetError: no image there, or one that cannot be read.
         """
-        banks = self._ready_banks()
+        memory = self._ready_memory()
         if is_one_image(images):
-            return self._find(self._read(as_target(images, 1)), banks, min_score)
+            return self._find(self._read(as_target(images, 1)), memory, min_score)
         stream = open_stream(images)
         skip = stream.skip_unreadable if on_error is None else on_error == "skip"
-        return self._search(stream, banks, min_score, skip)
+        return self._search(stream, memory, min_score, skip)
 
     def score_references(self) -> list[ReferenceScore]:
         """How well each reference agrees with the others of its class; which are outliers.
@@ -242,6 +262,26 @@ class Segmenter:
         Costs nothing: the references are not encoded again.
         """
         return score_references(self._references)
+
+    def calibrate(self) -> dict[str, ClassThreshold]:
+        """Measure a threshold for each class on the references; later results have calibrated scores.
+
+        In them 0.5 is the threshold of every class, and ``plain_scores`` keeps the published ones. Costs one
+        search per reference. Showing or removing a reference takes the calibration back.
+
+        Raises:
+            MemoryNotReadyError: no reference was added yet.
+        """
+
+        def search(sample: Reference, others: Sequence[StoredReference]) -> Instances:
+            image = as_target(sample.image, 1)
+            return self._find(self._read(image), self._memory_of(others), 0.0)
+
+        with self._lock:
+            self._ready_memory()
+            thresholds = measure_thresholds(self._references, search)
+            self._replace(self._references, thresholds)
+        return thresholds
 
     def crop(self, reference: StoredReference) -> ReferenceCrop | None:
         """The picture and mask that the encoder saw of a reference; None where it came from a file."""
@@ -255,15 +295,16 @@ class Segmenter:
         Raises:
             MemoryNotReadyError: no reference was added yet.
         """
-        bank, negatives = self._ready_banks()
+        memory = self._ready_memory()
         metadata = {
             **self.fingerprint(),
             "sam2": self.config.sam2_cfg_file,
             "options": self._options,
             "references": described(self._references),
-            "category_ids": list(range(1, bank.num_categories + 1)),
+            "category_ids": list(range(1, memory.bank.num_categories + 1)),
+            "thresholds": {name: asdict(value) for name, value in self._thresholds.items()},
         }
-        save_bank(path, bank, negatives, metadata)
+        save_bank(path, memory.bank, memory.negatives, metadata)
         return Path(path)
 
     @classmethod
@@ -306,7 +347,10 @@ class Segmenter:
                     f"add the references anew, or use what the file was made with"
                 )
         names = metadata["class_names"]
-        finder._replace(tuple(references_from_bank(tensors, names, metadata.get("references"))))
+        finder._replace(
+            tuple(references_from_bank(tensors, names, metadata.get("references"))),
+            {name: ClassThreshold(**value) for name, value in metadata.get("thresholds", {}).items()},
+        )
         return finder
 
     def fingerprint(self) -> dict[str, Any]:
@@ -327,39 +371,54 @@ class Segmenter:
             stored = encode_references(self._model, given, self.crop_options, negative=negative, skip=skip)
             self._replace((*self._references, *stored))
 
-    def _replace(self, references: tuple[StoredReference, ...]) -> None:
+    def _replace(
+        self,
+        references: tuple[StoredReference, ...],
+        thresholds: dict[str, ClassThreshold] | None = None,
+    ) -> None:
         with self._lock:
             self._references = references
-            self._banks = None
+            self._thresholds = thresholds or {}
+            self._memory = None
 
-    def _ready_banks(self) -> Banks:
-        """The banks of the references that are there now; never changed, only replaced."""
+    def _ready_memory(self) -> Memory:
+        """What the references that are there now make."""
         with self._lock:
             if not self.classes:
                 raise MemoryNotReadyError(
                     "there is no reference yet; show one with add(name, image, mask=...)"
                 )
-            if self._banks is None:
-                width = self._model.encoder.embed_dim
-                unit = self.config.memory_bank_cfg.normalize_instances
-                bank = make_bank(self._references, width, normalize_instances=unit).to(self.device)
-                negatives = make_negative_bank(self._references, width)
-                self._banks = (bank, None if negatives is None else negatives.to(self.device))
-            return self._banks
+            if self._memory is None:
+                thresholds = tuple(
+                    self._thresholds[name].threshold for name in self.classes if self._thresholds
+                )
+                self._memory = replace(self._memory_of(self._references), thresholds=thresholds or None)
+            return self._memory
+
+    def _memory_of(self, references: Sequence[StoredReference]) -> Memory:
+        width = self._model.encoder.embed_dim
+        unit = self.config.memory_bank_cfg.normalize_instances
+        bank = make_bank(references, width, normalize_instances=unit).to(self.device)
+        negatives = make_negative_bank(references, width)
+        return Memory(bank, None if negatives is None else negatives.to(self.device))
 
     def _read(self, target: Target) -> tuple[Target, Query]:
         direct = self._model.encoder.img_size if self._model.encoder_resize == "direct" else None
         return target, read_target(target, self._model.sam.image_size, direct)
 
-    def _find(self, read: tuple[Target, Query], banks: Banks, min_score: float) -> Instances:
+    def _find(self, read: tuple[Target, Query], memory: Memory, min_score: float) -> Instances:
         target, query = read
         with self._lock:
-            self._model.bank, self._model.negative_bank = banks
+            self._model.bank, self._model.negative_bank = memory.bank, memory.negatives
             found = self._model.segment(query)
+        if memory.thresholds is not None:
+            found = calibrate(found, memory.thresholds)
         path = target.image if isinstance(target.image, Path) else None
         return replace(found, name=target.file_name, path=path)[found.scores >= min_score]
 
-    def _search(self, stream: ImageStream, banks: Banks, min_score: float, skip: bool) -> Iterator[Instances]:
+    def _search(
+        self, stream: ImageStream, memory: Memory, min_score: float, skip: bool
+    ) -> Iterator[Instances]:
         def read(numbered: tuple[int, Any]) -> tuple[Target, Query] | DatasetError:
             try:
                 return self._read(as_target(numbered[1], numbered[0]))
@@ -368,7 +427,7 @@ class Segmenter:
 
         for item in read_ahead(read, enumerate(stream.items, 1), stream.ahead):
             if not isinstance(item, DatasetError):
-                yield self._find(item, banks, min_score)
+                yield self._find(item, memory, min_score)
             elif skip:
                 log.warning("skipped: %s", item)
             else:

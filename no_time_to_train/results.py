@@ -79,6 +79,7 @@ class Instances:
         class_names: name per category index; may be empty.
         name: of the image, as its folder or list has it; may be empty.
         path: the file that the image was read from, if it was one.
+        plain_scores: (N,) the published scores, where ``scores`` are calibrated; else None.
     """
 
     rles: tuple[RLE, ...]
@@ -89,6 +90,7 @@ class Instances:
     class_names: tuple[str, ...] = ()
     name: str = ""
     path: Path | None = None
+    plain_scores: Tensor | None = None
 
     def __post_init__(self) -> None:
         n = len(self.rles)
@@ -146,7 +148,13 @@ class Instances:
             boxes=self.boxes[index],
             scores=self.scores[index],
             labels=self.labels[index],
+            plain_scores=None if self.plain_scores is None else self.plain_scores[index],
         )
+
+    def present(self, min_score: float = 0.5) -> tuple[str, ...]:
+        """Classes of which at least one instance scores ``min_score``, in the order of their indices."""
+        labels = self.labels[self.scores >= min_score].unique().tolist()
+        return tuple(self.class_name(label) for label in labels)
 
     def to_coco(
         self, image_id: int | str = 1, category_ids: Sequence[int | str] | None = None

@@ -314,13 +314,12 @@ def test_removing_is_as_if_never_shown(
 def test_negative_references_lower_scores_and_can_be_taken_back(
     layout: Layout, shown: Segmenter, make: Callable[..., Segmenter]
 ) -> None:
-    first, second = layout.class_names[:2]
+    first = layout.class_names[0]
     finder = make(num_out_instance=1000, merge="none", nms_thr=1.0)
     finder.add_folder(layout.references, classes=[first])
     before = finder.predict(pictures(layout)[0])
-    for number in range(2):
-        image, mask = layout.shot(second, number)
-        finder.add("background", image, mask=mask, negative=True)
+    for row in range(-5, 0):  # "none of these": what is least like the class in the very picture
+        finder.add("background", pictures(layout)[0], mask=before.masks[row], negative=True)
     assert finder.classes == (first,)
     after = finder.predict(pictures(layout)[0])
     kept = {json.dumps(row["segmentation"]): row["score"] for row in before.to_coco()}
@@ -336,6 +335,27 @@ def test_scores_of_references(layout: Layout, shown: Segmenter) -> None:
         (name, number) for name in layout.class_names for number in range(2)
     ]
     assert all(score.own is not None and -1 <= score.own <= 1 and score.patches > 0 for score in scores)
+
+
+def test_calibration_is_off_until_asked_for_and_keeps_the_published_scores(
+    layout: Layout, shown: Segmenter, make: Callable[..., Segmenter], tmp_path: Path
+) -> None:
+    finder = make().add_folder(layout.references)
+    plain = finder.predict(pictures(layout)[0])
+    assert plain.plain_scores is None
+    thresholds = finder.calibrate()
+    assert tuple(thresholds) == finder.classes
+    assert all(value.positives == 2 and 0 < value.threshold < 1 for value in thresholds.values())
+    found = finder.predict(pictures(layout)[0])
+    assert sorted(found.plain_scores.tolist()) == sorted(plain.scores.tolist())
+    limits = torch.tensor([thresholds[name].threshold for name in finder.classes])
+    assert torch.equal(found.scores >= 0.5, found.plain_scores >= limits[found.labels])
+    loaded = Segmenter.load(finder.save(tmp_path / "m"), device="cpu")
+    assert loaded.thresholds == thresholds
+    assert_same(loaded.predict(pictures(layout)[0]), found)
+    finder.remove(layout.class_names[0], shot=0)
+    assert not finder.thresholds
+    assert finder.predict(pictures(layout)[0]).plain_scores is None
 
 
 # -- memory files ------------------------------------------------------------------------------------------

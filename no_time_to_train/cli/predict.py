@@ -117,6 +117,7 @@ def _settings(arguments: argparse.Namespace, finder: Segmenter) -> dict[str, Any
     for item in finder.references:
         held.update(f"{item.class_name}/{item.negative}".encode())
         held.update(item.feature_sum.numpy().tobytes())
+    held.update(repr(finder.thresholds).encode())
     return {
         **finder.fingerprint(),
         "config": repr(finder.config.sam2_infer_cfgs),

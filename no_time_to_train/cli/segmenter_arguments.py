@@ -41,6 +41,11 @@ def add_reference_arguments(command: argparse.ArgumentParser) -> None:
     group.add_argument("--classes", help="take these only, with commas between")
     group.add_argument("--shots", type=int, help="most references of a class, drawn with --seed (all)")
     group.add_argument("--seed", type=int, default=42, help="of that draw (%(default)s)")
+    group.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="measure a threshold per class on the references and move it to 0.5 (off)",
+    )
     group.add_argument("--memory", metavar="FILE", help="a saved memory, in place of or beside --references")
 
 
@@ -80,6 +85,9 @@ def build_segmenter(arguments: argparse.Namespace) -> Segmenter:
         )
     if arguments.negatives is not None:
         finder.add_folder(arguments.negatives, negative=True)
+    if arguments.calibrate:
+        for name, value in finder.calibrate().items():
+            print(f"{name}: threshold {value.threshold:.2f} of {value.positives} + {value.negatives} scores")
     return finder
 
 

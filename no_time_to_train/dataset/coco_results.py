@@ -31,10 +31,12 @@ def to_coco_rows(
 
     Returns:
         One row per instance: image_id, category_id, bbox [x, y, w, h] with w = x2 - x1 and h = y2 - y1
-        of the instance's own corners, score, segmentation as compressed RLE with ``counts`` as text.
+        of the instance's own corners, score, segmentation as compressed RLE with ``counts`` as text; and
+        ``plain_score`` where the score is calibrated.
     """
     rows = []
     boxes, scores = instances.boxes.tolist(), instances.scores.tolist()
+    plain = None if instances.plain_scores is None else instances.plain_scores.tolist()
     for row, label in enumerate(instances.labels.tolist()):
         x1, y1, x2, y2 = boxes[row]
         rle = instances.rles[row]
@@ -45,6 +47,7 @@ def to_coco_rows(
                 "bbox": [x1, y1, x2 - x1, y2 - y1],
                 "score": scores[row],
                 "segmentation": {"size": list(rle["size"]), "counts": _text(rle["counts"])},
+                **({} if plain is None else {"plain_score": plain[row]}),
             }
         )
     return rows
@@ -115,6 +118,7 @@ def _instances(
     for row, rle in zip(ordered, rles, strict=True):
         x, y, w, h = row["bbox"] if row.get("bbox") else coco_mask.toBbox(rle)
         boxes.append([x, y, x + w, y + h])
+    plain = [row["plain_score"] for row in ordered if "plain_score" in row]
     return Instances(
         rles,
         torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
@@ -122,6 +126,7 @@ def _instances(
         torch.tensor([label_of[row["category_id"]] for row in ordered], dtype=torch.int64),
         size,
         tuple(class_names),
+        plain_scores=torch.tensor(plain) if len(plain) == len(ordered) else None,
     )
 
 
