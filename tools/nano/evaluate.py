@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import TypeVar
 
@@ -98,7 +100,8 @@ def generated_truth(split: Split, count: int) -> list[Truth]:
 
 def photographed_truth(annotations: Path) -> list[Truth]:
     """Pictures of a COCO json in ``annotations/`` whose images lie in ``images/`` beside it."""
-    coco = COCO(str(annotations))
+    with redirect_stdout(StringIO()):  # it reports its own progress, amid our tables
+        coco = COCO(str(annotations))
     pairs = []
     for record in coco.loadImgs(coco.getImgIds()):
         picture = Image.open(annotations.parent.parent / "images" / record["file_name"]).convert("RGB")
