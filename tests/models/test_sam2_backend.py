@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from no_time_to_train.errors import CheckpointError, ConfigError
+from no_time_to_train.models import sam2_backend
 from no_time_to_train.models.sam2_backend import (
     RANDOM,
     SAM2_SIZES,
@@ -172,6 +173,33 @@ def test_what_is_shared_is_made_once_per_precision(nano: Sam2Backend) -> None:
     assert found.logits.dtype == torch.float32
     torch.testing.assert_close(found.ious, expected.ious, atol=0.02, rtol=0)
     assert ((found.logits > 0) == (expected.logits > 0)).float().mean() > 0.95
+
+
+@pytest.mark.parametrize("tokens", ["best", "all"])
+def test_upscaling_only_survivors_as_a_gpu_does(
+    nano: Sam2Backend, tokens: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The way of other devices, which a CPU does not take, on the CPU."""
+    monkeypatch.setattr(sam2_backend, "UPSCALE_CHUNK", 2)
+    embedding, prompts = random_embedding(nano), random_prompts(nano, "points", 12)
+    ious = nano.decode(embedding, prompts, tokens=tokens).ious
+    for min_iou in (-1.0, ious.median().item() + 1e-5, 1.0):
+        expected = nano.decode(embedding, prompts, tokens=tokens, min_iou=min_iou)
+        with torch.no_grad():
+            decode = nano._chunk_worker(embedding.prepared[torch.float32], tokens, min_iou, None)
+            found = decode(prompts)
+        assert torch.equal(found.prompts, expected.prompts)
+        torch.testing.assert_close(found.ious, expected.ious, atol=1e-6, rtol=0)
+        torch.testing.assert_close(found.logits, expected.logits, atol=1e-4, rtol=0)
+
+
+def test_mask_prompts_under_autocast(nano: Sam2Backend) -> None:
+    embedding, prompts = random_embedding(nano), random_prompts(nano, "mask and point", 3)
+    expected = nano.decode(embedding, prompts)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = nano.decode(embedding, prompts)
+    assert found.logits.dtype == found.ious.dtype == torch.float32
+    torch.testing.assert_close(found.ious, expected.ious, atol=0.02, rtol=0)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
