@@ -18,8 +18,9 @@ lint: env
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 
+# One process per core, one thread each: on small models threads cost more than they bring.
 test: lint
-	$(RUN) -m pytest
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist loadfile
 
 clean:
 	rm -rf .venv runs build dist

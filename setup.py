@@ -17,6 +17,7 @@ EXTRAS = {
         "mypy>=1.10",
         "pot>=0.9.4",
         "pytest>=8",
+        "pytest-xdist>=3.5",
         "ruff>=0.6",
         "scikit-image>=0.22",
     ],
@@ -33,8 +34,8 @@ setup(
     packages=find_packages(include=["no_time_to_train*", "dinov3*"]),
     package_data={"no_time_to_train": ["pl_configs/**/*.yaml", "report/template/*", "weights/*"]},
     install_requires=[
-        "torch>=2.3",
-        "torchvision>=0.18",
+        "torch>=2.4",
+        "torchvision>=0.19",
         "lightning>=2.2",
         "jsonargparse[signatures,omegaconf]>=4.33",
         "numpy>=1.24",

@@ -39,7 +39,9 @@ def is_ready() -> bool:
 def install(*arguments: str, **environment: str) -> None:
     """Install into the environment."""
     uv = shutil.which("uv")
-    command = [uv, "pip", "install", "--python", str(PYTHON)] if uv else [str(PYTHON), "-m", "pip", "install", "-q"]
+    command = (
+        [uv, "pip", "install", "--python", str(PYTHON)] if uv else [str(PYTHON), "-m", "pip", "install", "-q"]
+    )
     subprocess.run([*command, *arguments], check=True, cwd=ROOT, env={**os.environ, **environment})
 
 
@@ -62,7 +64,7 @@ def main() -> None:
         shutil.rmtree(FOLDER, ignore_errors=True)
         venv.create(FOLDER, with_pip=True)
     index = os.environ.get("TORCH_INDEX_URL")
-    step("torch", "torch>=2.3", "torchvision>=0.18", *(["--index-url", index] if index else []))
+    step("torch", "torch>=2.4", "torchvision>=0.19", *(["--index-url", index] if index else []))
     step("build tools", "setuptools>=68", "wheel")
     # Without isolation sam2 finds the torch that is there; without its CUDA extension it needs no compiler.
     step("sam2", "--no-build-isolation", "sam2>=1.1", SAM2_BUILD_CUDA="0")
