@@ -52,7 +52,7 @@ class EncoderSpec:
     build: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "build", MappingProxyType(dict(self.build)))
+        object.__setattr__(self, "build", dict(self.build))  # its own copy; a plain dict can be pickled
 
 
 def _dinov2(size: str, letter: str, dim: int, depth: int, heads: int) -> list[EncoderSpec]:

@@ -8,7 +8,9 @@ from torch import Tensor
 
 from no_time_to_train.models.mask_ops import resized_masks
 from no_time_to_train.models.preprocess import to_square
-from no_time_to_train.models.sam2_backend import Prompts, Sam2Backend
+from no_time_to_train.models.proposals import point_prompts
+from no_time_to_train.models.sam2_backend import DecodedMasks, ImageEmbedding, Sam2Backend
+from no_time_to_train.models.sam2_backend import masks_from_boxes as decode_boxes
 
 
 @torch.inference_mode()
@@ -24,7 +26,7 @@ def masks_from_boxes(sam: Sam2Backend, image: np.ndarray, boxes: Tensor) -> Tens
         (N, H, W) bool on the CPU; a box whose mask came out empty gives the filled box instead.
     """
     scaled = boxes.float() * _scale(sam, image).repeat(2)
-    masks = _decode(sam, image, Prompts(boxes=scaled), "single")
+    masks = _resized(decode_boxes(sam, _embed(sam, image), scaled.to(sam.mean.device)), image)
     for mask, box in zip(masks, boxes.tolist(), strict=True):
         if not mask.any():
             x1, y1, x2, y2 = (max(0, round(corner)) for corner in box)
@@ -44,25 +46,20 @@ def masks_from_points(sam: Sam2Backend, image: np.ndarray, points: Tensor) -> Te
     Returns:
         (N, H, W) bool on the CPU.
     """
-    scaled = points.float() * _scale(sam, image)
-    prompts = Prompts(points=scaled[:, None], labels=torch.ones(len(points), 1, dtype=torch.int32))
-    return _decode(sam, image, prompts, "best")
+    scaled = (points.float() * _scale(sam, image)).to(sam.mean.device)
+    return _resized(sam.decode(_embed(sam, image), point_prompts(scaled)), image)
 
 
 def _scale(sam: Sam2Backend, image: np.ndarray) -> Tensor:
     return torch.tensor([sam.image_size / image.shape[1], sam.image_size / image.shape[0]])
 
 
-def _decode(sam: Sam2Backend, image: np.ndarray, prompts: Prompts, tokens: str) -> Tensor:
-    device = sam.mean.device
-    embedding = sam.encode(to_square(image, sam.image_size)[None].to(device), add_no_mem_embed=True)[0]
-    moved = Prompts(
-        *(
-            None if part is None else part.to(device)
-            for part in (prompts.points, prompts.labels, prompts.boxes)
-        )
-    )
-    found = sam.decode(embedding, moved, tokens=tokens)  # type: ignore[arg-type]
+def _embed(sam: Sam2Backend, image: np.ndarray) -> ImageEmbedding:
+    square = to_square(image, sam.image_size)[None].to(sam.mean.device)
+    return sam.encode(square, add_no_mem_embed=True)[0]
+
+
+def _resized(found: DecodedMasks, image: np.ndarray) -> Tensor:
     size = (image.shape[0], image.shape[1])
     pieces = [piece.cpu() for piece in resized_masks(found.logits, size)]
     return torch.cat(pieces) if pieces else torch.zeros((0, *size), dtype=torch.bool)
