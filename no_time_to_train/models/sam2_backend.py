@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from no_time_to_train.errors import CheckpointError, ConfigError, did_you_mean
+from no_time_to_train.errors import ConfigError, did_you_mean
+from no_time_to_train.models.encoder_weights import check_keys
 from no_time_to_train.models.mask_prompts import (
     DecodedMasks,
     ImageEmbedding,
@@ -338,24 +338,9 @@ class _SkipInit(TorchFunctionMode):
 
 def _load(model: Sam2Backend, state: Mapping[str, Tensor], config_name: str) -> None:
     """Take over the tensors of a checkpoint, in float32 and without a second copy of them."""
-    try:
-        model.load_state_dict({key: value.float() for key, value in state.items()}, assign=True)
-    except RuntimeError as error:
-        raise CheckpointError(f"the weights do not fit {config_name}; give its own file ({error})") from error
-
-
-class _Gelu(nn.Module):
-    """Exact GELU, in place where no gradient needs its input: 37 MB less per block at the real size."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.gelu(x) if x.requires_grad else torch.ops.aten.gelu_(x)
-
-
-class _NoPositions(nn.Module):
-    """Stands where SAM 2 makes 85 MB of position codes that only its video memory reads."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.new_zeros(()).expand(x.shape)
+    target = {key: value.shape for key, value in model.state_dict().items()}
+    check_keys(state, target, "the SAM 2 checkpoint", config_name)
+    model.load_state_dict({key: value.float() for key, value in state.items()}, assign=True)
 
 
 def _build_image_encoder(spec: Sam2Spec) -> nn.Module:
