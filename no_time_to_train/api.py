@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import RLock
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from no_time_to_train.api_calibration import ClassThreshold, measure_thresholds
@@ -23,6 +24,7 @@ from no_time_to_train.dataset.image_streams import (
     open_stream,
     read_ahead,
 )
+from no_time_to_train.dataset.images import read_image
 from no_time_to_train.dataset.reference_crops import crop_reference
 from no_time_to_train.dataset.samples import Reference, Target
 from no_time_to_train.dataset.targets import read_target
@@ -46,6 +48,7 @@ from no_time_to_train.models.reference_set import (
     references_from_bank,
 )
 from no_time_to_train.models.score_calibration import calibrate
+from no_time_to_train.models.tiles import merge_views, tile_windows
 from no_time_to_train.results import Instances, Query, ReferenceCrop
 
 log = logging.getLogger(__name__)
@@ -64,6 +67,21 @@ class Memory:
     bank: MemoryBank
     negatives: MemoryBank | None
     thresholds: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Looking:
+    """How :meth:`Segmenter.predict` looks at each picture; see its arguments."""
+
+    min_score: float = 0.0
+    tile: int | None = None
+    overlap: float = 0.25
+
+    def __post_init__(self) -> None:
+        if self.tile is not None and self.tile < 1:
+            raise ConfigError(f"tile must be a side in pixels, at least 1, got {self.tile}")
+        if not 0 <= self.overlap < 1:
+            raise ConfigError(f"overlap must be a share of a tile in [0, 1), got {self.overlap}")
 
 
 class Segmenter:
@@ -230,7 +248,13 @@ class Segmenter:
         return self
 
     def predict(
-        self, images: Any, *, min_score: float = 0.0, on_error: OnError | None = None
+        self,
+        images: Any,
+        *,
+        min_score: float = 0.0,
+        tile: int | None = None,
+        overlap: float = 0.25,
+        on_error: OnError | None = None,
     ) -> Any:  # Instances for one image, Iterator[Instances] for several
         """Find the instances of all classes.
 
@@ -238,6 +262,9 @@ class Segmenter:
             images: one image (path, array, tensor, Pillow), or several: a list, a folder (searched through,
                 by name) or a generator, which is drawn on one image at a time.
             min_score: leave out instances that score less.
+            tile: search a picture with a side longer than this in square tiles of it as well as whole, so
+                that small things in it are found; None searches it whole, as published.
+            overlap: share of a tile that its neighbour sees too; best no less than the things are long.
             on_error: an image that cannot be read is named and skipped, or stops the search; None skips in
                 a folder and stops elsewhere.
 
@@ -249,12 +276,12 @@ class Segmenter:
             MemoryNotReadyError: no reference was added yet.
             DatasetError: no image there, or one that cannot be read.
         """
-        memory = self._ready_memory()
+        memory, how = self._ready_memory(), Looking(min_score, tile, overlap)
         if is_one_image(images):
-            return self._find(self._read(as_target(images, 1)), memory, min_score)
+            return self._find(self._read(as_target(images, 1), how), memory, how)
         stream = open_stream(images)
         skip = stream.skip_unreadable if on_error is None else on_error == "skip"
-        return self._search(stream, memory, min_score, skip)
+        return self._search(stream, memory, how, skip)
 
     def score_references(self) -> list[ReferenceScore]:
         """How well each reference agrees with the others of its class; which are outliers.
@@ -275,7 +302,7 @@ class Segmenter:
 
         def search(sample: Reference, others: Sequence[StoredReference]) -> Instances:
             image = as_target(sample.image, 1)
-            return self._find(self._read(image), self._memory_of(others), 0.0)
+            return self._find(self._read(image, Looking()), self._memory_of(others), Looking())
 
         with self._lock:
             self._ready_memory()
@@ -402,32 +429,49 @@ class Segmenter:
         negatives = make_negative_bank(references, width)
         return Memory(bank, None if negatives is None else negatives.to(self.device))
 
-    def _read(self, target: Target) -> tuple[Target, Query]:
+    def _read(self, target: Target, how: Looking) -> tuple[Target, Query | np.ndarray]:
+        """A picture that needs tiles comes as its pixels, any other prepared for the model."""
+        if how.tile is not None:
+            pixels = target.image
+            if isinstance(pixels, Path):
+                pixels = read_image(pixels, target.stated_size)
+            if max(pixels.shape[:2]) > how.tile:
+                return target, pixels
         direct = self._model.encoder.img_size if self._model.encoder_resize == "direct" else None
         return target, read_target(target, self._model.sam.image_size, direct)
 
-    def _find(self, read: tuple[Target, Query], memory: Memory, min_score: float) -> Instances:
-        target, query = read
+    def _find(self, read: tuple[Target, Query | np.ndarray], memory: Memory, how: Looking) -> Instances:
+        target, image = read
         with self._lock:
             self._model.bank, self._model.negative_bank = memory.bank, memory.negatives
-            found = self._model.segment(query)
+            found = self._model.segment(image) if isinstance(image, Query) else self._in_tiles(image, how)
         if memory.thresholds is not None:
             found = calibrate(found, memory.thresholds)
         path = target.image if isinstance(target.image, Path) else None
-        return replace(found, name=target.file_name, path=path)[found.scores >= min_score]
+        return replace(found, name=target.file_name, path=path)[found.scores >= how.min_score]
 
-    def _search(
-        self, stream: ImageStream, memory: Memory, min_score: float, skip: bool
-    ) -> Iterator[Instances]:
-        def read(numbered: tuple[int, Any]) -> tuple[Target, Query] | DatasetError:
+    def _in_tiles(self, image: np.ndarray, how: Looking) -> Instances:
+        """Search the whole picture, for what is large, and every tile of it, for what is small."""
+        height, width = image.shape[:2]
+        windows = tile_windows((height, width), how.tile or max(height, width), how.overlap)
+        views = [
+            ((x1, y1, x2, y2), self._model.segment(image[y1:y2, x1:x2]))
+            for x1, y1, x2, y2 in [(0, 0, width, height), *windows]
+        ]
+        infer = self.config.sam2_infer_cfgs
+        exclusive = infer is not None and infer.box_convention == "exclusive"
+        return merge_views(views, (height, width), exclusive_boxes=exclusive)
+
+    def _search(self, stream: ImageStream, memory: Memory, how: Looking, skip: bool) -> Iterator[Instances]:
+        def read(numbered: tuple[int, Any]) -> tuple[Target, Query | np.ndarray] | DatasetError:
             try:
-                return self._read(as_target(numbered[1], numbered[0]))
+                return self._read(as_target(numbered[1], numbered[0]), how)
             except DatasetError as error:
                 return error
 
         for item in read_ahead(read, enumerate(stream.items, 1), stream.ahead):
             if not isinstance(item, DatasetError):
-                yield self._find(item, memory, min_score)
+                yield self._find(item, memory, how)
             elif skip:
                 log.warning("skipped: %s", item)
             else:

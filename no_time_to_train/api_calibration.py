@@ -14,7 +14,7 @@ from pycocotools import mask as coco_mask
 from no_time_to_train.dataset.annotation_masks import encode_mask, reference_mask
 from no_time_to_train.dataset.samples import Reference
 from no_time_to_train.models.reference_set import StoredReference, class_names_of
-from no_time_to_train.models.score_calibration import threshold_between
+from no_time_to_train.models.score_calibration import shrunken_thresholds
 from no_time_to_train.results import RLE, Instances
 
 HIT = 0.5
@@ -44,10 +44,10 @@ class ClassThreshold:
 def measure_thresholds(references: Sequence[StoredReference], search: Search) -> dict[str, ClassThreshold]:
     """Look for every reference in its own image without it in the memory, and see what else is found there.
 
-    True is what covers the reference under its class. False is what covers a reference of another class,
-    and the best in each image that covers no known instance; as a picture may show instances that nobody
-    marked, the threshold parts the two as well as it can and not perfectly. A class of one reference keeps
-    the default. Costs one search per reference.
+    True is what covers the reference under its class. False is what covers it under another, and what covers
+    no known instance; instances in the picture that nobody marked are taken for false as well, so
+    pictures in which all are marked are the better ones. A class of one reference gets the common
+    threshold of the others. Costs one search per reference.
     """
     names = class_names_of(references)
     positives: dict[str, list[float]] = defaultdict(list)
@@ -64,21 +64,18 @@ def measure_thresholds(references: Sequence[StoredReference], search: Search) ->
         free = _iou(found.rles, known).max(axis=1, initial=0.0) < MISS
         for name in names:
             of_class = np.array([found.class_names[label] == name for label in found.labels.tolist()], bool)
-            on_it = found.scores.numpy()[of_class & (overlap >= HIT)]
+            scores, on_it = found.scores.numpy(), overlap >= HIT
             if name == item.class_name:
-                positives[name].append(float(on_it.max(initial=0.0)))
-            elif len(on_it):
-                negatives[name].append(float(on_it.max()))
-            beside = found.scores.numpy()[of_class & free]
-            if len(beside):
-                negatives[name].append(float(beside.max()))
+                positives[name].append(float(scores[of_class & on_it].max(initial=0.0)))
+                negatives[name] += scores[of_class & free].tolist()
+            else:
+                negatives[name] += scores[of_class & (free | on_it)].tolist()
+    thresholds = shrunken_thresholds(
+        [torch.tensor(positives[name]) for name in names], [torch.tensor(negatives[name]) for name in names]
+    )
     return {
-        name: ClassThreshold(
-            threshold_between(torch.tensor(positives[name]), torch.tensor(negatives[name])),
-            len(positives[name]),
-            len(negatives[name]),
-        )
-        for name in names
+        name: ClassThreshold(threshold, len(positives[name]), len(negatives[name]))
+        for name, threshold in zip(names, thresholds, strict=True)
     }
 
 

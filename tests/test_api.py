@@ -540,6 +540,23 @@ def test_a_blank_image_and_min_score(layout: Layout, shown: Segmenter) -> None:
     assert len(shown.predict(path, min_score=1.1)) == 0
 
 
+def test_tiles_leave_small_pictures_alone_and_find_small_things_in_large_ones(
+    layout: Layout, shown: Segmenter
+) -> None:
+    path = pictures(layout)[0]
+    assert_same(shown.predict(path, tile=192), shown.predict(path))
+    array = arrays(layout)[0]
+    mosaic = np.concatenate([np.concatenate([array, array[:, ::-1]], 1)] * 2)
+    found = shown.predict(mosaic, tile=192, overlap=0.0)
+    assert found.size == (384, 384)
+    assert all(rle["size"] == [384, 384] for rle in found.rles)
+    assert found.scores.tolist() == sorted(found.scores.tolist(), reverse=True)
+    assert len(found) > len(shown.predict(mosaic))
+    for wrong in ({"tile": 0}, {"tile": 100, "overlap": 1.0}):
+        with pytest.raises(ConfigError):
+            shown.predict(mosaic, **wrong)
+
+
 # -- results -----------------------------------------------------------------------------------------------
 
 

@@ -176,6 +176,29 @@ def test_unreadable_pictures_are_named_and_skipped(
     assert "none of the 1 images" in capsys.readouterr().err
 
 
+def test_results_among_the_pictures_are_not_searched(
+    predict: Callable[..., int], layout: Layout, tmp_path: Path
+) -> None:
+    shutil.copy(sorted(layout.pictures.iterdir())[0], tmp_path / "one.png")
+    for going_on in ([], ["--resume"]):
+        words = ["--images", tmp_path, "--out", tmp_path / "found", "--min-score", "0", *going_on]
+        assert predict(*words) == 0
+        images = read(tmp_path / "found" / "annotations.json")["images"]
+        assert [image["file_name"] for image in images] == ["one.png"]
+
+
+def test_two_pictures_of_one_name_are_refused_before_the_search(
+    predict: Callable[..., int], layout: Layout, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name in ("a.png", "a.jpg"):
+        shutil.copy(sorted(layout.pictures.iterdir())[0], folder / name)
+    assert predict("--images", folder, "--out", tmp_path / "o") == 2
+    assert "rename one" in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -231,7 +254,8 @@ def test_inspect_flags_the_reference_of_the_wrong_class(
     assert len(rows) == 5
     assert rows[2]["outlier"] == "1"
     assert second in rows[2]["remark"]
-    assert len(list((tmp_path / "o").rglob("*.jpg"))) == 5
+    assert len(list((tmp_path / "o").rglob("*/*.jpg"))) == 5
+    assert (tmp_path / "o" / "references.jpg").is_file()
     printed = capsys.readouterr().out
     assert "OUTLIER" in printed
     assert f"{second}: " in printed

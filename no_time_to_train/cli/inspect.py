@@ -17,32 +17,21 @@ if TYPE_CHECKING:
     from no_time_to_train.api import Segmenter
     from no_time_to_train.models.reference_quality import ReferenceScore
 
+SHEET_COLUMNS, SHEET_WIDTH = 6, 1500
 EXAMPLE = "Example: ntt inspect --references refs/ --out inspected/"
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Score each reference by the others of its class, flag outliers, say which to keep, write pictures."""
-    from no_time_to_train.cli.reference_pictures import report_references
-    from no_time_to_train.report.html import write_report
-
     folder = Path(arguments.out)
     folder.mkdir(parents=True, exist_ok=True)
     finder = build_segmenter(arguments)
     scores = finder.score_references()
     _write_table(folder / "references.csv", scores)
     _write_pictures(folder, finder)
-    advice = keeping_advice(finder)
-    write_report(
-        folder,
-        [],
-        finder.classes,
-        references=report_references(finder),
-        title="The references",
-        notes=advice,
-    )
     for score in scores:
         print(_line(score))
-    print("\n".join([*advice, f"pictures, references.csv and report.html: {folder}"]))
+    print("\n".join([*keeping_advice(finder), f"references.csv and pictures: {folder}"]))
     return 0
 
 
@@ -109,15 +98,16 @@ def _write_table(path: Path, scores: list[ReferenceScore]) -> None:
 
 
 def _write_pictures(folder: Path, finder: Segmenter) -> None:
-    """``<class>/<shot>.jpg``: each crop as the encoder sees it, the mask drawn in."""
+    """``<class>/<shot>.jpg``: each crop as the encoder sees it, its mask drawn in; and all on one sheet."""
     import torch
     from PIL import Image
 
     from no_time_to_train.cli.reference_pictures import scored_references
     from no_time_to_train.dataset.export.image_result import folder_name
-    from no_time_to_train.report.overlay import draw_instances
+    from no_time_to_train.report.overlay import contact_sheet, draw_instances
     from no_time_to_train.results import Instances
 
+    drawn = []
     for item, score in scored_references(finder):
         crop = finder.crop(item)
         if crop is None:
@@ -127,4 +117,8 @@ def _write_pictures(folder: Path, finder: Segmenter) -> None:
         shown = Instances.from_masks(crop.mask[None] > 0.5, torch.ones(1), label, finder.classes)
         path = folder / folder_name(item.class_name) / f"{score.shot}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(draw_instances(pixels, shown, scores=False)).save(path, quality=90)
+        drawn.append(draw_instances(pixels, shown, scores=False))
+        Image.fromarray(drawn[-1]).save(path, quality=90)
+    if drawn:
+        sheet = contact_sheet(drawn, SHEET_COLUMNS, SHEET_WIDTH)
+        Image.fromarray(sheet).save(folder / "references.jpg", quality=90)

@@ -33,13 +33,12 @@ def run(arguments: argparse.Namespace) -> int:
         read_found,
         results_folder,
     )
-    from no_time_to_train.dataset.readers.detect import list_targets
     from no_time_to_train.errors import DatasetError
     from no_time_to_train.pl_wrapper.result_writer import ResultWriter
     from no_time_to_train.pl_wrapper.run_folder import Timings
 
     formats = read_formats(arguments.format)
-    targets = list_targets(arguments.images)
+    targets = find_targets(Path(arguments.images), Path(arguments.out))
     timings = Timings()
     with results_folder(arguments.out, resume=arguments.resume, overwrite=arguments.overwrite) as folder:
         with timings.stage("references"):
@@ -78,12 +77,42 @@ def add_to(commands: Any) -> None:
         default=0.5,
         help="what is drawn and counted; predictions.json keeps all (%(default)s)",
     )
+    command.add_argument("--tile", type=int, help="also search larger pictures in tiles of this side (off)")
+    command.add_argument("--overlap", type=float, default=0.25, help="share of a tile (%(default)s)")
     going_on = command.add_mutually_exclusive_group()
     going_on.add_argument("--resume", action="store_true", help="go on with an interrupted run in --out")
     going_on.add_argument("--overwrite", action="store_true", help="replace the results in --out")
     add_reference_arguments(command)
     add_model_arguments(command)
     command.set_defaults(run=run)
+
+
+def find_targets(images: Path, out: Path) -> list[Target]:
+    """The pictures to search; those in the folder of results are none of them.
+
+    Raises:
+        DatasetError: there are none, or two differ in their suffix only, so that their results would be
+            written to one file.
+    """
+    from no_time_to_train.dataset.readers.detect import list_targets
+    from no_time_to_train.errors import DatasetError
+
+    targets = list_targets(images)
+    inside = out.resolve()
+    if inside.is_relative_to(images.resolve()):
+        targets = [
+            target for target in targets if not Path(str(target.image)).resolve().is_relative_to(inside)
+        ]
+        if not targets:
+            raise DatasetError(f"{images}: no image in it beside those in {out}")
+    taken: dict[Path, str] = {}
+    for target in targets:
+        other = taken.setdefault(Path(target.file_name).with_suffix(""), target.file_name)
+        if other != target.file_name:
+            raise DatasetError(
+                f"results of {other} and {target.file_name} would be written to one file; rename one of them"
+            )
+    return targets
 
 
 def _search(
@@ -103,7 +132,7 @@ def _search(
     from no_time_to_train.cli.results_folder import OVERLAYS, write_found
 
     left = [target for target in targets if target.file_name not in writer.finished]
-    stream = finder.predict(left, on_error="skip")
+    stream = finder.predict(left, tile=arguments.tile, overlap=arguments.overlap, on_error="skip")
     for found in tqdm(stream, total=len(left), unit="image", disable=None):
         if folder is not None:
             picture = (folder / OVERLAYS / found.name).with_suffix(".jpg")
@@ -125,6 +154,7 @@ def _settings(arguments: argparse.Namespace, finder: Segmenter) -> dict[str, Any
         "references": held.hexdigest(),
         "images": str(Path(arguments.images).resolve()),
         "min_score": arguments.min_score,
+        "tile": [arguments.tile, arguments.overlap],
     }
 
 

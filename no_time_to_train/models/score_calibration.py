@@ -13,36 +13,53 @@ from no_time_to_train.results import Instances
 LEVEL = 0.5
 """Where the threshold of every class comes to lie."""
 
+STRENGTH = 3.0
+"""Default of :func:`shrunken_thresholds`: three references of a class say half."""
+
 SAFE = (0.02, 0.98)
 """Thresholds stay inside, so that scores on both sides of one can still be told apart."""
 
 
 def threshold_between(positives: Tensor, negatives: Tensor, default: float = LEVEL) -> float:
-    """The score that best parts true detections from false ones.
-
-    It maximises the share of positives at or above it less the share of negatives at or above it
-    (Youden 1950); among equals it is the middle of the widest gap.
+    """The score at which detections are best cut off: highest F1, of equals the middle of the widest gap.
 
     Args:
-        positives: (P,) scores of true detections, 0 for an instance that was missed.
-        negatives: (N,) scores of false detections.
-        default: when nothing is known.
+        positives: (P,) one score per true instance, 0 for one that was missed.
+        negatives: (N,) scores of all false detections.
+        default: when no true instance was found, or nothing false is known.
 
     Returns:
-        A threshold in ``SAFE``. Without negatives no higher than the lowest positive.
+        A threshold in ``SAFE``.
     """
-    if positives.numel() == 0:
-        return default
-    if negatives.numel() == 0:
-        return _safe(min(default, float(positives.min())))
+    if not (positives > 0).any() or negatives.numel() == 0:
+        return _safe(default)
     edges = torch.cat([positives, negatives, torch.tensor([0.0, 1.0])]).double().unique()
     middles = (edges[1:] + edges[:-1]) / 2
-    kept = (positives[None] >= middles[:, None]).double().mean(dim=1)
-    wrong = (negatives[None] >= middles[:, None]).double().mean(dim=1)
-    worth = kept - wrong
-    best = worth >= worth.max() - 1e-9
-    gaps = torch.where(best, edges[1:] - edges[:-1], -1.0)
+    kept = (positives[None] >= middles[:, None]).double().sum(dim=1)
+    wrong = (negatives[None] >= middles[:, None]).double().sum(dim=1)
+    f1 = 2 * kept / (kept + wrong + len(positives))
+    gaps = torch.where(f1 >= f1.max() - 1e-9, edges[1:] - edges[:-1], -1.0)
     return _safe(float(middles[gaps.argmax()]))
+
+
+def shrunken_thresholds(
+    positives: Sequence[Tensor], negatives: Sequence[Tensor], strength: float = STRENGTH
+) -> list[float]:
+    """One threshold per class, drawn towards the common one of all classes where few scores are known.
+
+    Args:
+        positives, negatives: K of them, see :func:`threshold_between`.
+        strength: number of true scores at which a class's own threshold weighs as much as the common one.
+    """
+    common = threshold_between(
+        torch.cat([*positives, torch.zeros(0)]), torch.cat([*negatives, torch.zeros(0)])
+    )
+    thresholds = []
+    for true, false in zip(positives, negatives, strict=True):
+        own = threshold_between(true, false, default=common)
+        share = len(true) / (len(true) + strength)
+        thresholds.append(share * own + (1 - share) * common)
+    return thresholds
 
 
 def calibrated(scores: Tensor, labels: Tensor, thresholds: Tensor) -> Tensor:

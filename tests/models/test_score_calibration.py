@@ -7,7 +7,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from no_time_to_train.models.score_calibration import SAFE, calibrate, calibrated, threshold_between
+from no_time_to_train.models.score_calibration import (
+    calibrate,
+    calibrated,
+    shrunken_thresholds,
+    threshold_between,
+)
 from no_time_to_train.results import Instances
 
 
@@ -16,19 +21,25 @@ from no_time_to_train.results import Instances
     [
         ([], [], 0.5),
         ([], [0.9], 0.5),
-        ([0.8, 0.3], [], 0.3),  # nothing false is known: keep what is true
-        ([0.8, 0.9], [], 0.5),
+        ([0.8, 0.3], [], 0.5),
+        ([0.0], [0.3], 0.5),  # missed: nothing true is known
         ([0.8, 0.9], [0.2, 0.4], 0.6),  # the middle of the gap
-        ([0.8, 0.3], [0.4], 0.6),  # 1 of 2 at no cost beats 2 of 2 at the cost of all; widest gap 0.4 to 0.8
-        ([0.0, 0.0], [0.0], 0.98),  # all missed: 1 - 1 everywhere, the widest gap is all of (0, 1)
+        ([0.8, 0.3], [0.4, 0.5, 0.6], 0.7),  # F1 2/3 above 0.6; 4/7 for all
+        ([0.8, 0.9, 0.0], [0.7], 0.75),  # the missed one counts against every threshold alike
     ],
 )
 def test_thresholds_by_hand(positives: list[float], negatives: list[float], expected: float) -> None:
-    found = threshold_between(torch.tensor(positives), torch.tensor(negatives))
-    if expected == 0.98:
-        assert SAFE[0] <= found <= SAFE[1]
-    else:
-        assert found == pytest.approx(expected)
+    assert threshold_between(torch.tensor(positives), torch.tensor(negatives)) == pytest.approx(expected)
+
+
+def test_classes_with_few_scores_are_drawn_to_the_common_threshold() -> None:
+    positives = [torch.tensor([0.8, 0.9, 0.8]), torch.tensor([])]
+    negatives = [torch.tensor([0.2, 0.4]), torch.tensor([])]
+    assert shrunken_thresholds(positives, negatives) == pytest.approx([0.6, 0.6])
+    lower = [positives[0], torch.tensor([0.3, 0.3, 0.3])]
+    mixed = shrunken_thresholds(lower, [negatives[0], torch.tensor([0.1])])
+    assert mixed[1] < mixed[0] < 0.6 + 1e-6
+    assert shrunken_thresholds([], []) == []
 
 
 @given(seed=st.integers(0, 10_000), count=st.integers(0, 12), classes=st.integers(1, 4))

@@ -1,0 +1,221 @@
+"""Large pictures in tiles: where the tiles lie, and how what is found in them becomes one result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from pycocotools import mask as coco_mask
+
+from no_time_to_train.results import RLE, Instances
+
+Window = tuple[int, int, int, int]
+"""(x1, y1, x2, y2) in pixels of the picture, end-exclusive."""
+
+AGREE = 0.5
+"""Masks of two tiles are one object when they agree to this IoU where both tiles look."""
+
+MARGIN = 0.05
+"""Share of a tile's side that must be left around a mask for the tile to show it whole."""
+
+INSIDE = 0.8
+"""A cut-off part goes when another mask of its class covers this share of it."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One instance in the frame of the whole picture, and the window that it was seen in."""
+
+    rle: RLE
+    score: float
+    label: int
+    window: Window
+
+
+def tile_windows(size: tuple[int, int], tile: int, overlap: float) -> list[Window]:
+    """Square windows that cover a picture, evenly spread, neighbours overlapping by at least ``overlap``.
+
+    Args:
+        size: (H, W).
+        tile: side in pixels; a side of the picture that is shorter is taken whole.
+        overlap: share of a tile in [0, 1).
+
+    Returns:
+        Row by row; the whole picture alone when it fits into one tile.
+    """
+    if tile < 1 or not 0 <= overlap < 1:
+        raise ValueError(f"tiles need a side of at least 1 and an overlap in [0, 1), got {tile}, {overlap}")
+    height, width = size
+    rows, columns = _starts(height, tile, overlap), _starts(width, tile, overlap)
+    return [(x, y, min(x + tile, width), min(y + tile, height)) for y in rows for x in columns]
+
+
+def merge_views(
+    views: Sequence[tuple[Window, Instances]], size: tuple[int, int], *, exclusive_boxes: bool = False
+) -> Instances:
+    """Join what was found in several windows of one picture, each object once.
+
+    A part that its window has cut off goes when another tile shows the place with more around it. Masks of
+    one class from two windows that agree where both windows look are united and keep the better score. Then
+    what overlaps a better one of another window by ``AGREE`` goes, and so does a cut-off part that another
+    covers; what is covered in part loses score, by the root of the share that is not.
+
+    Args:
+        views: window and the instances in the frame of that window; the whole picture may be one of them.
+        size: (H, W) of the picture.
+        exclusive_boxes: x2, y2 one past the last covered pixel.
+
+    Returns:
+        Instances of the whole picture, best first.
+    """
+    names = next((found.class_names for _, found in views if found.class_names), ())
+    pieces = [
+        Piece(shift_rle(rle, window, size), float(score), int(label), window)
+        for window, found in views
+        for rle, score, label in zip(found.rles, found.scores, found.labels, strict=True)
+    ]
+    tiles = [window for window, _ in views if window != (0, 0, size[1], size[0])]
+    pieces = [piece for piece in pieces if not _seen_better(piece, tiles, size)]
+    kept: list[Piece] = []
+    for label in sorted({piece.label for piece in pieces}):
+        united = _unite([piece for piece in pieces if piece.label == label], size)
+        kept += _without_doubles(united, size)
+    kept.sort(key=lambda piece: -piece.score)
+    boxes = torch.zeros(len(kept), 4)
+    for row, piece in enumerate(kept):
+        x, y, w, h = coco_mask.toBbox(piece.rle).tolist()
+        last = 0 if exclusive_boxes else 1
+        boxes[row] = torch.tensor([x, y, max(x + w - last, x), max(y + h - last, y)])
+    return Instances(
+        tuple(piece.rle for piece in kept),
+        boxes,
+        torch.tensor([piece.score for piece in kept]),
+        torch.tensor([piece.label for piece in kept], dtype=torch.int64),
+        size,
+        tuple(names),
+    )
+
+
+def shift_rle(rle: RLE, window: Window, size: tuple[int, int]) -> RLE:
+    """A mask in the frame of a window, in the frame of the picture of (H, W); nothing large is decoded."""
+    x1, y1, _, _ = window
+    height, width = size
+    mask = coco_mask.decode(rle)  # (h, w), the window's
+    edges = np.diff(np.pad(mask, ((1, 1), (0, 0))).astype(np.int8), axis=0)  # (h + 1, w)
+    columns, starts = np.nonzero(edges.T == 1)
+    _, ends = np.nonzero(edges.T == -1)
+    base = (columns + x1) * height + y1  # flat, column by column
+    first, last = base + starts, base + ends
+    if len(first):  # runs that go on at the top of the next column are one
+        apart = first[1:] != last[:-1]
+        first, last = first[np.append(True, apart)], last[np.append(apart, True)]
+    bounds = np.stack([first, last], axis=1).ravel()
+    counts = np.diff(np.concatenate([[0], bounds, [height * width]]))
+    if counts[-1] == 0:  # the last pixel belongs to the mask; no run follows it
+        counts = counts[:-1]
+    return coco_mask.frPyObjects({"size": [height, width], "counts": counts.tolist()}, height, width)
+
+
+def _starts(length: int, tile: int, overlap: float) -> list[int]:
+    if length <= tile:
+        return [0]
+    step = max(1, int(tile * (1 - overlap)))
+    count = -(-(length - tile) // step) + 1
+    return [round(number * (length - tile) / (count - 1)) for number in range(count)]
+
+
+def _unite(pieces: Sequence[Piece], size: tuple[int, int]) -> list[Piece]:
+    """Join pieces of one class that are one object; the window of a joined one holds those of its parts."""
+    group = list(range(len(pieces)))
+    for row, one in enumerate(pieces):
+        for column in range(row):
+            if one.window != pieces[column].window and _agree(one, pieces[column], size):
+                old, new = group[row], group[column]
+                group = [new if number == old else number for number in group]
+    united = []
+    for number in dict.fromkeys(group):
+        own = [piece for piece, member in zip(pieces, group, strict=True) if member == number]
+        corners = np.array([piece.window for piece in own])
+        window = (*corners[:, :2].min(axis=0).tolist(), *corners[:, 2:].max(axis=0).tolist())
+        rle = coco_mask.merge([piece.rle for piece in own]) if len(own) > 1 else own[0].rle
+        united.append(Piece(rle, max(piece.score for piece in own), own[0].label, window))
+    return united
+
+
+def _agree(one: Piece, other: Piece, size: tuple[int, int]) -> bool:
+    x1, y1 = max(one.window[0], other.window[0]), max(one.window[1], other.window[1])
+    x2, y2 = min(one.window[2], other.window[2]), min(one.window[3], other.window[3])
+    if x1 >= x2 or y1 >= y2 or not _boxes_meet(one.rle, other.rle):
+        return False
+    both = _area([one.rle, other.rle], intersect=True)
+    if both == 0:
+        return False
+    common = coco_mask.frPyObjects([[x1, y1, x2, y1, x2, y2, x1, y2]], *size)[0]
+    first, second = _area([one.rle, common], intersect=True), _area([other.rle, common], intersect=True)
+    return both >= AGREE * (first + second - both)
+
+
+def _without_doubles(pieces: Sequence[Piece], size: tuple[int, int]) -> list[Piece]:
+    """Drop doubles; what a better one from another window covers in part loses score, as in soft merging."""
+    kept: list[Piece] = []
+    for piece in sorted(pieces, key=lambda item: -item.score):
+        share = 0.0
+        for better in kept:
+            if better.window == piece.window or not _boxes_meet(piece.rle, better.rle):
+                continue
+            both = _area([piece.rle, better.rle], intersect=True)
+            area = _area([piece.rle])
+            if both >= AGREE * (area + _area([better.rle]) - both):
+                share = 1.0
+            share = max(share, both / max(area, 1))
+            if share >= (INSIDE if is_cut(piece, size) else 1.0):
+                break
+        else:
+            kept.append(replace(piece, score=piece.score * (1 - share) ** 0.5))
+    return [piece for piece in kept if not _is_part(piece, kept, size)]
+
+
+def _is_part(piece: Piece, others: Sequence[Piece], size: tuple[int, int]) -> bool:
+    """Whether a cut-off part lies in another mask, of whatever score."""
+    area = _area([piece.rle])
+    return is_cut(piece, size) and any(
+        other is not piece
+        and _boxes_meet(piece.rle, other.rle)
+        and _area([piece.rle, other.rle], intersect=True) >= INSIDE * area
+        for other in others
+    )
+
+
+def is_cut(piece: Piece, size: tuple[int, int]) -> bool:
+    """Whether the mask touches a side of its window that is no side of the picture."""
+    return _reaches_side(piece.rle, piece.window, size, 0)
+
+
+def _seen_better(piece: Piece, tiles: Sequence[Window], size: tuple[int, int]) -> bool:
+    """Whether a cut-off part lies well inside another tile."""
+    return is_cut(piece, size) and any(
+        not _reaches_side(piece.rle, tile, size, MARGIN * (tile[2] - tile[0])) for tile in tiles
+    )
+
+
+def _reaches_side(rle: RLE, window: Window, size: tuple[int, int], margin: float) -> bool:
+    x, y, w, h = coco_mask.toBbox(rle).tolist()
+    x1, y1, x2, y2 = window
+    return bool(
+        (x1 > 0 and x - margin <= x1)
+        or (y1 > 0 and y - margin <= y1)
+        or (x2 < size[1] and x + w + margin >= x2)
+        or (y2 < size[0] and y + h + margin >= y2)
+    )
+
+
+def _boxes_meet(one: RLE, other: RLE) -> bool:
+    ax, ay, aw, ah = coco_mask.toBbox(one).tolist()
+    bx, by, bw, bh = coco_mask.toBbox(other).tolist()
+    return bool(ax < bx + bw and bx < ax + aw and ay < by + bh and by < ay + ah)
+
+
+def _area(rles: Sequence[RLE], *, intersect: bool = False) -> int:
+    return int(coco_mask.area(coco_mask.merge(list(rles), intersect=intersect) if intersect else rles[0]))
