@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -341,6 +342,20 @@ def _load(model: Sam2Backend, state: Mapping[str, Tensor], config_name: str) -> 
     target = {key: value.shape for key, value in model.state_dict().items()}
     check_keys(state, target, "the SAM 2 checkpoint", config_name)
     model.load_state_dict({key: value.float() for key, value in state.items()}, assign=True)
+
+
+class _Gelu(nn.Module):
+    """Exact GELU, in place where no gradient needs its input: 37 MB less per block at the real size."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.gelu(x) if x.requires_grad else torch.ops.aten.gelu_(x)
+
+
+class _NoPositions(nn.Module):
+    """Stands where SAM 2 makes 85 MB of position codes that only its video memory reads."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.new_zeros(()).expand(x.shape)
 
 
 def _build_image_encoder(spec: Sam2Spec) -> nn.Module:
