@@ -14,7 +14,14 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from no_time_to_train.config import DataLoadConfig, DatasetConfigs, ModelConfig, TestMode, parse_block
+from no_time_to_train.config import (
+    DataLoadConfig,
+    DatasetConfigs,
+    ModelConfig,
+    TestMode,
+    drop_legacy_keys,
+    parse_block,
+)
 from no_time_to_train.errors import ConfigError, did_you_mean
 
 MODULE = "no_time_to_train.pl_wrapper.sam2matcher_pl.Sam2MatcherLightningModel"
@@ -104,6 +111,8 @@ def check(config: dict[str, Any]) -> dict[str, Any]:
         raise ConfigError(f"unknown test_mode {mode!r}{hint} (known: {', '.join(modes)})")
     for name, kind in BLOCKS.items():
         if name in arguments:
+            # Keys that never had an effect are named once, here; Lightning's parser would refuse them.
+            arguments[name] = drop_legacy_keys(kind, dict(arguments[name] or {}), name)
             parse_block(kind, arguments[name], name)
     return config
 

@@ -34,8 +34,16 @@ class Problem:
     fatal: bool = True
 
 
-def find_problems(model: ModelConfig, data: DatasetConfigs, output_dir: str | Path) -> list[Problem]:
+def find_problems(
+    model: ModelConfig, data: DatasetConfigs, output_dir: str | Path, most_targets: int | None = None
+) -> list[Problem]:
     """Check names, weights, files, categories, references, targets and disk; no model is built.
+
+    Args:
+        model: ``model_cfg``.
+        data: ``dataset_cfgs``; blocks that are None are not looked at.
+        output_dir: where a run would write.
+        most_targets: how many target images are opened; None means all.
 
     Returns:
         Every problem found, in the order of the configuration; an empty list means the run can start.
@@ -48,7 +56,7 @@ def find_problems(model: ModelConfig, data: DatasetConfigs, output_dir: str | Pa
     ):
         _collect(found, step)
     names = _check_references(found, model, data)
-    _check_targets(found, data, names)
+    _check_targets(found, data, names, most_targets)
     _check_disk(found, Path(output_dir))
     return found
 
@@ -99,13 +107,15 @@ def _check_references(found: list[Problem], model: ModelConfig, data: DatasetCon
     return source.categories.names
 
 
-def _check_targets(found: list[Problem], data: DatasetConfigs, names: tuple[str, ...]) -> None:
+def _check_targets(
+    found: list[Problem], data: DatasetConfigs, names: tuple[str, ...], most: int | None
+) -> None:
     block = data.test
     if block is None:
         return
     source = _collect(found, lambda: TargetSource(block))
     if isinstance(source, TargetSource):
-        found.extend(Problem(text, fatal=False) for text in target_problems(source.targets))
+        found.extend(Problem(text, fatal=False) for text in target_problems(source.targets[:most]))
         _collect(found, lambda: source.category_ids(names, names))
 
 

@@ -8,6 +8,8 @@ from typing import Literal
 
 from no_time_to_train.errors import ConfigError
 
+SUBCOMMANDS = ("test", "predict")
+
 
 @dataclass(frozen=True)
 class RunOptions:
@@ -24,6 +26,8 @@ class RunOptions:
         on_error: an image that cannot be read is named and skipped, or stops the run.
         evaluate: score the results where the targets have annotations.
         report: write report.html.
+        quiet: no progress bar and no summary, only warnings and errors.
+        verbose: also what matters only when looking for a fault.
         n_shot: only part of the name of the result file.
         seed: only part of the name of the result file.
         coco_semantic_split: only part of the name of the result file.
@@ -39,6 +43,8 @@ class RunOptions:
     on_error: Literal["skip", "stop"] = "skip"
     evaluate: bool = True
     report: bool = True
+    quiet: bool = False
+    verbose: bool = False
     n_shot: int | None = None
     seed: int | None = None
     coco_semantic_split: int | None = None

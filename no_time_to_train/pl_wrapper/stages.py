@@ -9,11 +9,12 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 
-from no_time_to_train.config import FillMemoryDataConfig, TargetDataConfig
+from no_time_to_train.config import DatasetConfigs, FillMemoryDataConfig, TargetDataConfig
 from no_time_to_train.dataset.evaluation import evaluate_coco
-from no_time_to_train.dataset.few_shot_file import write_few_shot_file
+from no_time_to_train.dataset.few_shot_file import read_few_shot_file, write_few_shot_file
 from no_time_to_train.dataset.negative_sampling import sample_negatives
 from no_time_to_train.errors import ConfigError
+from no_time_to_train.pl_wrapper.preflight import find_problems
 from no_time_to_train.pl_wrapper.result_writer import collect, write_json
 from no_time_to_train.pl_wrapper.run_folder import Timings, describe_run, summary_table, write_html
 from no_time_to_train.pl_wrapper.run_options import RunOptions, require_files
@@ -21,6 +22,9 @@ from no_time_to_train.pl_wrapper.sam2matcher_pl import Sam2MatcherLightningModel
 
 Metrics = dict[str, float]
 Rows = list[dict[str, Any]]
+
+MOST_TARGETS = 500
+"""Targets whose files are looked at before a run; one that cannot be read later is named then."""
 
 log = logging.getLogger(__name__)
 
@@ -56,11 +60,27 @@ class Stages:
         """
         mode = "run" if self.model.test_mode == "none" else self.model.test_mode
         require_files(mode, self.options, ckpt_path)
+        self._preflight(mode)
         self.model.stop_on_error = self.options.on_error == "stop"
         if ckpt_path and mode != "fill_memory":
             self.model.load_memory(ckpt_path)
         stage = self.everything if mode == "run" else getattr(self, mode)
         return stage() or {}
+
+    def _preflight(self, mode: str) -> None:
+        """Before a long stage, list all that is wrong; only the data that the stage reads are looked at."""
+        if mode not in ("run", "test"):
+            return
+        data = self.model.dataset_cfgs
+        wanted = data if mode == "run" and self.model.seg_model is None else DatasetConfigs(test=data.test)
+        with self.timings.stage("preflight"):
+            problems = find_problems(self.model.model_cfg, wanted, self.options.folder, MOST_TARGETS)
+        for problem in problems:
+            if not problem.fatal:
+                log.warning("%s", problem.text)
+        fatal = [problem.text for problem in problems if problem.fatal]
+        if fatal:
+            raise ConfigError("\n".join(fatal))
 
     def everything(self) -> Metrics:
         """Fill, negatives when they are on, search, evaluate: no files needed in between."""
@@ -137,7 +157,10 @@ class Stages:
             self.trainer.test(self.model, verbose=False)
             self.model.finish_fill()
 
-    def _fill_negative(self, block: FillMemoryDataConfig) -> None:
+    def _fill_negative(self, block: FillMemoryDataConfig | None) -> None:
+        if block is None:
+            log.warning("no false positives on the support images: there is no negative to learn from")
+            return
         with self.timings.stage("fill_memory_neg"):
             self.model.begin_fill_negative(block)
             self.trainer.test(self.model, verbose=False)
@@ -159,7 +182,10 @@ class Stages:
             named = self._sampled_negatives()
         self._fill_negative(named)
 
-    def _sampled_negatives(self) -> FillMemoryDataConfig:
+    def _sampled_negatives(self) -> FillMemoryDataConfig | None:
+        """The files that :meth:`test_support` wrote; None when it found nothing wrong."""
+        if not any(read_few_shot_file(str(self.options.out_neg_pkl)).values()):
+            return None
         return FillMemoryDataConfig(
             root=self._support_block().root,
             json_file=str(self.options.out_neg_json),
@@ -202,14 +228,20 @@ class Stages:
             with self.timings.stage("evaluate"):
                 metrics = evaluate_coco(targets.coco, rows, category_ids=ids, image_ids=targets.image_ids)
             write_json(folder / "metrics.json", metrics)
-            print(summary_table(metrics, names))
+            self._say(summary_table(metrics, names))
         if targets is not None and self.options.report:
             with self.timings.stage("report"):
                 write_html(folder, targets, rows, ids, names, metrics, self.timings, self.config)
         facts = {"device": str(self.model.segmenter.device), "skipped": self.model.unreadable}
         describe_run(folder, self.config, self.timings, **facts)
-        print(f"{len(rows)} instances in {folder / 'predictions.json'}; {self._spent()}")
+        self._say(f"{len(rows)} instances in {folder / 'predictions.json'}; {self._spent()}")
         return metrics
+
+    def _say(self, text: str) -> None:
+        """The summary, for the person at the screen; the log keeps it in any case."""
+        log.debug("%s", text)
+        if not self.options.quiet:
+            print(text)
 
     def _spent(self) -> str:
         return ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.timings.items())

@@ -1,0 +1,61 @@
+"""Out of memory: fewer prompts at a time, one warning, the same masks."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+import torch
+
+from no_time_to_train.models.proposals import PointGrid
+from no_time_to_train.models.sam2_backend import DecodedMasks, Sam2Backend
+from tests.models.tiny import generator, random_sam
+
+
+class SmallMemory:
+    """A real SAM 2 that refuses more than ``room`` prompts at a time, as an accelerator does."""
+
+    def __init__(self, sam: Sam2Backend, room: int) -> None:
+        self.sam, self.room = sam, room
+        self.image_size = sam.image_size
+        self.asked: list[int] = []
+
+    def decode(self, *args: Any, chunk: int, **options: Any) -> DecodedMasks:
+        self.asked.append(chunk)
+        if chunk > self.room:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return self.sam.decode(*args, chunk=chunk, **options)
+
+
+@pytest.fixture(scope="module")
+def sam() -> Sam2Backend:
+    return random_sam()
+
+
+def test_the_chunk_is_halved_until_it_fits_and_stays_so(
+    sam: Sam2Backend, caplog: pytest.LogCaptureFixture
+) -> None:
+    embedding = sam.encode(torch.rand(1, 3, 256, 256, generator=generator(1)))[0]
+    small: Any = SmallMemory(sam, room=5)
+    propose = PointGrid(4, 16, min_iou=-1.0)
+    with caplog.at_level(logging.WARNING, logger="no_time_to_train"):
+        first, second = propose(small, embedding), propose(small, embedding)
+        small.room = 2
+        propose(small, embedding)
+    assert small.asked == [16, 8, 4, 4, 4, 2]
+    expected = PointGrid(4, 16, min_iou=-1.0)(sam, embedding)
+    for found in (first, second):
+        assert torch.equal(found.logits, expected.logits)
+        assert found.prompts.tolist() == expected.prompts.tolist()
+    assert [record.getMessage() for record in caplog.records] == [
+        "out of memory with 16 prompts at a time; 4 from here on"
+    ]
+
+
+def test_a_memory_too_small_for_one_prompt_is_an_error(sam: Sam2Backend) -> None:
+    embedding = sam.encode(torch.rand(1, 3, 256, 256, generator=generator(1)))[0]
+    small: Any = SmallMemory(sam, room=0)
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        PointGrid(2, 4)(small, embedding)
+    assert small.asked == [4, 2, 1]

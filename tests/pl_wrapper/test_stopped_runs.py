@@ -1,0 +1,57 @@
+"""A run that is stopped by a signal leaves parts that a later one goes on from."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from no_time_to_train.pl_wrapper.stop_signals import Stopped, stop_on_signals
+from tests.conftest import ROOT
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_becomes_an_exit_code_and_the_handlers_come_back(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with pytest.raises(Stopped) as stopped, stop_on_signals():
+        signal.raise_signal(number)
+    assert stopped.value.exit_code == 128 + number
+    assert signal.getsignal(number) is before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_a_stopped_search_resumes_to_the_same_json(
+    number: signal.Signals, run: Callable[..., Path], config: Path, tmp_path: Path
+) -> None:
+    grid = ("--model.model_cfg.sam2_infer_cfgs.points_per_side", "16")  # an image takes longer than a poll
+    whole = run(*grid, "--report", "false", out="whole")
+    bank, out = whole / "memory.safetensors", tmp_path / "stopped"
+    words = [*grid, "--model.test_mode", "test", "--ckpt_path", str(bank), "--report", "false"]
+    command = ["--config", str(config), "--output_dir", str(out), *words]
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "run_lightening.py"), *command],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+    part = out / "parts" / "part-0000.jsonl"
+    while process.poll() is None and not (part.exists() and b"\n" in part.read_bytes()):
+        time.sleep(0.005)  # between polls: the process needs the cores
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 128 + number, errors
+    assert "Traceback" not in errors
+    assert "--resume" in errors
+    assert not (out / "predictions.json").exists()
+    finished = part.read_bytes().count(b"\n")
+    assert finished >= 1
+    resumed = run(*words, "--resume", out="stopped")
+    assert (resumed / "predictions.json").read_bytes() == (whole / "predictions.json").read_bytes()
+    assert part.read_bytes().count(b"\n") == 4
