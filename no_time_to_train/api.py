@@ -3,85 +3,43 @@
 from __future__ import annotations
 
 import hashlib
-import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from threading import RLock
 from typing import Any, Literal
 
-import numpy as np
 import torch
 
 from no_time_to_train.api_calibration import ClassThreshold, measure_thresholds
 from no_time_to_train.api_references import encode_references
+from no_time_to_train.api_search import Looking, Memory, Searcher
 from no_time_to_train.api_settings import choose_device, choose_models, model_config
 from no_time_to_train.dataset.given_references import NamedReference, references_by_hand, references_in
 from no_time_to_train.dataset.image_streams import (
-    ImageStream,
     as_target,
     is_one_image,
     open_stream,
-    read_ahead,
 )
-from no_time_to_train.dataset.images import read_image
 from no_time_to_train.dataset.reference_crops import crop_reference
-from no_time_to_train.dataset.samples import Reference, Target
-from no_time_to_train.dataset.targets import read_target
+from no_time_to_train.dataset.samples import Reference
 from no_time_to_train.errors import (
     ConfigError,
-    DatasetError,
     MemoryMismatchError,
     MemoryNotReadyError,
     did_you_mean,
 )
 from no_time_to_train.models.bank_file import read_bank, save_bank
 from no_time_to_train.models.factory import build_model
-from no_time_to_train.models.memory_bank import MemoryBank
 from no_time_to_train.models.reference_quality import ReferenceScore, score_references
 from no_time_to_train.models.reference_set import (
     StoredReference,
     class_names_of,
     described,
-    make_bank,
-    make_negative_bank,
     references_from_bank,
 )
-from no_time_to_train.models.score_calibration import calibrate
-from no_time_to_train.models.tiles import merge_views, tile_windows
-from no_time_to_train.results import Instances, Query, ReferenceCrop
-
-log = logging.getLogger(__name__)
+from no_time_to_train.results import Instances, ReferenceCrop
 
 OnError = Literal["skip", "stop"]
-
-
-@dataclass(frozen=True)
-class Memory:
-    """What a search looks for; never changed, only replaced.
-
-    Attributes:
-        thresholds: one per class, to calibrate the scores with; None leaves them as published.
-    """
-
-    bank: MemoryBank
-    negatives: MemoryBank | None
-    thresholds: tuple[float, ...] | None = None
-
-
-@dataclass(frozen=True)
-class Looking:
-    """How :meth:`Segmenter.predict` looks at each picture; see its arguments."""
-
-    min_score: float = 0.0
-    tile: int | None = None
-    overlap: float = 0.25
-
-    def __post_init__(self) -> None:
-        if self.tile is not None and self.tile < 1:
-            raise ConfigError(f"tile must be a side in pixels, at least 1, got {self.tile}")
-        if not 0 <= self.overlap < 1:
-            raise ConfigError(f"overlap must be a share of a tile in [0, 1), got {self.overlap}")
 
 
 class Segmenter:
@@ -129,7 +87,8 @@ class Segmenter:
         self._references: tuple[StoredReference, ...] = ()
         self._memory: Memory | None = None
         self._thresholds: dict[str, ClassThreshold] = {}
-        self._lock = RLock()
+        self._searcher = Searcher(self._model, self.config)
+        self._lock = self._searcher.lock
 
     def __repr__(self) -> str:
         shots = dict.fromkeys(self.classes, 0)
@@ -278,10 +237,10 @@ class Segmenter:
         """
         memory, how = self._ready_memory(), Looking(min_score, tile, overlap)
         if is_one_image(images):
-            return self._find(self._read(as_target(images, 1), how), memory, how)
+            return self._searcher.search(as_target(images, 1), memory, how)
         stream = open_stream(images)
         skip = stream.skip_unreadable if on_error is None else on_error == "skip"
-        return self._search(stream, memory, how, skip)
+        return self._searcher.search_all(stream, memory, how, skip=skip)
 
     def score_references(self) -> list[ReferenceScore]:
         """How well each reference agrees with the others of its class; which are outliers.
@@ -301,8 +260,9 @@ class Segmenter:
         """
 
         def search(sample: Reference, others: Sequence[StoredReference]) -> Instances:
-            image = as_target(sample.image, 1)
-            return self._find(self._read(image, Looking()), self._memory_of(others), Looking())
+            return self._searcher.search(
+                as_target(sample.image, 1), self._searcher.memory_of(others), Looking()
+            )
 
         with self._lock:
             self._ready_memory()
@@ -311,7 +271,7 @@ class Segmenter:
         return thresholds
 
     def crop(self, reference: StoredReference) -> ReferenceCrop | None:
-        """The picture and mask that the encoder saw of a reference; None where it came from a file."""
+        """The picture and mask that the encoder saw of a reference; None where it came from a memory file."""
         if reference.source is None:
             return None
         return crop_reference(reference.source, self._model.encoder.img_size, self.crop_options)
@@ -419,63 +379,8 @@ class Segmenter:
                 thresholds = tuple(
                     self._thresholds[name].threshold for name in self.classes if self._thresholds
                 )
-                self._memory = replace(self._memory_of(self._references), thresholds=thresholds or None)
+                self._memory = self._searcher.memory_of(self._references, thresholds or None)
             return self._memory
-
-    def _memory_of(self, references: Sequence[StoredReference]) -> Memory:
-        width = self._model.encoder.embed_dim
-        unit = self.config.memory_bank_cfg.normalize_instances
-        bank = make_bank(references, width, normalize_instances=unit).to(self.device)
-        negatives = make_negative_bank(references, width)
-        return Memory(bank, None if negatives is None else negatives.to(self.device))
-
-    def _read(self, target: Target, how: Looking) -> tuple[Target, Query | np.ndarray]:
-        """A picture that needs tiles comes as its pixels, any other prepared for the model."""
-        if how.tile is not None:
-            pixels = target.image
-            if isinstance(pixels, Path):
-                pixels = read_image(pixels, target.stated_size)
-            if max(pixels.shape[:2]) > how.tile:
-                return target, pixels
-        direct = self._model.encoder.img_size if self._model.encoder_resize == "direct" else None
-        return target, read_target(target, self._model.sam.image_size, direct)
-
-    def _find(self, read: tuple[Target, Query | np.ndarray], memory: Memory, how: Looking) -> Instances:
-        target, image = read
-        with self._lock:
-            self._model.bank, self._model.negative_bank = memory.bank, memory.negatives
-            found = self._model.segment(image) if isinstance(image, Query) else self._in_tiles(image, how)
-        if memory.thresholds is not None:
-            found = calibrate(found, memory.thresholds)
-        path = target.image if isinstance(target.image, Path) else None
-        return replace(found, name=target.file_name, path=path)[found.scores >= how.min_score]
-
-    def _in_tiles(self, image: np.ndarray, how: Looking) -> Instances:
-        """Search the whole picture, for what is large, and every tile of it, for what is small."""
-        height, width = image.shape[:2]
-        windows = tile_windows((height, width), how.tile or max(height, width), how.overlap)
-        views = [
-            ((x1, y1, x2, y2), self._model.segment(image[y1:y2, x1:x2]))
-            for x1, y1, x2, y2 in [(0, 0, width, height), *windows]
-        ]
-        infer = self.config.sam2_infer_cfgs
-        exclusive = infer is not None and infer.box_convention == "exclusive"
-        return merge_views(views, (height, width), exclusive_boxes=exclusive)
-
-    def _search(self, stream: ImageStream, memory: Memory, how: Looking, skip: bool) -> Iterator[Instances]:
-        def read(numbered: tuple[int, Any]) -> tuple[Target, Query | np.ndarray] | DatasetError:
-            try:
-                return self._read(as_target(numbered[1], numbered[0]), how)
-            except DatasetError as error:
-                return error
-
-        for item in read_ahead(read, enumerate(stream.items, 1), stream.ahead):
-            if not isinstance(item, DatasetError):
-                yield self._find(item, memory, how)
-            elif skip:
-                log.warning("skipped: %s", item)
-            else:
-                raise item
 
 
 def _digest(module: torch.nn.Module) -> str:

@@ -301,12 +301,13 @@ def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[st
         make_parser().parse_args(["predict", "--imges", "x"])
 
 
+@pytest.mark.slow
 def test_ten_thousand_pictures_are_listed_in_seconds(tmp_path: Path) -> None:
     for number in range(10_000):
         (tmp_path / f"{number}.jpg").touch()
     started = time.monotonic()
     assert len(list_targets(tmp_path)) == 10_000
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 60  # 1 s on an idle machine; quadratic would be minutes
 
 
 @pytest.mark.slow
