@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from no_time_to_train import __version__
@@ -52,7 +52,7 @@ def save_bank(
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        save_file(tensors, partial, metadata={"no_time_to_train": json.dumps(described)})
+        partial.write_bytes(save(tensors, metadata={"no_time_to_train": json.dumps(described)}))
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)

@@ -1,0 +1,27 @@
+"""The demo as a user runs it: a broken pipeline cannot reach this AP."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FLOOR = {"segm/AP": 0.14, "segm/AP50": 0.40}
+"""A few points under what ``ntt demo --images 12`` reaches (0.22 and 0.55 when this was written)."""
+
+
+@pytest.mark.slow
+def test_demo_finds_objects_of_classes_it_was_never_trained_on(tmp_path: Path) -> None:
+    words = ["demo", "--images", "12", "--out", str(tmp_path / "my demo")]
+    done = subprocess.run(
+        [sys.executable, "-m", "no_time_to_train.cli", *words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((tmp_path / "my demo" / "metrics.json").read_text())
+    for name, floor in FLOOR.items():
+        assert metrics[name] > floor, (name, metrics[name])
+    assert len(list((tmp_path / "my demo" / "overlays").rglob("*.jpg"))) == 12
+    assert (tmp_path / "my demo" / "report.html").stat().st_size > 100_000
