@@ -30,7 +30,8 @@ def segmentation_to_rle(segmentation: Segmentation, size: tuple[int, int]) -> RL
             return coco_mask.frPyObjects({"size": [rows, columns], "counts": list(counts)}, rows, columns)
         encoded = counts.encode("ascii") if isinstance(counts, str) else counts
         return {"size": [int(side) for side in segmentation["size"]], "counts": encoded}
-    return coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
+    parts = coco_mask.frPyObjects(segmentation, height, width)
+    return parts[0] if len(parts) == 1 else coco_mask.merge(parts)
 
 
 def segmentation_to_mask(segmentation: Segmentation, size: tuple[int, int]) -> np.ndarray:

@@ -296,8 +296,8 @@ def _segmentation(value: Any) -> Segmentation | None:
         return dict(value) if value.get("counts") and value.get("size") else None
     if not isinstance(value, (list, tuple)) or not value:
         return None
-    polygons = [value] if isinstance(value[0], (int, float)) else value
-    kept = [list(polygon) for polygon in polygons if len(polygon) >= 6 and len(polygon) % 2 == 0]
+    polygons: Any = [value] if isinstance(value[0], (int, float)) else value
+    kept = [polygon for polygon in polygons if len(polygon) >= 6 and len(polygon) % 2 == 0]
     return kept or None
 
 

@@ -6,6 +6,7 @@ import contextlib
 import io
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -84,9 +85,7 @@ class CocoJudge:
     def ground_truth(self, iou_type: str = "segm") -> dict[str, Any]:
         """The annotations in COCO form; for ``segm`` without those that have no mask."""
         annotations = [
-            self._record(annotation, number)
-            for number, annotation in enumerate(self.coco.annotations, 1)
-            if iou_type != "segm" or annotation.segmentation is not None
+            dict(record) for record in self._records if iou_type != "segm" or "segmentation" in record
         ]
         images = [
             {"id": number, "height": self.sizes[image_id][0], "width": self.sizes[image_id][1]}
@@ -94,6 +93,13 @@ class CocoJudge:
         ]
         categories = [{"id": number, "name": str(key)} for key, number in self.category_number.items()]
         return {"info": {}, "images": images, "annotations": annotations, "categories": categories}
+
+    @cached_property
+    def _records(self) -> list[dict[str, Any]]:
+        """One per annotation; the judge adds keys of its own, so it gets copies."""
+        return [
+            self._record(annotation, number) for number, annotation in enumerate(self.coco.annotations, 1)
+        ]
 
     def _record(self, annotation: Annotation, number: int) -> dict[str, Any]:
         size = self.sizes[annotation.image_id]

@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         write_few_shot_file(options.few_shot_file, table)
     except NoTimeToTrainError as error:
         parser.exit(1, f"{error}\n")
-    print(f"{options.few_shot_file}: {len(table)} classes with {options.n_shot} shots each")
+    print(f"{options.few_shot_file}: {len(table)} classes, {sum(map(len, table.values()))} shots")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from no_time_to_train.dataset.categories import choose_categories
@@ -26,19 +26,20 @@ VOC_TRAIN = "data/pascal_voc/annotations/voc0712_trainval_with_segm.json"
 
 def sample_few_shot(
     coco: CocoFile,
-    n_shot: int,
+    n_shot: int | Mapping[str, int],
     *,
     seed: int = 42,
     class_split: str | None = None,
     cat_names: Sequence[str | int] | None = None,
     pad: bool = False,
 ) -> FewShotTable:
-    """Draw exactly ``n_shot`` annotations of every class, each from another image.
+    """Draw exactly as many annotations of every class as asked, each from another image.
 
     Categories come in the order of their first annotation; each is shuffled, and good shots
     (``is_good_shot``) are taken from its front.
 
     Args:
+        n_shot: shots of every class, or of each by its name, which then says the classes as well.
         class_split: which classes; the LVIS splits draw for all classes of the file, as published.
         cat_names: names instead of a split.
         pad: LVIS has classes with too few: take any annotations where none is good, and repeat from the
@@ -49,6 +50,8 @@ def sample_few_shot(
     """
     if class_split and lvis_frequencies(class_split) and not cat_names:
         class_split = None
+    if isinstance(n_shot, Mapping):
+        cat_names = cat_names or list(n_shot)
     chosen = choose_categories(coco.categories, cat_names, class_split, coco.source)
     names = dict(zip(chosen.ids, chosen.names, strict=True))
     sizes = {image.id: image.size for image in coco.images.values()}
@@ -58,11 +61,12 @@ def sample_few_shot(
     for category_id, found in groups.items():
         candidates = [a for a in found if not a.is_crowd and (pad or not a.is_difficult)]
         rng.shuffle(candidates)
-        taken = _take(candidates, sizes, n_shot, pad)
-        if len(taken) < n_shot:
+        wanted = n_shot if isinstance(n_shot, int) else n_shot[names[category_id]]
+        taken = _take(candidates, sizes, wanted, pad)
+        if len(taken) < wanted:
             raise DatasetError(
                 f"{coco.source}: class {names[category_id]!r} has {len(taken)} annotations fit to be "
-                f"a reference (no crowd, 32 px, 10 px from the border, one per image), {n_shot} are wanted"
+                f"a reference (no crowd, 32 px, 10 px from the border, one per image), {wanted} are wanted"
             )
         table[category_id] = [Shot(a.image_id, (a.id,)) for a in taken]
     missing = [name for key, name in names.items() if key not in groups]
@@ -89,7 +93,7 @@ def annotation_file_of(dataset: str) -> str:
 def main(argv: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--n-shot", type=int, required=True, help="shots per class")
+    parser.add_argument("--n-shot", type=read_shots, required=True, help="5, or date=3,fig=5")
     parser.add_argument("--out-path", required=True, help="few-shot file to write: .pkl, or .json")
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--dataset", default="coco", help=f"coco, lvis* or one of {', '.join(METAINFO)}")
@@ -110,7 +114,15 @@ def main(argv: Sequence[str] | None = None) -> None:
             draw_shots(coco, options.img_dir, table, Path(options.out_path))
     except NoTimeToTrainError as error:
         parser.exit(1, f"{error}\n")
-    print(f"{options.out_path}: {len(table)} classes with {options.n_shot} shots each")
+    print(f"{options.out_path}: {len(table)} classes, {sum(map(len, table.values()))} shots")
+
+
+def read_shots(text: str) -> int | dict[str, int]:
+    """``5``, or ``date=3,fig=5`` for classes of their own numbers."""
+    if "=" not in text:
+        return int(text)
+    pairs = (pair.rsplit("=", 1) for pair in text.split(","))
+    return {name.strip(): int(count) for name, count in pairs}
 
 
 def draw_shots(coco: CocoFile, image_root: str, table: FewShotTable, out_path: Path) -> None:

@@ -16,7 +16,9 @@ STEP_X = np.array([1, 0, -1, 0])
 STEP_Y = np.array([0, 1, 0, -1])
 
 
-def mask_to_polygons(mask: np.ndarray, tolerance: float = 0.0) -> list[list[float]]:
+def mask_to_polygons(
+    mask: np.ndarray, tolerance: float = 0.0, corner: tuple[int, int] = (0, 0)
+) -> list[list[float]]:
     """Outline each connected part of a mask as one COCO polygon.
 
     The corners are the corners of pixels, so that the polygon covers exactly the mask. A hole is cut in by
@@ -26,17 +28,24 @@ def mask_to_polygons(mask: np.ndarray, tolerance: float = 0.0) -> list[list[floa
         mask: (H, W) bool.
         tolerance: corners may be left out as long as the outline moves by no more than this, in pixels;
             a part so thin that its area would change by a tenth keeps them all.
+        corner: x, y of the mask's upper left corner in the image, when it is a crop.
 
     Returns:
         One ``[x1, y1, x2, y2, ...]`` per part, parts that share a pixel edge being one; none when empty.
     """
-    return [join_loops(_simplified(loops, tolerance)).ravel().tolist() for loops in outlines(mask)]
+    joined = [join_loops(_simplified(loops, tolerance)) for loops in outlines(mask)]
+    return [(loop + np.array(corner)).ravel().tolist() for loop in joined]
 
 
-def mask_to_one_polygon(mask: np.ndarray, tolerance: float = 0.0) -> list[float]:
-    """Outline a mask as a single polygon; parts and holes hang together by lines of no width."""
+def mask_to_one_polygon(
+    mask: np.ndarray, tolerance: float = 0.0, corner: tuple[int, int] = (0, 0)
+) -> list[float]:
+    """Outline a mask as a single polygon; parts and holes hang together by lines of no width.
+
+    Arguments as for ``mask_to_polygons``; nothing for an empty mask.
+    """
     loops = [loop for part in outlines(mask) for loop in _simplified(part, tolerance)]
-    return join_loops(loops).ravel().tolist() if loops else []
+    return (join_loops(loops) + np.array(corner)).ravel().tolist() if loops else []
 
 
 def outlines(mask: np.ndarray) -> list[list[Loop]]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from no_time_to_train.dataset.images import as_rgb_array
 from no_time_to_train.dataset.readers.mask_images import read_mask_instances
-from no_time_to_train.dataset.samples import Reference, Target
+from no_time_to_train.dataset.samples import Reference
 from no_time_to_train.errors import DatasetError
 
 AnyImage = str | Path | Image.Image | np.ndarray | Tensor
@@ -64,19 +64,6 @@ def make_references(
             **annotation,  # type: ignore[arg-type]
         )
         for index, annotation in enumerate(annotations)
-    ]
-
-
-def make_targets(images: AnyImage | Sequence[AnyImage]) -> list[Target]:
-    """Make targets of images given in Python, with ids from 1."""
-    listed = list(images) if isinstance(images, (list, tuple)) else [images]
-    return [
-        Target(
-            Path(image) if isinstance(image, (str, Path)) else as_rgb_array(image),  # type: ignore[arg-type]
-            number,
-            Path(image).name if isinstance(image, (str, Path)) else f"image {number}",
-        )
-        for number, image in enumerate(listed, 1)
     ]
 
 

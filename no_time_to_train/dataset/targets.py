@@ -14,7 +14,7 @@ from no_time_to_train.errors import DatasetError
 from no_time_to_train.models.preprocess import make_query
 from no_time_to_train.results import Query
 
-FINER_THAN_NEEDED = 4
+FINER_THAN_NEEDED = 2
 """A huge JPEG is decoded no coarser than this many times the side that it is resized to."""
 
 

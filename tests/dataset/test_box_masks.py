@@ -15,7 +15,7 @@ from no_time_to_train.dataset.box_masks import add_masks, segment_boxes
 from no_time_to_train.dataset.coco_file import CocoFile
 from no_time_to_train.dataset.reference_crops import crop_reference
 from no_time_to_train.dataset.reference_masks import complete_masks
-from no_time_to_train.dataset.sam_bbox_to_segm_batch import convert
+from no_time_to_train.dataset.sam_bbox_to_segm_batch import convert, main
 from no_time_to_train.dataset.samples import Reference
 from tests.dataset.samples import box_annotation, tiny_coco, write_image, write_json
 
@@ -124,6 +124,23 @@ def test_the_file_is_written_beside_its_source(tmp_path: Path) -> None:
     assert path == tmp_path / "10_shot_with_segm.json"
     assert all(annotation.segmentation for annotation in CocoFile.read(path).annotations)
     assert len(list((tmp_path / "10_shot_with_SAM_segm").iterdir())) == 3
+
+
+def test_the_command_with_a_small_sam(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a.png", "b.png"):
+        write_image(tmp_path / name)
+    content = tiny_coco()
+    for annotation in content["annotations"]:
+        annotation["segmentation"] = []
+    source = write_json(tmp_path / "x.json", content)
+    words = ["--input_json", str(source), "--image_dir", str(tmp_path), "--sam_checkpoint", "random"]
+    main([*words, "--model_type", "sam2_nano", "--device", "cpu"])
+    path = Path(capsys.readouterr().out.strip())
+    assert path.name == "x_with_segm.json"
+    assert all(annotation.segmentation for annotation in CocoFile.read(path).annotations)
+    with pytest.raises(SystemExit):
+        main([*words, "--model_type", "sam9"])
+    assert "sam9" in capsys.readouterr().err
 
 
 def test_masks_are_made_in_the_frame_of_the_file(tmp_path: Path) -> None:

@@ -69,6 +69,14 @@ def test_exactly_as_many_as_asked_one_per_image_and_reproducible() -> None:
     assert list(sample_few_shot(coco, 2, cat_names=["date"])) == [3]
 
 
+def test_every_class_can_have_its_own_number_of_shots(tmp_path: Path) -> None:
+    table = sample_few_shot(world(), {"fig": 3, "date": 7})
+    assert {key: len(shots) for key, shots in table.items()} == {7: 3, 3: 7}
+    assert list(sample_few_shot(world(), {"date": 2})) == [3]
+    assert few_shot_sampling.read_shots("date=3, dried fig=5") == {"date": 3, "dried fig": 5}
+    assert few_shot_sampling.read_shots("10") == 10
+
+
 def test_too_few_is_an_error_that_names_the_class() -> None:
     with pytest.raises(
         DatasetError, match=r"class 'fig' has 3 annotations fit to be a reference.*4 are wanted"
@@ -121,7 +129,7 @@ def test_the_sampling_command_draws_its_shots(tmp_path: Path, capsys: pytest.Cap
             *("--plot", "--img-dir", str(tmp_path / "images")),
         ]
     )
-    assert "1 classes with 2 shots each" in capsys.readouterr().out
+    assert "1 classes, 2 shots" in capsys.readouterr().out
     assert len(read_few_shot_file(out)[3]) == 2
     pictures = sorted((tmp_path / "shots_viz").iterdir())
     assert [picture.name for picture in pictures] == ["date_0.png", "date_1.png"]

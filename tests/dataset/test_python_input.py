@@ -1,4 +1,4 @@
-"""References and targets given in Python."""
+"""References given in Python."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from no_time_to_train.dataset.python_input import make_references, make_targets
+from no_time_to_train.dataset.python_input import make_references
 from no_time_to_train.dataset.reference_crops import crop_reference
 from no_time_to_train.errors import DatasetError
 from tests.dataset.samples import write_image
@@ -68,9 +68,3 @@ def test_urls_are_refused_when_read() -> None:
     (reference,) = make_references("https://example.org/a.png", boxes=[[1, 1, 5, 5]])
     with pytest.raises(DatasetError, match="download"):
         crop_reference(reference, 16)
-
-
-def test_targets(tmp_path: Path) -> None:
-    found = make_targets([write_image(tmp_path / "a.png"), IMAGE])
-    assert [(target.image_id, target.file_name) for target in found] == [(1, "a.png"), (2, "image 2")]
-    assert len(make_targets(IMAGE)) == 1

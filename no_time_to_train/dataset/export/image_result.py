@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from no_time_to_train.dataset.rle_crops import decode_crop
 from no_time_to_train.dataset.samples import ImageId
 from no_time_to_train.errors import DatasetError
 from no_time_to_train.results import Instances
@@ -39,6 +40,12 @@ class ImageResult:
         """(H, W) bool masks, decoded one at a time."""
         for rle in self.instances.rles:
             yield coco_mask.decode(rle) > 0
+
+    def crops(self) -> Iterator[tuple[np.ndarray, tuple[int, int]]]:
+        """The box around each mask, (h, w) bool, with the x, y of its upper left corner."""
+        for rle in self.instances.rles:
+            crop, left, top = decode_crop(rle)
+            yield crop, (left, top)
 
 
 class OneFilePerImage:

@@ -44,8 +44,10 @@ class LabelmeFiles:
         height, width = result.instances.size
         shapes: list[dict[str, Any]] = []
         found = result.instances
-        for row, (mask, label) in enumerate(zip(result.masks(), found.labels.tolist(), strict=True)):
-            polygons = mask_to_polygons(mask, self.tolerance)
+        for row, ((mask, corner), label) in enumerate(
+            zip(result.crops(), found.labels.tolist(), strict=True)
+        ):
+            polygons = mask_to_polygons(mask, self.tolerance, corner)
             outlines = [np.reshape(polygon, (-1, 2)).tolist() for polygon in polygons]
             kind = "polygon" if outlines else "rectangle"
             for points in outlines or [found.boxes[row].reshape(2, 2).tolist()]:

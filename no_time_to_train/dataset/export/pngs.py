@@ -58,9 +58,11 @@ class IndexPngs:
         """Write one image."""
         canvas: dict[int, np.ndarray] = {}
         counts: dict[int, int] = defaultdict(int)
-        for mask, label in zip(result.masks(), result.instances.labels.tolist(), strict=True):
+        for (mask, (x, y)), label in zip(result.crops(), result.instances.labels.tolist(), strict=True):
             counts[label] += 1
-            painted = canvas.setdefault(label, np.zeros(result.instances.size, dtype=np.uint16))
+            if label not in canvas:
+                canvas[label] = np.zeros(result.instances.size, dtype=np.uint16)
+            painted = canvas[label][y : y + mask.shape[0], x : x + mask.shape[1]]
             painted[mask & (painted == 0)] = counts[label]
         for label, painted in canvas.items():
             folder = folder_name(class_name(self.class_names, label))

@@ -41,10 +41,10 @@ class YoloLabels:
         height, width = result.instances.size
         found = result.instances
         lines = []
-        for mask, box, score, label in zip(
-            result.masks(), found.boxes.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True
+        for (mask, corner), box, score, label in zip(
+            result.crops(), found.boxes.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True
         ):
-            polygon = np.reshape(mask_to_one_polygon(mask, self.tolerance), (-1, 2)) / (width, height)
+            polygon = np.reshape(mask_to_one_polygon(mask, self.tolerance, corner), (-1, 2)) / (width, height)
             x1, y1, x2, y2 = box
             centre_and_size = [
                 (x1 + x2) / 2 / width,
