@@ -130,13 +130,14 @@ def test_custom_data_given_by_boxes(drawn: Path, tmp_path: Path) -> None:
 
 
 def test_cd_fsod_layout(shared: Path, tmp_path: Path) -> None:
-    source = shared / "benchmark-formats" / "cd-fsod-layout" / "BCCD" / "annotations" / "1_shot.json"
+    files = shared / "data"
+    source = files / "benchmark-formats" / "cd-fsod-layout" / "BCCD" / "annotations" / "1_shot.json"
     data = tmp_path / "cdfsod" / "BCCD"
     content = json.loads(source.read_text())
     for part in ("train", "test"):
         (data / part).mkdir(parents=True)
         for image in content["images"]:
-            shutil.copy(shared / "bccd" / "images" / image["file_name"], data / part)
+            shutil.copy(files / "bccd" / "images" / image["file_name"], data / part)
     for name in ("1_shot", "test"):
         without_masks(source, data / "annotations" / f"{name}.json")
     out = run_script("cdfsod.sh", tmp_path, CDFSOD=str(tmp_path / "cdfsod"), NAME="BCCD", **NO_SAM_FILE)
