@@ -15,13 +15,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from no_time_to_train.dataset.annotation_masks import Box, box_mask, mask_box, reference_box, reference_mask
+from no_time_to_train.dataset.crop_windows import at_least_one_pixel, clip_window, context_window, cut
 from no_time_to_train.dataset.images import as_rgb_array, read_image
 from no_time_to_train.dataset.samples import Reference, Unreadable
 from no_time_to_train.errors import DatasetError
 from no_time_to_train.results import ReferenceCrop
-
-Window = tuple[int, int, int, int]
-"""(x1, y1, x2, y2) in pixels, end-exclusive; may reach beyond the image."""
 
 
 @dataclass(frozen=True)
@@ -112,10 +110,11 @@ def crop_reference(
         mask = _mask_from_box(reference, box, frame, options)
     if not mask.any():
         raise DatasetError(f"{reference.name}: the mask is empty, so there is nothing to learn from it")
-    box = box if box is not None and box[2] > 0 and box[3] > 0 else mask_box(mask)
-    assert box is not None
-    window = (0, 0, width, height) if options.whole_image else context_window(box, options.context_ratio)
-    window = at_least_one_pixel(window if options.pad else clip_window(window, frame), frame)
+    window = (0, 0, width, height)
+    if not options.whole_image:
+        box = _box_that_meets(mask, box, reference.name, options.context_ratio)
+        window = context_window(box, options.context_ratio)
+        window = at_least_one_pixel(window if options.pad else clip_window(window, frame), frame)
     return ReferenceCrop(
         image=resize_image(cut(image, window), size, options),
         mask=resize_soft_mask(cut(mask, window), size, options),
@@ -123,52 +122,6 @@ def crop_reference(
         slot=reference.slot,
         name=reference.name,
     )
-
-
-def context_window(box: Box, context_ratio: float) -> Window:
-    """The square around a box, before clipping; all corners truncated towards zero, as published.
-
-    Args:
-        box: (x, y, w, h).
-    """
-    x, y, w, h = box
-    x1, y1, x2, y2 = int(x), int(y), int(x + w), int(y + h)
-    half = max(x2 - x1, y2 - y1) * (1 + context_ratio) / 2
-    middle_x, middle_y = (x1 + x2) / 2, (y1 + y2) / 2
-    return int(middle_x - half), int(middle_y - half), int(middle_x + half), int(middle_y + half)
-
-
-def clip_window(window: Window, frame: tuple[int, int]) -> Window:
-    """Cut a window at the borders of an image of (H, W)."""
-    x1, y1, x2, y2 = window
-    return max(0, x1), max(0, y1), min(frame[1], x2), min(frame[0], y2)
-
-
-def at_least_one_pixel(window: Window, frame: tuple[int, int]) -> Window:
-    """Widen an empty window to one pixel of the image, which a box thinner than a pixel can need."""
-    x1, y1, x2, y2 = window
-    if x2 <= x1:
-        x1 = min(max(x1, 0), frame[1] - 1)
-        x2 = x1 + 1
-    if y2 <= y1:
-        y1 = min(max(y1, 0), frame[0] - 1)
-        y2 = y1 + 1
-    return x1, y1, x2, y2
-
-
-def cut(pixels: np.ndarray, window: Window) -> np.ndarray:
-    """Cut a window out of (H, W) or (H, W, 3); outside the image: no mask, and the crop's mean colour."""
-    x1, y1, x2, y2 = window
-    inner = clip_window(window, (pixels.shape[0], pixels.shape[1]))
-    inside = pixels[inner[1] : inner[3], inner[0] : inner[2]]
-    if inner == window:
-        return inside
-    fill = inside.mean((0, 1)).round() if pixels.ndim == 3 and inside.size else 0
-    padded = np.empty((y2 - y1, x2 - x1, *pixels.shape[2:]), dtype=pixels.dtype)
-    padded[:] = fill
-    top, left = inner[1] - y1, inner[0] - x1
-    padded[top : top + inside.shape[0], left : left + inside.shape[1]] = inside
-    return padded
 
 
 def resize_image(pixels: np.ndarray, size: int, options: CropOptions) -> Tensor:
@@ -203,6 +156,20 @@ def read_reference_image(reference: Reference) -> np.ndarray:
             stacklevel=3,
         )
     return image
+
+
+def _box_that_meets(mask: np.ndarray, box: Box | None, name: str, context_ratio: float) -> Box:
+    """The annotated box, or the mask's own where there is none or where its crop would miss the mask."""
+    own = mask_box(mask)
+    assert own is not None, "an empty mask was refused before"
+    if box is None or box[2] <= 0 or box[3] <= 0:
+        return own
+    frame = (mask.shape[0], mask.shape[1])
+    x1, y1, x2, y2 = at_least_one_pixel(clip_window(context_window(box, context_ratio), frame), frame)
+    if mask[y1:y2, x1:x2].any():
+        return box
+    warnings.warn(f"{name}: the box does not meet the mask; using the mask", stacklevel=3)
+    return own
 
 
 def _mask_from_box(

@@ -16,11 +16,10 @@ from skimage.transform import resize
 
 from no_time_to_train.dataset.coco_file import CocoFile
 from no_time_to_train.dataset.coco_reader import category_map, references_from_coco
+from no_time_to_train.dataset.crop_windows import clip_window, context_window
 from no_time_to_train.dataset.reference_crops import (
     CropOptions,
     ReferenceCrops,
-    clip_window,
-    context_window,
     crop_reference,
 )
 from no_time_to_train.dataset.samples import Reference, Unreadable
@@ -98,12 +97,20 @@ def test_other_deviations() -> None:
     assert distance[0] < distance[1]
 
 
+@pytest.mark.filterwarnings("ignore:.*does not meet the mask")
 @given(x=st.floats(-20, 90), y=st.floats(-20, 70), w=st.floats(0, 60), h=st.floats(0, 60), pad=st.booleans())
 def test_no_box_breaks_the_crop(x: float, y: float, w: float, h: float, pad: bool) -> None:
     crop = crop_reference(replace(REFERENCE, box=(x, y, w, h)), 16, CropOptions(pad=pad))
     assert crop.image.shape == (3, 16, 16)
     assert torch.isfinite(crop.image).all()
     assert 0 <= crop.mask.min() <= crop.mask.max() <= 1
+    assert crop.mask.any()
+
+
+def test_a_box_beside_its_mask_gives_way_to_it() -> None:
+    with pytest.warns(UserWarning, match=r"\(fig\): the box does not meet the mask; using the mask"):
+        found = crop_reference(replace(REFERENCE, box=(60, 50, 5, 5)), 32)
+    torch.testing.assert_close(found.image, crop_reference(REFERENCE, 32).image)
 
 
 def test_a_tiny_reference_still_fills_its_crop() -> None:
