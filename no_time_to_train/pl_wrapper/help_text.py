@@ -9,7 +9,7 @@ predict  search targets that need no annotations
   --config FILE              YAML, several are merged; examples: no_time_to_train/pl_configs
   --model.test_mode MODE     run (all of it), fill_memory, postprocess_memory, test, vis_memory,
                              test_support, fill_memory_neg, postprocess_memory_neg
-  --model.KEY VALUE          any key of the YAML, e.g. --model.model_cfg.encoder_cfg.name dinov3_large
+  --model.KEY VALUE          a key of the YAML, as --model.model_cfg.encoder_cfg.name dinov3_large
   --ckpt_path FILE           memory bank to start from
   --out_path FILE            where a memory stage saves the bank
   --output_dir DIR           everything else that a run writes (runs/latest)
@@ -24,7 +24,7 @@ predict  search targets that need no annotations
   --report {true,false}      write report.html (true)
   --quiet, --verbose         less, or more, on the screen; log.txt is in the output folder
   --seed_everything N        of everything random (42)
-  --trainer.devices N, --trainer.accelerator NAME, --trainer.KEY VALUE    as Lightning has them
+  --trainer.KEY VALUE        as Lightning has them, e.g. --trainer.devices 4
   --print_config             the whole configuration, merged
   --help_all                 every option of Lightning's trainer (500 lines)
 """
