@@ -1,4 +1,4 @@
-"""Fill the memory bank, post-process it and search the targets: ``python run_lightening.py --config X.yaml``."""
+"""Fill the memory bank and search the targets: ``python run_lightening.py --config X.yaml``."""
 
 import sys
 

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.encoder_forward import read_peak, start_peak
-from no_time_to_train.models.sam2_backend import (
+from no_time_to_train.models.proposals.sam2_backend import (
     SAM2_SIZES,
     DecodedMasks,
     ImageEmbedding,

@@ -19,7 +19,7 @@ from pycocotools.coco import COCO
 from safetensors.torch import load_file, save_file
 
 from no_time_to_train import Instances, Segmenter
-from no_time_to_train.api_settings import choose_models
+from no_time_to_train.api.settings import choose_models
 from no_time_to_train.dataset.annotation_masks import encode_mask
 from no_time_to_train.errors import ConfigError, DatasetError, MemoryMismatchError, MemoryNotReadyError
 from no_time_to_train.weights import on_this_machine

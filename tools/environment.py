@@ -55,7 +55,7 @@ def step(text: str, *arguments: str, **environment: str) -> None:
 
 def main() -> None:
     """Make the environment unless it is ready."""
-    if sys.version_info < (3, 10):
+    if sys.version_info < (3, 10):  # noqa: UP036  (this file runs before anything has checked)
         sys.exit(f"Python 3.10 or newer is needed, this is {sys.version.split()[0]}")
     if is_ready():
         return

@@ -31,9 +31,9 @@ def add_to(commands: Any) -> None:
 
 def _entry(name: str) -> str:
     """Catalogue entry of a preset, a SAM 2 name or an entry."""
-    from no_time_to_train.api_settings import sam2_entry
+    from no_time_to_train.api.settings import sam2_entry
     from no_time_to_train.errors import ConfigError, did_you_mean
-    from no_time_to_train.models.encoder_registry import ALIASES, ENCODERS
+    from no_time_to_train.models.encoders.encoder_registry import ALIASES, ENCODERS
     from no_time_to_train.weights.catalogue import CATALOGUE
 
     if name in CATALOGUE:
@@ -48,7 +48,7 @@ def _entry(name: str) -> str:
 
 
 def _table() -> str:
-    from no_time_to_train.models.encoder_registry import ENCODERS
+    from no_time_to_train.models.encoders.encoder_registry import ENCODERS
     from no_time_to_train.weights.catalogue import CATALOGUE
     from no_time_to_train.weights.locate import checkpoint_folder
     from no_time_to_train.weights.on_this_machine import local_weights

@@ -15,7 +15,7 @@ from no_time_to_train.cli.segmenter_arguments import (
 
 if TYPE_CHECKING:
     from no_time_to_train.api import Segmenter
-    from no_time_to_train.models.reference_quality import ReferenceScore
+    from no_time_to_train.models.memory.reference_quality import ReferenceScore
 
 SHEET_COLUMNS, SHEET_WIDTH = 6, 1500
 EXAMPLE = "Example: ntt inspect --references refs/ --out inspected/"
@@ -46,7 +46,7 @@ def add_to(commands: Any) -> None:
 
 def keeping_advice(finder: Segmenter) -> list[str]:
     """One sentence for each class of several references: which of them would do alone."""
-    from no_time_to_train.models.reference_quality import enough_of, instance_means, keeping_order
+    from no_time_to_train.models.memory.reference_quality import enough_of, instance_means, keeping_order
 
     advice = []
     for name in finder.classes:

@@ -57,8 +57,8 @@ def sam2_from_boxes(config_name: str, checkpoint: str | None, device: str) -> Ma
     """Build SAM 2 once, and return what makes masks with it."""
     import torch
 
-    from no_time_to_train.models.prompted_masks import masks_from_boxes
-    from no_time_to_train.models.sam2_backend import build_sam2
+    from no_time_to_train.models.proposals.prompted_masks import masks_from_boxes
+    from no_time_to_train.models.proposals.sam2_backend import build_sam2
 
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"

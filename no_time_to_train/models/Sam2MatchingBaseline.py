@@ -7,15 +7,15 @@ from typing import Any
 
 from no_time_to_train.config import EncoderConfig, MemoryBankConfig, Sam2AmgConfig, parse_block
 from no_time_to_train.errors import ConfigError
-from no_time_to_train.models.automatic_masks import AutomaticMasks, StableMasks
-from no_time_to_train.models.encoders import build_encoder
-from no_time_to_train.models.memory_bank import MemoryBank
-from no_time_to_train.models.patch_features import unit_prenorm_features
-from no_time_to_train.models.remembering import RememberPooled
-from no_time_to_train.models.sam2_backend import build_sam2
-from no_time_to_train.models.scoring import PairScorer
+from no_time_to_train.models.encoders.feature_encoder import build_encoder
+from no_time_to_train.models.encoders.patch_features import unit_prenorm_features
+from no_time_to_train.models.matching.scoring import PairScorer
+from no_time_to_train.models.matching.top_merging import TopMerger
+from no_time_to_train.models.memory.memory_bank import MemoryBank
+from no_time_to_train.models.memory.remembering import RememberPooled
+from no_time_to_train.models.proposals.automatic_masks import AutomaticMasks, StableMasks
+from no_time_to_train.models.proposals.sam2_backend import build_sam2
 from no_time_to_train.models.segmenter import ReferenceSegmenter
-from no_time_to_train.models.top_merging import TopMerger
 
 
 class Sam2MatchingBaseline(ReferenceSegmenter):

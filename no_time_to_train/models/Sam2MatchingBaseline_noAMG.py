@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from no_time_to_train.config import EncoderConfig, MemoryBankConfig, Sam2InferConfig, parse_block
-from no_time_to_train.models.encoders import build_encoder
-from no_time_to_train.models.memory_bank import MemoryBank
-from no_time_to_train.models.merging import SoftMerger
-from no_time_to_train.models.proposals import PointGrid
-from no_time_to_train.models.remembering import RememberPooled
-from no_time_to_train.models.sam2_backend import build_sam2
-from no_time_to_train.models.scoring import PrototypeScorer
+from no_time_to_train.models.encoders.feature_encoder import build_encoder
+from no_time_to_train.models.matching.merging import SoftMerger
+from no_time_to_train.models.matching.scoring import PrototypeScorer
+from no_time_to_train.models.memory.memory_bank import MemoryBank
+from no_time_to_train.models.memory.remembering import RememberPooled
+from no_time_to_train.models.proposals.point_grid import PointGrid
+from no_time_to_train.models.proposals.sam2_backend import build_sam2
 from no_time_to_train.models.segmenter import ReferenceSegmenter
 
 

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from no_time_to_train.errors import CheckpointError
-from no_time_to_train.models.encoders import FeatureEncoder
-from no_time_to_train.models.memory_bank import MemoryBank
-from no_time_to_train.models.merging import Candidates
-from no_time_to_train.models.patch_bank import PatchBank
-from no_time_to_train.models.patch_features import normed_features
+from no_time_to_train.models.encoders.feature_encoder import FeatureEncoder
+from no_time_to_train.models.encoders.patch_features import normed_features
+from no_time_to_train.models.matching.merging import Candidates
+from no_time_to_train.models.memory.memory_bank import MemoryBank
+from no_time_to_train.models.memory.patch_bank import PatchBank
+from no_time_to_train.models.memory.remembering import RememberPooled
 from no_time_to_train.models.preprocess import make_query, resize_square
-from no_time_to_train.models.remembering import RememberPooled
-from no_time_to_train.models.sam2_backend import ImageEmbedding, Sam2Backend
+from no_time_to_train.models.proposals.sam2_backend import ImageEmbedding, Sam2Backend
 from no_time_to_train.results import Instances, Query, ReferenceCrop
 
 log = logging.getLogger(__name__)

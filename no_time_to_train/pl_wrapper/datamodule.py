@@ -22,8 +22,8 @@ from no_time_to_train.dataset.reference_masks import complete_masks
 from no_time_to_train.dataset.samples import Reference, Target
 from no_time_to_train.dataset.targets import TargetImages
 from no_time_to_train.errors import DatasetError, did_you_mean
-from no_time_to_train.models.prompted_masks import masks_from_boxes, masks_from_points
-from no_time_to_train.models.sam2_backend import Sam2Backend
+from no_time_to_train.models.proposals.prompted_masks import masks_from_boxes, masks_from_points
+from no_time_to_train.models.proposals.sam2_backend import Sam2Backend
 
 
 def as_list(batch: list[Any]) -> list[Any]:

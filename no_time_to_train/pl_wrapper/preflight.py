@@ -11,10 +11,10 @@ from pathlib import Path
 from no_time_to_train.config import DatasetConfigs, ModelConfig
 from no_time_to_train.dataset.checks import reference_problems, target_problems
 from no_time_to_train.errors import CheckpointError, NoTimeToTrainError
-from no_time_to_train.models.encoder_registry import encoder_spec
-from no_time_to_train.models.encoders import checked_size
+from no_time_to_train.models.encoders.encoder_registry import encoder_spec
+from no_time_to_train.models.encoders.feature_encoder import checked_size
 from no_time_to_train.models.factory import model_class
-from no_time_to_train.models.sam2_backend import RANDOM, sam2_size
+from no_time_to_train.models.proposals.sam2_backend import RANDOM, sam2_size
 from no_time_to_train.pl_wrapper.datamodule import ReferenceSource, TargetSource
 from no_time_to_train.weights.locate import find_weights
 

@@ -29,9 +29,9 @@ from no_time_to_train.dataset.coco_results import to_coco_rows
 from no_time_to_train.dataset.readers.detect import read_annotated
 from no_time_to_train.dataset.samples import Unreadable
 from no_time_to_train.errors import ConfigError, DatasetError
-from no_time_to_train.models.bank_file import load_bank, read_bank, save_bank
+from no_time_to_train.models.encoders.fingerprint import encoder_fingerprint
 from no_time_to_train.models.factory import build_model
-from no_time_to_train.models.fingerprint import encoder_fingerprint
+from no_time_to_train.models.memory.bank_file import load_bank, read_bank, save_bank
 from no_time_to_train.models.segmenter import ReferenceSegmenter
 from no_time_to_train.pl_wrapper.datamodule import ReferenceSource, TargetSource, make_loader
 from no_time_to_train.pl_wrapper.memory_pictures import write_memory_pictures

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from no_time_to_train.errors import ConfigError, MemoryMismatchError, MemoryNotReadyError
-from no_time_to_train.models.bank_file import load_bank, save_bank
 from no_time_to_train.models.factory import model_class
+from no_time_to_train.models.memory.bank_file import load_bank, save_bank
 from no_time_to_train.models.segmenter import ReferenceSegmenter
 from no_time_to_train.results import Instances, ReferenceCrop
 from tests.models.small_models import MODEL_NAMES, crop, filled, picture, small_model

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from dinov3.models.vision_transformer import DinoVisionTransformer
 from no_time_to_train.errors import CheckpointError, ConfigError, UnknownEncoderError
 from no_time_to_train.models import DINOV3_CONFIGS, get_dinov3_model, load_pretrained_weights
-from no_time_to_train.models.encoder_registry import ENCODERS
+from no_time_to_train.models.encoders.encoder_registry import ENCODERS
 from tests.weights.dino_files import dinov3_as_timm, tiny_dinov3
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from no_time_to_train.models.memory_bank import MemoryBank
-from no_time_to_train.models.sam2_backend import SAM2_SIZES, Sam2Backend
+from no_time_to_train.models.memory.memory_bank import MemoryBank
+from no_time_to_train.models.proposals.sam2_backend import SAM2_SIZES, Sam2Backend
 
 
 class TinyEncoder(nn.Module):

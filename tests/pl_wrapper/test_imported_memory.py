@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from no_time_to_train.models.bank_file import read_bank
+from no_time_to_train.models.memory.bank_file import read_bank
 
 Run = Callable[..., Path]
 

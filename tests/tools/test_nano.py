@@ -13,7 +13,7 @@ import torch
 from safetensors import safe_open
 
 from no_time_to_train.dataset.scenes import SHAPE_FAMILIES, TEXTURE_FAMILIES
-from no_time_to_train.models.sam2_backend import SAM2_SIZES, Sam2Backend
+from no_time_to_train.models.proposals.sam2_backend import SAM2_SIZES, Sam2Backend
 from tests.conftest import ROOT
 from tools.nano.encoder_data import (
     BACKGROUND,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dinov3.models.vision_transformer import DinoVisionTransformer
-from no_time_to_train.models.dinov2 import Dinov2VisionTransformer
+from no_time_to_train.models.encoders.dinov2 import Dinov2VisionTransformer
 
 State = dict[str, Tensor]
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from dinov3.models.vision_transformer import DinoVisionTransformer
-from no_time_to_train.models.encoder_weights import load_backbone
+from no_time_to_train.models.encoders.encoder_weights import load_backbone
 from no_time_to_train.weights.backbone_files import backbone_from, read_backbone
 from no_time_to_train.weights.layouts import Layout, complete_dinov3, recognise, to_meta
 from tests.weights import dino_files as files

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from no_time_to_train.errors import CheckpointError, GatedWeightsError
-from no_time_to_train.models.encoder_registry import ENCODERS
+from no_time_to_train.models.encoders.encoder_registry import ENCODERS
 from no_time_to_train.weights import locate
 from no_time_to_train.weights.catalogue import CATALOGUE
 from no_time_to_train.weights.locate import find_weights, naming

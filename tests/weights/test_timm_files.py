@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from no_time_to_train.models.encoder_weights import load_backbone
+from no_time_to_train.models.encoders.encoder_weights import load_backbone
 from no_time_to_train.weights.backbone_files import backbone_from
 from tests.weights.dino_files import randomised, tiny_dinov2, tiny_dinov3
 

@@ -22,7 +22,7 @@ from no_time_to_train.dataset.scenes import (
     draw_classes,
     draw_scene,
 )
-from no_time_to_train.models.encoder_registry import encoder_spec
+from no_time_to_train.models.encoders.encoder_registry import encoder_spec
 from tools.nano.pictures import Pictures
 
 SPEC = encoder_spec("dinov3_nano")

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 import no_time_to_train.weights
 from no_time_to_train.dataset.scenes import Split
-from no_time_to_train.models.sam2_backend import SAM2_SIZES, Prompts, Sam2Backend
+from no_time_to_train.models.proposals.sam2_backend import SAM2_SIZES, Prompts, Sam2Backend
 from tools.nano.encoder_data import Views, judging_sets
 from tools.nano.sam2_data import SIZE, judging_examples
 from tools.nano.train_encoder import build_encoder, region_features

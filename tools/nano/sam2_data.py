@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from no_time_to_train.dataset.scenes import PHOTO, SceneStyle, Split, draw_classes, draw_scene
-from no_time_to_train.models.sam2_backend import SAM2_SIZES, Prompts
+from no_time_to_train.models.proposals.sam2_backend import SAM2_SIZES, Prompts
 from tools.nano.pictures import Pictures
 
 SIZE = SAM2_SIZES["nano"].image_size

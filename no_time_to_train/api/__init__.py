@@ -1,0 +1,5 @@
+"""The Python face: references in, instances out."""
+
+from no_time_to_train.api.segmenter import Segmenter
+
+__all__ = ["Segmenter"]

@@ -1,0 +1,140 @@
+"""Searching pictures with what is remembered: one at a time, in tiles, or as a stream."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import RLock
+from typing import Any
+
+import numpy as np
+
+from no_time_to_train.config import ModelConfig
+from no_time_to_train.dataset.image_streams import ImageStream, as_target, read_ahead
+from no_time_to_train.dataset.images import read_image
+from no_time_to_train.dataset.samples import Target
+from no_time_to_train.dataset.targets import read_target
+from no_time_to_train.errors import ConfigError, DatasetError
+from no_time_to_train.models.matching.score_calibration import calibrate
+from no_time_to_train.models.memory.memory_bank import MemoryBank
+from no_time_to_train.models.memory.reference_set import StoredReference, make_bank, make_negative_bank
+from no_time_to_train.models.segmenter import ReferenceSegmenter
+from no_time_to_train.models.tiles import merge_views, tile_windows
+from no_time_to_train.results import Instances, Query
+
+log = logging.getLogger(__name__)
+
+Read = tuple[Target, Query | np.ndarray]
+"""A target, with its pixels when it is to be searched in tiles, else prepared for the model."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a search looks for; never changed, only replaced.
+
+    Attributes:
+        thresholds: one per class, to calibrate the scores with; None leaves them as published.
+    """
+
+    bank: MemoryBank
+    negatives: MemoryBank | None
+    thresholds: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Looking:
+    """How ``Segmenter.predict`` looks at each picture; see its arguments."""
+
+    min_score: float = 0.0
+    tile: int | None = None
+    overlap: float = 0.25
+
+    def __post_init__(self) -> None:
+        if self.tile is not None and self.tile < 1:
+            raise ConfigError(f"tile must be a side in pixels, at least 1, got {self.tile}")
+        if not 0 <= self.overlap < 1:
+            raise ConfigError(f"overlap must be a share of a tile in [0, 1), got {self.overlap}")
+
+
+class Searcher:
+    """Holds the model; searches take turns, whichever threads they come from.
+
+    Attributes:
+        lock: to be held by whoever else uses the model.
+    """
+
+    def __init__(self, model: ReferenceSegmenter, config: ModelConfig) -> None:
+        self.model, self.config = model, config
+        self.lock = RLock()
+
+    def memory_of(
+        self, references: Sequence[StoredReference], thresholds: tuple[float, ...] | None = None
+    ) -> Memory:
+        """Banks of these references, on the model's device."""
+        width, device = self.model.encoder.embed_dim, self.model.device
+        unit = self.config.memory_bank_cfg.normalize_instances
+        bank = make_bank(references, width, normalize_instances=unit).to(device)
+        negatives = make_negative_bank(references, width)
+        return Memory(bank, None if negatives is None else negatives.to(device), thresholds)
+
+    def search(self, target: Target, memory: Memory, how: Looking) -> Instances:
+        """Search one picture.
+
+        Raises:
+            DatasetError: it cannot be read.
+        """
+        return self._find(self._read(target, how), memory, how)
+
+    def search_all(
+        self, stream: ImageStream, memory: Memory, how: Looking, *, skip: bool
+    ) -> Iterator[Instances]:
+        """Search pictures in their order; with ``skip`` one that cannot be read is named and left out."""
+
+        def read(numbered: tuple[int, Any]) -> Read | DatasetError:
+            try:
+                return self._read(as_target(numbered[1], numbered[0]), how)
+            except DatasetError as error:
+                return error
+
+        for item in read_ahead(read, enumerate(stream.items, 1), stream.ahead):
+            if not isinstance(item, DatasetError):
+                yield self._find(item, memory, how)
+            elif skip:
+                log.warning("skipped: %s", item)
+            else:
+                raise item
+
+    def _read(self, target: Target, how: Looking) -> Read:
+        """A picture that needs tiles comes as its pixels, any other prepared for the model."""
+        if how.tile is not None:
+            pixels = target.image
+            if isinstance(pixels, Path):
+                pixels = read_image(pixels, target.stated_size)
+            if max(pixels.shape[:2]) > how.tile:
+                return target, pixels
+        direct = self.model.encoder.img_size if self.model.encoder_resize == "direct" else None
+        return target, read_target(target, self.model.sam.image_size, direct)
+
+    def _find(self, read: Read, memory: Memory, how: Looking) -> Instances:
+        target, image = read
+        with self.lock:
+            self.model.bank, self.model.negative_bank = memory.bank, memory.negatives
+            found = self.model.segment(image) if isinstance(image, Query) else self._in_tiles(image, how)
+        if memory.thresholds is not None:
+            found = calibrate(found, memory.thresholds)
+        path = target.image if isinstance(target.image, Path) else None
+        return replace(found, name=target.file_name, path=path)[found.scores >= how.min_score]
+
+    def _in_tiles(self, image: np.ndarray, how: Looking) -> Instances:
+        """Search the whole picture, for what is large, and every tile of it, for what is small."""
+        height, width = image.shape[:2]
+        windows = tile_windows((height, width), how.tile or max(height, width), how.overlap)
+        views = [
+            ((x1, y1, x2, y2), self.model.segment(image[y1:y2, x1:x2]))
+            for x1, y1, x2, y2 in [(0, 0, width, height), *windows]
+        ]
+        infer = self.config.sam2_infer_cfgs
+        exclusive = infer is not None and infer.box_convention == "exclusive"
+        return merge_views(views, (height, width), exclusive_boxes=exclusive)

@@ -1,0 +1,391 @@
+"""The Python face: references in, instances out, without Lightning and without files in between."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from no_time_to_train.api.calibration import ClassThreshold, measure_thresholds
+from no_time_to_train.api.references import encode_references
+from no_time_to_train.api.search import Looking, Memory, Searcher
+from no_time_to_train.api.settings import choose_device, choose_models, model_config
+from no_time_to_train.dataset.given_references import NamedReference, references_by_hand, references_in
+from no_time_to_train.dataset.image_streams import (
+    as_target,
+    is_one_image,
+    open_stream,
+)
+from no_time_to_train.dataset.reference_crops import crop_reference
+from no_time_to_train.dataset.samples import Reference
+from no_time_to_train.errors import (
+    ConfigError,
+    MemoryMismatchError,
+    MemoryNotReadyError,
+    did_you_mean,
+)
+from no_time_to_train.models.factory import build_model
+from no_time_to_train.models.memory.bank_file import read_bank, save_bank
+from no_time_to_train.models.memory.reference_quality import ReferenceScore, score_references
+from no_time_to_train.models.memory.reference_set import (
+    StoredReference,
+    class_names_of,
+    described,
+    references_from_bank,
+)
+from no_time_to_train.results import Instances, ReferenceCrop
+
+OnError = Literal["skip", "stop"]
+
+
+class Segmenter:
+    """Finds every instance of the things that it was shown.
+
+    Calls from several threads take turns; a stream of results goes on with the references that were there
+    when it was begun. Nothing that is passed in is ever changed.
+
+    Example:
+        >>> finder = Segmenter("dinov2_large", sam2="sam2.1_hiera_large")
+        >>> finder.add("date", "refs/date.jpg", mask="refs/date.png")
+        >>> for found in finder.predict("pictures/"):
+        ...     print(found.name, len(found))
+
+    Args:
+        encoder: preset such as ``dinov2_large``, ``dinov3_base`` or ``timm:<model>``; None takes the best one
+            whose weights are on this machine, else nano, which is said in one line.
+        sam2: configuration such as ``sam2.1_hiera_large``; None likewise.
+        encoder_weights, sam2_weights: a file, or ``auto``: what is on this machine, else a download, with
+            progress, of a model that was named.
+        device: None takes CUDA or MPS where there is one, else the CPU.
+        options: keys of the YAML blocks ``encoder_cfg``, ``memory_bank_cfg`` and ``sam2_infer_cfgs``, and of
+            ``CropOptions``, such as ``points_per_side=16`` or ``img_size=448``.
+
+    Raises:
+        ConfigError: unknown name or option.
+        CheckpointError: no weights, or weights of another model.
+    """
+
+    def __init__(
+        self,
+        encoder: str | None = None,
+        sam2: str | None = None,
+        *,
+        encoder_weights: str | None = "auto",
+        sam2_weights: str | None = "auto",
+        device: str | torch.device | None = None,
+        **options: Any,
+    ) -> None:
+        where = choose_device(device)
+        choice = choose_models(encoder, sam2, encoder_weights, sam2_weights)
+        self.config, self.crop_options = model_config(choice, options)
+        self._options = dict(options)
+        self._model = build_model(self.config, category_num=1, length=1, class_names=("none yet",)).to(where)
+        self._references: tuple[StoredReference, ...] = ()
+        self._memory: Memory | None = None
+        self._thresholds: dict[str, ClassThreshold] = {}
+        self._searcher = Searcher(self._model, self.config)
+        self._lock = self._searcher.lock
+
+    def __repr__(self) -> str:
+        shots = dict.fromkeys(self.classes, 0)
+        for item in self._references:
+            shots[item.class_name] = shots.get(item.class_name, 0) + 1
+        held = ", ".join(f"{name}: {count}" for name, count in shots.items()) or "no references yet"
+        return f"Segmenter({self.config.encoder_cfg.name}, {self.config.sam2_cfg_file}; {held})"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names; the index in this tuple is the label of a result."""
+        return class_names_of(self._references)
+
+    @property
+    def references(self) -> tuple[StoredReference, ...]:
+        """What it was shown so far, in that order."""
+        return self._references
+
+    @property
+    def thresholds(self) -> dict[str, ClassThreshold]:
+        """From :meth:`calibrate`; empty while scores are as published."""
+        return dict(self._thresholds)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        return self._model.device
+
+    def add(
+        self,
+        name: str,
+        image: Any = None,
+        *,
+        mask: Any = None,
+        box: Any = None,
+        point: Any = None,
+        annotation: Any = None,
+        negative: bool = False,
+    ) -> Segmenter:
+        """Show one or more instances of a class in one image; a class may be shown any number of times.
+
+        Args:
+            name: of the class.
+            image: path, Pillow image, (H, W, 3) array or (3, H, W) tensor, uint8 or floats in [0, 1].
+            mask: (H, W), or (N, H, W) for N instances, or a mask picture.
+            box: (x1, y1, x2, y2) in pixels, or N of them; SAM 2 makes the masks.
+            point: (x, y) in pixels, or N of them; SAM 2 makes the masks.
+            annotation: COCO annotation(s) as mappings, or a labelme, COCO, YOLO or VOC file.
+            negative: what is shown is not the class ``name``; any other name, such as "background", makes
+                it speak against all classes.
+
+        Returns:
+            This segmenter, so that calls can be chained.
+
+        Raises:
+            DatasetError: the image cannot be read, or the mark is missing, empty or does not fit.
+        """
+        given = references_by_hand(name, image, mask=mask, box=box, point=point, annotation=annotation)
+        self._remember(given, negative, skip=False)
+        return self
+
+    def add_folder(
+        self,
+        folder: str | Path,
+        *,
+        images: str | Path | None = None,
+        classes: Sequence[str] | None = None,
+        shots: int | None = None,
+        seed: int = 42,
+        negative: bool = False,
+    ) -> Segmenter:
+        """Show all annotated instances of a folder, in any layout that ``dataset.readers`` knows.
+
+        The plainest: ``<folder>/<class>/<image>.jpg`` with ``<image>_mask.png`` beside it. What cannot be
+        read is named and skipped.
+
+        Args:
+            images: folder of the images when they lie elsewhere.
+            classes: only these.
+            shots: most references of a class, drawn with ``seed``.
+            negative: see :meth:`add`.
+
+        Raises:
+            DatasetError: nothing there that can be used, or a class of which nothing could be read.
+        """
+        given = references_in(folder, images=images, classes=classes, shots=shots, seed=seed)
+        self._remember(given, negative, skip=True)
+        return self
+
+    def add_coco(self, json_file: str | Path, images: str | Path | None = None, **options: Any) -> Segmenter:
+        """Show the instances of a COCO annotation file; ``options`` as for :meth:`add_folder`."""
+        return self.add_folder(json_file, images=images, **options)
+
+    def remove(self, name: str, shot: int | None = None) -> Segmenter:
+        """Forget a class, or one shot of it; negative references of that name go with the class.
+
+        Args:
+            shot: counted from 0, as in :meth:`score_references`.
+
+        Raises:
+            ConfigError: there is no such class or shot.
+        """
+        with self._lock:
+            own = [item for item in self._references if item.class_name == name]
+            if not own:
+                raise ConfigError(
+                    f"there is no class {name!r}{did_you_mean(name, self.classes)} (there are {self.classes})"
+                )
+            if shot is not None:
+                positive = [item for item in own if not item.negative]
+                if not 0 <= shot < len(positive):
+                    raise ConfigError(f"{name!r} has shots 0 to {len(positive) - 1}, there is no {shot}")
+                own = [positive[shot]]
+            dropped = {id(item) for item in own}
+            self._replace(tuple(item for item in self._references if id(item) not in dropped))
+        return self
+
+    def predict(
+        self,
+        images: Any,
+        *,
+        min_score: float = 0.0,
+        tile: int | None = None,
+        overlap: float = 0.25,
+        on_error: OnError | None = None,
+    ) -> Any:  # Instances for one image, Iterator[Instances] for several
+        """Find the instances of all classes.
+
+        Args:
+            images: one image (path, array, tensor, Pillow), or several: a list, a folder (searched through,
+                by name) or a generator, which is drawn on one image at a time.
+            min_score: leave out instances that score less.
+            tile: search a picture with a side longer than this in square tiles of it as well as whole, so
+                that small things in it are found; None searches it whole, as published.
+            overlap: share of a tile that its neighbour sees too; best no less than the things are long.
+            on_error: an image that cannot be read is named and skipped, or stops the search; None skips in
+                a folder and stops elsewhere.
+
+        Returns:
+            For one image its ``Instances``. For several an iterator of ``Instances`` in their order, one at
+            a time, each with the ``name`` of its image.
+
+        Raises:
+            MemoryNotReadyError: no reference was added yet.
+            DatasetError: no image there, or one that cannot be read.
+        """
+        memory, how = self._ready_memory(), Looking(min_score, tile, overlap)
+        if is_one_image(images):
+            return self._searcher.search(as_target(images, 1), memory, how)
+        stream = open_stream(images)
+        skip = stream.skip_unreadable if on_error is None else on_error == "skip"
+        return self._searcher.search_all(stream, memory, how, skip=skip)
+
+    def score_references(self) -> list[ReferenceScore]:
+        """How well each reference agrees with the others of its class; which are outliers.
+
+        Costs nothing: the references are not encoded again.
+        """
+        return score_references(self._references)
+
+    def calibrate(self) -> dict[str, ClassThreshold]:
+        """Measure a threshold for each class on the references; later results have calibrated scores.
+
+        In them 0.5 is the threshold of every class, and ``plain_scores`` keeps the published ones. Costs one
+        search per reference. Showing or removing a reference takes the calibration back.
+
+        Raises:
+            MemoryNotReadyError: no reference was added yet.
+        """
+
+        def search(sample: Reference, others: Sequence[StoredReference]) -> Instances:
+            return self._searcher.search(
+                as_target(sample.image, 1), self._searcher.memory_of(others), Looking()
+            )
+
+        with self._lock:
+            self._ready_memory()
+            thresholds = measure_thresholds(self._references, search)
+            self._replace(self._references, thresholds)
+        return thresholds
+
+    def crop(self, reference: StoredReference) -> ReferenceCrop | None:
+        """The picture and mask that the encoder saw of a reference; None where it came from a memory file."""
+        if reference.source is None:
+            return None
+        return crop_reference(reference.source, self._model.encoder.img_size, self.crop_options)
+
+    def save(self, path: str | Path) -> Path:
+        """Write what was learned to a small file (a few kB for each reference; no pictures, no weights).
+
+        Raises:
+            MemoryNotReadyError: no reference was added yet.
+        """
+        memory = self._ready_memory()
+        metadata = {
+            **self.fingerprint(),
+            "sam2": self.config.sam2_cfg_file,
+            "options": self._options,
+            "references": described(self._references),
+            "category_ids": list(range(1, memory.bank.num_categories + 1)),
+            "thresholds": {name: asdict(value) for name, value in self._thresholds.items()},
+        }
+        save_bank(path, memory.bank, memory.negatives, metadata)
+        return Path(path)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        sam2: str | None = None,
+        encoder_weights: str | None = "auto",
+        sam2_weights: str | None = "auto",
+        device: str | torch.device | None = None,
+        **options: Any,
+    ) -> Segmenter:
+        """Build the segmenter that a memory file was made with, ready to search.
+
+        Args:
+            path: from :meth:`save`, or a memory that ``run_lightening.py`` or ``ntt predict`` has written.
+            sam2: another SAM 2 than that of the file; the memory does not depend on it.
+            options: take the place of those in the file.
+
+        Raises:
+            MemoryMismatchError: no memory file, or one of another encoder, size or weights.
+        """
+        tensors, metadata = read_bank(path)
+        if "sums" not in tensors:
+            raise MemoryMismatchError(f"{path} holds patch features; use run_lightening.py with it")
+        defaults = {"img_size": metadata["img_size"]} if "img_size" in metadata else {}
+        finder = cls(
+            metadata["encoder"],
+            sam2 or metadata.get("sam2"),
+            encoder_weights=encoder_weights,
+            sam2_weights=sam2_weights,
+            device=device,
+            **{**defaults, **metadata.get("options", {}), **options},
+        )
+        for key, wanted in finder.fingerprint().items():
+            if key in metadata and key != "model" and metadata[key] != wanted:
+                raise MemoryMismatchError(
+                    f"{path} was made with {key} {metadata[key]!r}, here it is {wanted!r}; "
+                    f"add the references anew, or use what the file was made with"
+                )
+        names = metadata["class_names"]
+        finder._replace(
+            tuple(references_from_bank(tensors, names, metadata.get("references"))),
+            {name: ClassThreshold(**value) for name, value in metadata.get("thresholds", {}).items()},
+        )
+        return finder
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What the figures of a memory depend on: the encoder, its size and weights."""
+        encoder = self._model.encoder
+        return {
+            "model": self.config.name.lower(),
+            "encoder": encoder.spec.name,
+            "encoder_weights": _digest(encoder),
+            "img_size": encoder.img_size,
+            "patch_size": encoder.patch_size,
+            "embed_dim": encoder.embed_dim,
+        }
+
+    def _remember(self, given: Sequence[NamedReference], negative: bool, *, skip: bool) -> None:
+        """Put references into the memory: all of a call, or none."""
+        with self._lock:
+            stored = encode_references(self._model, given, self.crop_options, negative=negative, skip=skip)
+            self._replace((*self._references, *stored))
+
+    def _replace(
+        self,
+        references: tuple[StoredReference, ...],
+        thresholds: dict[str, ClassThreshold] | None = None,
+    ) -> None:
+        with self._lock:
+            self._references = references
+            self._thresholds = thresholds or {}
+            self._memory = None
+
+    def _ready_memory(self) -> Memory:
+        """What the references that are there now make."""
+        with self._lock:
+            if not self.classes:
+                raise MemoryNotReadyError(
+                    "there is no reference yet; show one with add(name, image, mask=...)"
+                )
+            if self._memory is None:
+                thresholds = tuple(
+                    self._thresholds[name].threshold for name in self.classes if self._thresholds
+                )
+                self._memory = self._searcher.memory_of(self._references, thresholds or None)
+            return self._memory
+
+
+def _digest(module: torch.nn.Module) -> str:
+    """Short hash of a module's weights, from the first values of each of its parameters."""
+    found = hashlib.sha256()
+    for parameter in module.parameters():
+        found.update(parameter.detach().flatten()[:256].float().cpu().numpy().tobytes())
+    return found.hexdigest()[:16]

@@ -1,0 +1,166 @@
+"""What a ``Segmenter`` is built from: names, weights and options, as blocks of the configuration."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+
+from no_time_to_train.config import EncoderConfig, MemoryBankConfig, ModelConfig, Sam2InferConfig, parse_block
+from no_time_to_train.dataset.reference_crops import CropOptions
+from no_time_to_train.errors import ConfigError, did_you_mean
+from no_time_to_train.models.encoders.encoder_registry import ENCODERS, encoder_spec
+from no_time_to_train.models.proposals.sam2_backend import sam2_size
+from no_time_to_train.weights.catalogue import CATALOGUE
+from no_time_to_train.weights.locate import checkpoint_folder
+from no_time_to_train.weights.on_this_machine import best_encoder, best_sam2, local_weights
+from no_time_to_train.weights.sam2_files import model_of_config
+
+log = logging.getLogger(__name__)
+
+NANO_ENCODER, NANO_SAM2 = "dinov3_nano", "sam2_nano"
+NANO_POINTS = 20
+"""Points per side of the prompt grid for ``sam2_nano``, as in ``demo.yaml``: it has 16 x 16 features."""
+
+OPTIONS: Mapping[type, tuple[str, ...]] = {
+    EncoderConfig: ("img_size", "dtype", "layers", "layer_fusion", "repo", "allow_random_weights"),
+    MemoryBankConfig: ("mask_sampling", "normalize_instances"),
+    Sam2InferConfig: tuple(
+        item.name for item in fields(Sam2InferConfig) if item.name != "with_negative_refs"
+    ),
+    CropOptions: tuple(item.name for item in fields(CropOptions)),
+}
+"""Every option of a ``Segmenter`` by the block that it belongs to; the names occur once."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which two models, and where their weights are.
+
+    Attributes:
+        encoder: preset name.
+        sam2: configuration name.
+        encoder_weights, sam2_weights: as ``encoder_ckpt_path`` and ``sam2_ckpt_path`` take them.
+    """
+
+    encoder: str
+    sam2: str
+    encoder_weights: str | None
+    sam2_weights: str | None
+
+
+def choose_models(
+    encoder: str | None, sam2: str | None, encoder_weights: str | None, sam2_weights: str | None
+) -> Choice:
+    """Settle on two models; what is not named is the best on this machine, or nano with a word about it.
+
+    Args:
+        encoder_weights, sam2_weights: a file, or ``auto``: on this machine, or downloaded when the model was
+            named; a model that was not named is never downloaded.
+
+    Raises:
+        ConfigError: a weights file without the name of its model, or an unknown name.
+    """
+    for name, weights, option in (
+        (encoder, encoder_weights, "encoder"),
+        (sam2, sam2_weights, "sam2"),
+    ):
+        if name is None and weights not in (None, "auto"):
+            raise ConfigError(f"{option}_weights was given without {option}; name the model of {weights}")
+    found_encoder = best_encoder() if encoder is None else None
+    found_sam2 = best_sam2() if sam2 is None else None
+    _warn_of_nano(
+        encoder_is_nano=encoder is None and found_encoder is None,
+        sam2_is_nano=sam2 is None and found_sam2 is None,
+    )
+    encoder = encoder or (preset_of(found_encoder) if found_encoder else NANO_ENCODER)
+    sam2 = sam2 or found_sam2 or NANO_SAM2
+    return Choice(
+        encoder,
+        sam2,
+        _where(encoder_weights, encoder_spec(encoder).weights),
+        _where(sam2_weights, sam2_entry(sam2)),
+    )
+
+
+def preset_of(entry: str) -> str:
+    """Encoder preset of a catalogue entry."""
+    return next(name for name, spec in ENCODERS.items() if spec.weights == entry)
+
+
+def sam2_entry(config_name: str) -> str:
+    """Catalogue entry of a SAM 2 configuration name such as ``sam2.1_hiera_l``."""
+    size = sam2_size(config_name)  # refuses an unknown name
+    return NANO_SAM2 if size == "nano" else f"sam{model_of_config(config_name).version}_hiera_{size}"
+
+
+def model_config(choice: Choice, options: Mapping[str, Any]) -> tuple[ModelConfig, CropOptions]:
+    """Sort the options into the blocks that they belong to.
+
+    Raises:
+        ConfigError: an unknown option (with the nearest known), a wrong type or value.
+    """
+    known = {name: kind for kind, names in OPTIONS.items() for name in names}
+    for name in options:
+        if name not in known:
+            raise ConfigError(
+                f"unknown option {name!r}{did_you_mean(name, known)} (known: {', '.join(sorted(known))})"
+            )
+        parse_block(known[name], {name: options[name]}, f"option {name}")  # so that a message names it
+    values: dict[type, dict[str, Any]] = {kind: {} for kind in OPTIONS}
+    values[EncoderConfig]["name"] = choice.encoder
+    if sam2_size(choice.sam2) == "nano":
+        values[Sam2InferConfig]["points_per_side"] = NANO_POINTS
+    for name, value in options.items():
+        values[known[name]][name] = value
+    config = ModelConfig(
+        sam2_cfg_file=choice.sam2,
+        sam2_ckpt_path=choice.sam2_weights,
+        encoder_ckpt_path=choice.encoder_weights,
+        encoder_cfg=parse_block(EncoderConfig, values[EncoderConfig], "options"),
+        memory_bank_cfg=parse_block(MemoryBankConfig, values[MemoryBankConfig], "options"),
+        sam2_infer_cfgs=parse_block(Sam2InferConfig, values[Sam2InferConfig], "options"),
+    )
+    return config, parse_block(CropOptions, values[CropOptions], "options")
+
+
+def choose_device(device: str | torch.device | None) -> torch.device:
+    """The device asked for, or CUDA, MPS or the CPU, whichever is there first.
+
+    Raises:
+        ConfigError: it is not on this machine.
+    """
+    if device is None:
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.zeros(1, device=chosen)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"device {str(device)!r} cannot be used here ({reason}); use cpu") from None
+    return chosen
+
+
+def _where(weights: str | None, entry: str | None) -> str | None:
+    """A file that is here already instead of ``auto``."""
+    local = local_weights(entry) if weights == "auto" and entry is not None and entry in CATALOGUE else None
+    return str(local) if local else None if weights is None else str(weights)
+
+
+def _warn_of_nano(*, encoder_is_nano: bool, sam2_is_nano: bool) -> None:
+    wanted = ["dinov2_large"] * encoder_is_nano + ["sam2.1_hiera_large"] * sam2_is_nano
+    if not wanted:
+        return
+    nano = " and ".join([NANO_ENCODER] * encoder_is_nano + [NANO_SAM2] * sam2_is_nano)
+    log.warning(
+        "No large weights in %s, so %s work here: trained on generated scenes only, they find little in "
+        "photographs and their scores mean little there; large ones come with: ntt download %s",
+        checkpoint_folder(),
+        nano,
+        " ".join(wanted),
+    )

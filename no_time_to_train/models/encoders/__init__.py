@@ -1,0 +1,1 @@
+"""The encoder interface, its presets, and the backbones behind it."""

@@ -1,0 +1,1 @@
+"""From proposals and memory to instances: pooling, scores, suppression, merging."""

@@ -1,0 +1,167 @@
+"""From labelled masks to final instances: class-wise box suppression, soft merging, full-size masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torchvision.ops import batched_nms
+
+from no_time_to_train.models.matching.mask_ops import Resize, containment, mask_boxes, resized_masks
+from no_time_to_train.results import RLE, Instances, encode_masks
+
+
+def class_nms(boxes: Tensor, rank: Tensor, labels: Tensor, threshold: float) -> Tensor:
+    """Suppress boxes that overlap a better-ranked one of their label.
+
+    Args:
+        boxes: (N, 4) xyxy.
+        rank: (N,) key, higher is better; as published this is the predicted IoU, not the score.
+        labels: (N,) int64.
+        threshold: box IoU above which the lower-ranked box goes.
+
+    Returns:
+        (M,) indices of the kept rows, best rank first, of equal ranks the earlier row.
+    """
+    order = rank.argsort(descending=True, stable=True)  # torchvision's own order of equals is arbitrary
+    kept = batched_nms(boxes[order].float(), rank[order].float(), labels[order], threshold)
+    return order[kept.sort().values]
+
+
+def soft_merge(scores: Tensor, share: Tensor, similarity: Tensor, labels: Tensor) -> Tensor:
+    """Semantic-aware soft merging (No Time to Train, arXiv 2507.02798).
+
+    ``s'_i = s_i · (1 − max_{j<i, same label} IoS_ij · max(0, ⟨f_i, f_j⟩))^½``, where the rows stand in
+    rank order, so that only better-ranked masks decay others.
+
+    Args:
+        scores: (N,).
+        share: (N, N), entry ij = |i ∩ j| / |i|.
+        similarity: (N, N) cosine between the masks' pooled features.
+        labels: (N,) int64.
+
+    Returns:
+        (N,) decayed scores, never higher than before.
+    """
+    if scores.shape[0] == 0:
+        return scores
+    same = labels[:, None] == labels[None, :]
+    better = torch.ones_like(same).tril(diagonal=-1)
+    decay = (share * similarity.clamp(min=0) * (same & better)).amax(dim=1)
+    # Rounding can lift a self-similarity above 1; the root of a negative number would be NaN.
+    return scores * (1 - decay.clamp(0, 1)).sqrt()
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Labelled masks before merging. N rows share M masks: a mask may carry several labels.
+
+    Attributes:
+        logits: (M, q, q) mask logits, > 0 is inside.
+        features: (M, C) unit-length pooled features.
+        ious: (M,) predicted IoU.
+        masks: (N,) int64, which of the M masks the row is.
+        labels: (N,) int64 category indices.
+        scores: (N,) in [0, 1].
+    """
+
+    logits: Tensor
+    features: Tensor
+    ious: Tensor
+    masks: Tensor
+    labels: Tensor
+    scores: Tensor
+
+    def __len__(self) -> int:
+        return self.labels.shape[0]
+
+    def __getitem__(self, index: Tensor) -> Candidates:
+        """Rows by bool mask or indices; the shared masks stay."""
+        return replace(self, masks=self.masks[index], labels=self.labels[index], scores=self.scores[index])
+
+
+@dataclass(frozen=True)
+class SoftMerger:
+    """Box suppression, full-size masks, soft merging, top-k (specification section 4.5, steps 4 to 9)."""
+
+    nms_threshold: float = 0.5
+    max_instances: int = 100
+    rank_by: Literal["iou", "similarity", "product"] = "iou"
+    merge: Literal["soft", "none"] = "soft"
+    resolution: Literal["original", "low"] = "original"
+    box_convention: Literal["inclusive", "exclusive"] = "inclusive"
+
+    def __call__(self, found: Candidates, size: tuple[int, int]) -> Instances:
+        """Merge the candidates of one image.
+
+        Args:
+            found: any number of rows, none included.
+            size: (H, W) of the original image.
+        """
+        found = self._suppress(found)
+        if self.resolution == "low":
+            small = encode_masks(found.logits[found.masks] > 0)
+            found, _ = self._rescore(found, small)
+        rles, boxes = full_size(found.logits[found.masks], size)
+        visible = boxes[:, 2] >= 0
+        rles = [rle for rle, seen in zip(rles, visible.tolist(), strict=True) if seen]
+        found, boxes = found[visible], boxes[visible]
+        order = torch.arange(len(found))
+        if self.resolution == "original":
+            found, order = self._rescore(found, rles)
+        if self.box_convention == "exclusive":
+            boxes = boxes + torch.tensor([0.0, 0.0, 1.0, 1.0])
+        return Instances(
+            rles=tuple(rles[row] for row in order.tolist()),
+            boxes=boxes[order],
+            scores=found.scores.float().cpu(),
+            labels=found.labels.cpu(),
+            size=size,
+        )
+
+    def _suppress(self, found: Candidates) -> Candidates:
+        inside = found.logits > 0
+        found = found[inside.flatten(1).any(dim=1)[found.masks]]
+        boxes = mask_boxes(inside)[found.masks]
+        kept = class_nms(boxes, self._rank(found), found.labels, self.nms_threshold)
+        found = found[kept[: 8 * self.max_instances]]
+        return found[found.scores > 0]
+
+    def _rank(self, found: Candidates) -> Tensor:
+        ious = found.ious[found.masks]
+        return {"iou": ious, "similarity": found.scores, "product": ious * found.scores}[self.rank_by]
+
+    def _rescore(self, found: Candidates, rles: Sequence[RLE]) -> tuple[Candidates, Tensor]:
+        """Soft-merge and keep the best; also the order in which the rows now stand."""
+        if self.merge == "soft":
+            features = found.features[found.masks]
+            share = containment(rles, found.labels.cpu()).to(features)
+            scores = soft_merge(found.scores, share, features @ features.T, found.labels)
+            found = replace(found, scores=scores)
+        order = found.scores.argsort(descending=True, stable=True)[: self.max_instances]
+        return found[order], order.cpu()
+
+
+def full_size(
+    logits: Tensor, size: tuple[int, int], resize: Resize = "antialias"
+) -> tuple[list[RLE], Tensor]:
+    """Bring mask logits to the original size, a few at a time.
+
+    Args:
+        logits: (N, q, q).
+        size: (H, W).
+
+    Returns:
+        N run-length codes and (N, 4) boxes xyxy with the last covered pixel inclusive; a mask that
+        vanished at this size has the box (-1, -1, -1, -1).
+    """
+    rles: list[RLE] = []
+    boxes = [torch.zeros(0, 4)]
+    for masks in resized_masks(logits, size, resize=resize):
+        rles.extend(encode_masks(masks))
+        gone = ~masks.flatten(1).any(dim=1)
+        boxes.append(mask_boxes(masks).masked_fill(gone[:, None], -1).cpu())
+    return rles, torch.cat(boxes)

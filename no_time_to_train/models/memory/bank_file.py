@@ -1,0 +1,153 @@
+"""The memory bank as a small file: safetensors with JSON metadata, nothing that could carry code."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from no_time_to_train import __version__
+from no_time_to_train.errors import MemoryMismatchError
+from no_time_to_train.models.memory.legacy_checkpoint import read_legacy
+from no_time_to_train.models.memory.memory_bank import MemoryBank
+from no_time_to_train.models.memory.patch_bank import PatchBank
+
+FORMAT = "no_time_to_train.memory"
+VERSION = 1
+NEGATIVE = "negative."
+PICKLED = (b"PK", b"\x80")  # how files of torch.save begin
+Bank = MemoryBank | PatchBank
+
+
+def save_bank(
+    path: str | Path, bank: Bank, negatives: MemoryBank | None, metadata: Mapping[str, Any]
+) -> None:
+    """Write the bank atomically.
+
+    Args:
+        path: any name; folders are made.
+        bank: the references.
+        negatives: negative references, or None.
+        metadata: what the figures depend on (encoder, sizes, category ids, …); JSON values.
+    """
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in bank.state_dict().items()}
+    if negatives is not None:
+        tensors |= {NEGATIVE + name: part.cpu().contiguous() for name, part in negatives.state_dict().items()}
+    described = {
+        **metadata,
+        "format": FORMAT,
+        "version": VERSION,
+        "package_version": __version__,
+        "class_names": list(bank.class_names),
+        "shots": bank.filled.sum(dim=1).tolist(),
+        "length": bank.length,
+    }
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        partial.write_bytes(save(tensors, metadata={"no_time_to_train": json.dumps(described)}))
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_bank(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read the tensors and the metadata of a bank file, or of a checkpoint of the original.
+
+    Returns:
+        Tensors by name, negatives under ``negative.``, and the metadata; a checkpoint of the original has no
+        ``class_names``.
+
+    Raises:
+        MemoryMismatchError: missing, damaged, of a later version, or no memory bank.
+    """
+    if not Path(path).is_file():
+        raise MemoryMismatchError(
+            f"no memory bank at {path}; run test_mode=fill_memory with --out_path first"
+        )
+    with Path(path).open("rb") as file:
+        if file.read(2).startswith(PICKLED):
+            return read_legacy(path)
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            metadata = json.loads((file.metadata() or {}).get("no_time_to_train", "{}"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise MemoryMismatchError(f"{path} is no memory bank of this program ({error})") from error
+    if metadata.get("format") != FORMAT:
+        raise MemoryMismatchError(f"{path} holds tensors but no memory bank (keys {sorted(tensors)[:3]})")
+    if metadata.get("version", 0) > VERSION:
+        raise MemoryMismatchError(
+            f"{path} is a memory bank of version {metadata['version']}, this program reads up to {VERSION}; "
+            f"update the package or fill the memory again"
+        )
+    return tensors, metadata
+
+
+def load_bank(
+    path: str | Path, bank: Bank, negatives: MemoryBank | None, expected: Mapping[str, Any]
+) -> None:
+    """Fill ``bank`` (and ``negatives``) from a file that must fit.
+
+    Args:
+        expected: metadata of the running configuration; every key that the file also has must be equal.
+
+    Raises:
+        MemoryMismatchError: the file was made with another encoder, size or class list.
+    """
+    tensors, metadata = read_bank(path)
+    for key, wanted in {**expected, "class_names": list(bank.class_names)}.items():
+        came = metadata.get(key, wanted)
+        if not _agree(key, came, wanted):
+            here, there = _contrast(wanted, came)
+            raise MemoryMismatchError(
+                f"{path} was made with {key} {there}, the configuration has {here}; "
+                f"fill the memory again or use the configuration it was made with"
+            )
+    own = {name: part for name, part in tensors.items() if not name.startswith(NEGATIVE)}
+    against = {
+        name.removeprefix(NEGATIVE): part for name, part in tensors.items() if name.startswith(NEGATIVE)
+    }
+    _require_fit(own, bank, f"{path} holds")
+    if negatives is not None and against:
+        _require_fit(against, negatives, f"{path} holds negative references of")
+        negatives.load_state_dict(against)
+    bank.load_state_dict(own)
+
+
+def _agree(key: str, came: Any, wanted: Any) -> bool:
+    if key == "weights" and came.partition(":")[0] != wanted.partition(":")[0]:
+        return True  # hashes of different precisions tell nothing about each other
+    return bool(came == wanted)
+
+
+def _contrast(one: Any, two: Any) -> tuple[str, str]:
+    """Two values that differ, short enough for one sentence: of lists the first difference or the lengths."""
+    if not (isinstance(one, list) and isinstance(two, list)):
+        return repr(one), repr(two)
+    if len(one) == len(two):
+        place = next(i for i, pair in enumerate(zip(one, two, strict=True)) if pair[0] != pair[1])
+        return f"{one[place]!r} at place {place}", f"{two[place]!r} at place {place}"
+    shown = [f"{', '.join(map(str, value[:3]))}{', …' if len(value) > 3 else ''}" for value in (one, two)]
+    return f"{len(one)} ({shown[0]})", f"{len(two)} ({shown[1]})"
+
+
+def _require_fit(tensors: Mapping[str, Tensor], bank: Bank, holds: str) -> None:
+    if isinstance(bank, MemoryBank) != ("sums" in tensors):
+        raise MemoryMismatchError(
+            f"{holds} references in the form of another model class; use the model_cfg.name that it was "
+            f"made with, or fill the memory again"
+        )
+    if isinstance(bank, MemoryBank) and tuple(tensors["sums"].shape) != tuple(bank.sums.shape):
+        shape = tuple(tensors["sums"].shape)
+        raise MemoryMismatchError(
+            f"{holds} {shape[0]} categories by {shape[1]} shots of {shape[2]} features, the "
+            f"configuration asks for {bank.num_categories} by {bank.length} of {bank.sums.shape[2]}"
+        )
