@@ -14,9 +14,10 @@ from pathlib import Path
 from no_time_to_train.dataset.coco_file import CocoFile
 from no_time_to_train.dataset.coco_reader import category_map
 from no_time_to_train.dataset.coco_results import read_results
-from no_time_to_train.dataset.evaluation import evaluate_coco, format_table
+from no_time_to_train.dataset.evaluation import evaluate_coco
 from no_time_to_train.dataset.lvis_evaluation import evaluate_lvis
-from no_time_to_train.dataset.seed_summary import format_seed_table, summarize_seeds
+from no_time_to_train.dataset.metric_tables import format_seed_table, format_table
+from no_time_to_train.dataset.seed_summary import summarize_seeds
 from no_time_to_train.errors import NoTimeToTrainError
 
 

@@ -71,14 +71,6 @@ def evaluate_coco(
     )
 
 
-def format_table(metrics: Mapping[str, float]) -> str:
-    """Lay metrics out for the terminal, one a line, per-class ones last; ``-`` where no ground truth is."""
-    names = sorted(metrics, key=lambda name: name.count("/"))
-    width = max((len(name) for name in names), default=0)
-    shown = {name: "-" if metrics[name] == -1 else f"{metrics[name]:.4f}" for name in names}
-    return "\n".join(f"{name:<{width}}  {shown[name]:>8}" for name in names)
-
-
 def _scorable(coco: CocoFile, iou_types: Sequence[str]) -> list[str]:
     unknown = [iou_type for iou_type in iou_types if iou_type not in ("bbox", "segm")]
     if unknown:

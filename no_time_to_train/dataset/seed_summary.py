@@ -43,13 +43,3 @@ def summarize_seeds(runs: Sequence[Mapping[str, float]]) -> dict[str, Spread]:
                 deviation = float(values.std(ddof=1)) if len(runs) > 1 else 0.0
                 summary[name] = Spread(float(values.mean()), deviation, len(runs))
     return summary
-
-
-def format_seed_table(summary: Mapping[str, Spread]) -> str:
-    """One metric a line, as ``mean +- deviation``; ``-`` where there is no ground truth."""
-    width = max((len(name) for name in summary), default=0)
-    lines = [
-        f"{name:<{width}}  " + ("-" if spread.mean == -1 else f"{spread.mean:.4f} +- {spread.deviation:.4f}")
-        for name, spread in summary.items()
-    ]
-    return "\n".join(lines)
