@@ -151,17 +151,14 @@ def test_a_torn_file_and_a_later_version_are_refused(tmp_path: Path) -> None:
 def test_an_interrupted_save_keeps_the_old_file_and_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from no_time_to_train.models.memory import bank_file
-
     path = tmp_path / "m"
     save_bank(path, random_bank(1, 1, 1), None, {})
     before = path.read_bytes()
 
-    def torn(tensors: Any, partial: Path, metadata: Any) -> None:
-        partial.write_bytes(b"half")
+    def full(partial: Path, target: Path) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(bank_file, "save_file", torn)
+    monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(OSError, match="disk full"):
         save_bank(path, random_bank(2, 1, 1), None, {})
     assert path.read_bytes() == before
