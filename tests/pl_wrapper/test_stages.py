@@ -38,6 +38,11 @@ def test_search_on_a_bank_that_was_not_postprocessed_does_that_itself(run: Run, 
     )
 
 
+def test_chunk_size_changes_no_bit(run: Run) -> None:
+    option = "--model.model_cfg.sam2_infer_cfgs.testing_point_bs"
+    assert predictions(run(option, "7", out="seven")) == predictions(run(option, "1000", out="all"))
+
+
 def test_blank_picture_gives_nothing_and_the_run_goes_on(run: Run) -> None:
     rows = json.loads(predictions(run()))
     found = {row["image_id"] for row in rows}

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import random
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
 
 import pytest
 
+from no_time_to_train.pl_wrapper.lightning_cli import main
 from no_time_to_train.pl_wrapper.stop_signals import Stopped, stop_on_signals
 from tests.conftest import ROOT
 
@@ -55,3 +58,33 @@ def test_a_stopped_search_resumes_to_the_same_json(
     resumed = run(*words, "--resume", out="stopped")
     assert (resumed / "predictions.json").read_bytes() == (whole / "predictions.json").read_bytes()
     assert part.read_bytes().count(b"\n") == 4
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    "fork" not in get_all_start_methods(), reason="needs fork: ten fresh starts take too long"
+)
+def test_ten_kills_at_random_images_all_resume_to_the_same_json(
+    run: Callable[..., Path], config: Path, tmp_path: Path
+) -> None:
+    quick = ("--report", "false", "--evaluate", "false")
+    whole = run(*quick, out="whole")
+    words = [*quick, "--model.test_mode", "test", "--ckpt_path", str(whole / "memory.safetensors")]
+    generator = random.Random(7)
+    for attempt in range(10):
+        out = tmp_path / f"killed-{attempt}"
+        part, wanted = out / "parts" / "part-0000.jsonl", generator.randrange(4)
+        child = get_context("fork").Process(
+            target=main, args=(["--config", str(config), "--output_dir", str(out), *words],)
+        )
+        child.start()
+        while child.is_alive() and not (part.parent.exists() and _lines(part) >= wanted):
+            time.sleep(0.002)  # between polls: the child needs the cores
+        child.kill()
+        child.join()
+        resumed = run(*words, "--resume", out=f"killed-{attempt}")
+        assert (resumed / "predictions.json").read_bytes() == (whole / "predictions.json").read_bytes()
+
+
+def _lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else 0
