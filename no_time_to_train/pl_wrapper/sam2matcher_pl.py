@@ -130,13 +130,13 @@ class Sam2MatcherLightningModel(LightningModule):
                 names, ids = categories.names, categories.ids
             self._build(metadata["length"], names, ids)
         model = self.segmenter
-        load_bank(path, model.bank, model.negative_bank, self._fingerprint())
+        load_bank(path, model.bank, model.negative_bank, self.fingerprint())
 
     def save_memory(self, path: str | Path) -> None:
         """Write the bank; on rank zero only."""
         if self.global_rank == 0:
             model = self.segmenter
-            metadata = {**self._fingerprint(), "category_ids": list(self.category_ids)}
+            metadata = {**self.fingerprint(), "category_ids": list(self.category_ids)}
             save_bank(path, model.bank, model.negative_bank, metadata)
 
     def draw_memory(self, folder: Path) -> list[Path]:
@@ -240,12 +240,12 @@ class Sam2MatcherLightningModel(LightningModule):
             for buffer in part.state_dict().values() if part is not None else ():
                 bank.update(buffer.cpu().numpy().tobytes())
         return {
-            **self._fingerprint(),
+            **self.fingerprint(),
             "memory": bank.hexdigest(),
             "model_cfg": repr(self.model_cfg),
             "targets": repr(block),
         }
 
-    def _fingerprint(self) -> dict[str, Any]:
+    def fingerprint(self) -> dict[str, Any]:
         """What a bank's figures depend on."""
         return {"model": self.model_cfg.name.lower(), **encoder_fingerprint(self.segmenter.encoder)}

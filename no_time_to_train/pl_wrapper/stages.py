@@ -14,6 +14,7 @@ from no_time_to_train.dataset.evaluation import evaluate_coco
 from no_time_to_train.dataset.few_shot_file import read_few_shot_file, write_few_shot_file
 from no_time_to_train.dataset.negative_sampling import sample_negatives
 from no_time_to_train.errors import ConfigError
+from no_time_to_train.models.encoders.fingerprint import weights_hash
 from no_time_to_train.pl_wrapper.preflight import find_problems
 from no_time_to_train.pl_wrapper.result_writer import collect, write_json
 from no_time_to_train.pl_wrapper.run_folder import Timings, describe_run, summary_table, write_html
@@ -232,7 +233,9 @@ class Stages:
         if targets is not None and self.options.report:
             with self.timings.stage("report"):
                 write_html(folder, targets, rows, ids, names, metrics, self.timings, self.config)
-        facts = {"device": str(self.model.segmenter.device), "skipped": self.model.unreadable}
+        segmenter = self.model.segmenter
+        weights = {**self.model.fingerprint(), "sam2_weights": weights_hash(segmenter.sam)}
+        facts = {"device": str(segmenter.device), "skipped": self.model.unreadable, "weights": weights}
         describe_run(folder, self.config, self.timings, **facts)
         self._say(f"{len(rows)} instances in {folder / 'predictions.json'}; {self._spent()}")
         return metrics
