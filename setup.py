@@ -13,6 +13,7 @@ EXTRAS = {
     "eval": ["faster-coco-eval>=1.6"],
     "report": ["supervision>=0.25"],
     "dev": [
+        "faster-coco-eval>=1.6",
         "hypothesis>=6.100",
         "mypy>=1.10",
         "pot>=0.9.4",
