@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 import torch.distributed as dist
 from lightning.pytorch import LightningModule
 from torch.utils.data import DataLoader
@@ -84,26 +85,30 @@ class Sam2MatcherLightningModel(LightningModule):
             raise RuntimeError("the model is built by begin_fill or load_memory; call one of them first")
         return self.seg_model
 
-    def begin_fill(self) -> None:
-        """Read the references, build the model for them, and make the loader of their crops."""
+    def begin_fill(self, device: torch.device) -> None:
+        """Read the references, build the model for them, and make the loader of their crops.
+
+        Args:
+            device: where masks of references given by boxes or points are made.
+        """
         block = self.dataset_cfgs.fill_memory
         if block is None:
             raise ConfigError("filling the memory needs dataset_cfgs.fill_memory (root and json_file)")
         source = ReferenceSource(block, self.model_cfg.memory_bank_cfg.length)
         self._build(source.length, source.categories.names, source.categories.ids)
-        self._load_crops(source, negative=False)
+        self._load_crops(source, device, negative=False)
 
-    def begin_fill_negative(self, block: FillMemoryDataConfig) -> None:
-        """Read negative references for the classes that the bank has."""
+    def begin_fill_negative(self, block: FillMemoryDataConfig, device: torch.device) -> None:
+        """Read negative references for the classes that the bank has; see :meth:`begin_fill`."""
         if self.segmenter.negative_bank is None:
             raise ConfigError("negative references need sam2_infer_cfgs.with_negative_refs: true")
         length = self.segmenter.negative_bank.length
         source = ReferenceSource(block, length)
         source.against(self.segmenter.bank.class_names, length)
-        self._load_crops(source, negative=True)
+        self._load_crops(source, device, negative=True)
 
-    def _load_crops(self, source: ReferenceSource, *, negative: bool) -> None:
-        source.complete(self.segmenter.sam)
+    def _load_crops(self, source: ReferenceSource, device: torch.device, *, negative: bool) -> None:
+        source.complete(self.segmenter.sam.to(device))
         self._negative = negative
         self._loader = make_loader(source.crops(self.segmenter.encoder.img_size), self.workers)
 

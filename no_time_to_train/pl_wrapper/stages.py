@@ -154,7 +154,7 @@ class Stages:
 
     def _fill(self) -> None:
         with self.timings.stage("fill_memory"):
-            self.model.begin_fill()
+            self.model.begin_fill(self.trainer.strategy.root_device)
             self.trainer.test(self.model, verbose=False)
             self.model.finish_fill()
 
@@ -163,7 +163,7 @@ class Stages:
             log.warning("no false positives on the support images: there is no negative to learn from")
             return
         with self.timings.stage("fill_memory_neg"):
-            self.model.begin_fill_negative(block)
+            self.model.begin_fill_negative(block, self.trainer.strategy.root_device)
             self.trainer.test(self.model, verbose=False)
             self.model.finish_fill()
 
