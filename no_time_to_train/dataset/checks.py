@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from no_time_to_train.dataset.annotation_masks import reference_box, reference_mask
 from no_time_to_train.dataset.images import read_image_size
 from no_time_to_train.dataset.samples import Reference, Target
@@ -17,28 +19,29 @@ TINY_SIDE = 10
 def reference_problems(references: Sequence[Reference]) -> Iterator[str]:
     """Sentences about references: missing images, contradicting sizes, empty and tiny masks."""
     for reference in references:
-        if not isinstance(reference.image, Path):
-            continue
-        try:
-            size = read_image_size(reference.image, reference.stated_size)
-        except DatasetError as error:
-            yield f"{reference.name}: {error}"
-            continue
-        yield from _size_problem(reference.name, reference.stated_size, size)
-        yield from _mask_problem(reference, size)
+        size, problems = _look(reference.name, reference.image, reference.stated_size)
+        yield from problems
+        if size is not None:
+            yield from _mask_problem(reference, size)
 
 
 def target_problems(targets: Sequence[Target]) -> Iterator[str]:
     """Sentences about targets: images that are missing or have another size than stated."""
     for target in targets:
-        if not isinstance(target.image, Path):
-            continue
-        try:
-            size = read_image_size(target.image, target.stated_size)
-        except DatasetError as error:
-            yield f"{target.file_name}: {error}"
-            continue
-        yield from _size_problem(target.file_name, target.stated_size, size)
+        yield from _look(target.file_name, target.image, target.stated_size)[1]
+
+
+def _look(
+    name: str, image: Path | np.ndarray, stated: tuple[int, int] | None
+) -> tuple[tuple[int, int] | None, list[str]]:
+    """Size of an image file (None for an array, or when it cannot be read), and what is wrong with it."""
+    if not isinstance(image, Path):
+        return None, []
+    try:
+        size = read_image_size(image, stated)
+    except DatasetError as error:
+        return None, [f"{name}: {error}"]
+    return size, list(_size_problem(name, stated, size))
 
 
 def _size_problem(name: str, stated: tuple[int, int] | None, actual: tuple[int, int]) -> Iterator[str]:
