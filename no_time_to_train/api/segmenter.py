@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -28,6 +27,7 @@ from no_time_to_train.errors import (
     MemoryNotReadyError,
     did_you_mean,
 )
+from no_time_to_train.models.encoders.fingerprint import weights_hash
 from no_time_to_train.models.factory import build_model
 from no_time_to_train.models.memory.bank_file import read_bank, save_bank
 from no_time_to_train.models.memory.reference_quality import ReferenceScore, score_references
@@ -346,7 +346,7 @@ class Segmenter:
         return {
             "model": self.config.name.lower(),
             "encoder": encoder.spec.name,
-            "encoder_weights": _digest(encoder),
+            "encoder_weights": weights_hash(encoder),
             "img_size": encoder.img_size,
             "patch_size": encoder.patch_size,
             "embed_dim": encoder.embed_dim,
@@ -381,11 +381,3 @@ class Segmenter:
                 )
                 self._memory = self._searcher.memory_of(self._references, thresholds or None)
             return self._memory
-
-
-def _digest(module: torch.nn.Module) -> str:
-    """Short hash of a module's weights, from the first values of each of its parameters."""
-    found = hashlib.sha256()
-    for parameter in module.parameters():
-        found.update(parameter.detach().flatten()[:256].float().cpu().numpy().tobytes())
-    return found.hexdigest()[:16]

@@ -59,8 +59,8 @@ class Views:
 
 def join(parts: list[Views]) -> Views:
     """All pictures and regions of several views as one."""
-    starts = np.cumsum([0] + [len(part.images) for part in parts])
-    owners = [part.owners + int(start) for part, start in zip(parts, starts, strict=False)]
+    starts = np.cumsum([0] + [len(part.images) for part in parts[:-1]])
+    owners = [part.owners + int(start) for part, start in zip(parts, starts, strict=True)]
     return Views(
         torch.cat([part.images for part in parts]),
         torch.cat([part.weights for part in parts]),

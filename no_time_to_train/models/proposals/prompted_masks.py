@@ -9,8 +9,12 @@ from torch import Tensor
 from no_time_to_train.models.matching.mask_ops import resized_masks
 from no_time_to_train.models.preprocess import to_square
 from no_time_to_train.models.proposals.point_grid import point_prompts
-from no_time_to_train.models.proposals.sam2_backend import DecodedMasks, ImageEmbedding, Sam2Backend
-from no_time_to_train.models.proposals.sam2_backend import masks_from_boxes as decode_boxes
+from no_time_to_train.models.proposals.sam2_backend import (
+    DecodedMasks,
+    ImageEmbedding,
+    Sam2Backend,
+    decode_boxes,
+)
 
 
 @torch.inference_mode()

@@ -281,7 +281,7 @@ class Sam2Backend(nn.Module):
         return embed_prompts(self.sam_prompt_encoder, len(prompts), *parts)
 
 
-def masks_from_boxes(sam: Sam2Backend, embedding: ImageEmbedding, boxes: Tensor) -> DecodedMasks:
+def decode_boxes(sam: Sam2Backend, embedding: ImageEmbedding, boxes: Tensor) -> DecodedMasks:
     """One mask per box: what SAM 2's image predictor gives with ``multimask_output=False``.
 
     The predictor, and SAM 2 in training, hand a box over as two points, to which a padding point is added;

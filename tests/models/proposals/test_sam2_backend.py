@@ -24,7 +24,7 @@ from no_time_to_train.models.proposals.sam2_backend import (
     _SkipInit,
     build_sam2,
     choose_tokens,
-    masks_from_boxes,
+    decode_boxes,
     sam2_size,
 )
 from no_time_to_train.weights.sam2_files import VIDEO_KEYS
@@ -245,13 +245,13 @@ def test_prompts_are_cut_joined_and_checked() -> None:
 def test_boxes_give_one_mask_each(nano: Sam2Backend) -> None:
     embedding, prompts = random_embedding(nano), random_prompts(nano, "box", 4)
     assert prompts.boxes is not None
-    found = masks_from_boxes(nano, embedding, prompts.boxes)
+    found = decode_boxes(nano, embedding, prompts.boxes)
     assert found.prompts.tolist() == [0, 1, 2, 3]
     as_points = Prompts(prompts.boxes.view(-1, 2, 2), torch.tensor([[2, 3]]).expand(4, 2))
     logits, ious = decode_by_sam2(nano, embedding, as_points)
     torch.testing.assert_close(found.logits, logits[:, 0], atol=3e-4, rtol=0)
     torch.testing.assert_close(found.ious, ious[:, 0], atol=1e-5, rtol=0)
-    assert len(masks_from_boxes(nano, embedding, torch.zeros(0, 4))) == 0
+    assert len(decode_boxes(nano, embedding, torch.zeros(0, 4))) == 0
 
 
 def test_encoding_a_batch(nano: Sam2Backend) -> None:
@@ -336,7 +336,7 @@ def test_boxes_as_the_image_predictor_of_sam2() -> None:
     _, ious, logits = predictor.predict(box=boxes.numpy(), multimask_output=False, return_logits=True)
     with torch.no_grad():
         embedding = sam.encode(image[None] / 255, add_no_mem_embed=True)[0]
-    found = masks_from_boxes(sam, embedding, boxes)
+    found = decode_boxes(sam, embedding, boxes)
     torch.testing.assert_close(found.logits, torch.from_numpy(logits)[:, 0], atol=3e-4, rtol=0)
     torch.testing.assert_close(found.ious, torch.from_numpy(ious)[:, 0], atol=1e-5, rtol=0)
 
