@@ -18,6 +18,7 @@ ORDER = [
     "report",
     "pl_wrapper",
     "api",
+    "accuracy",
     "cli",
 ]
 """From the ground up; design of the house."""

@@ -1,0 +1,118 @@
+"""Keeps what encoder and SAM 2 have computed, so that rows that share it do not pay for it again.
+
+Nothing is approximated: a picture, or a prompt on a picture, that was seen before gives the same tensors. That
+holds because both encode one picture at a time and the decoder's answer to a prompt does not depend on the
+prompts beside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from no_time_to_train.models.encoders.fingerprint import encoder_fingerprint, weights_hash
+from no_time_to_train.models.proposals.mask_prompts import DecodedMasks, ImageEmbedding, Prompts
+from no_time_to_train.models.segmenter import ReferenceSegmenter
+
+
+@dataclass
+class Answers:
+    """What was computed so far, for any number of models. :meth:`forget` bounds the memory it takes.
+
+    Attributes:
+        prompts: how many prompts the models asked for, computed or remembered.
+    """
+
+    features: dict[Any, Tensor] = field(default_factory=dict)
+    embeddings: dict[Any, ImageEmbedding] = field(default_factory=dict)
+    masks: dict[Any, DecodedMasks] = field(default_factory=dict)
+    prompts: int = 0
+
+    def forget(self) -> None:
+        """Drop everything that was computed."""
+        for kept in (self.features, self.embeddings, self.masks):
+            kept.clear()
+
+    def attach(self, model: ReferenceSegmenter) -> None:
+        """Let a model answer from here what was asked before, and keep what was not."""
+        self._attach_encoder(model)
+        self._attach_sam(model)
+
+    def _attach_encoder(self, model: ReferenceSegmenter) -> None:
+        own, compute = str(encoder_fingerprint(model.encoder)), model.encoder.forward
+
+        def forward(images: Tensor, *, prenorm: bool = False) -> Tensor:
+            found = []
+            for image in images.split(1):
+                key = (own, prenorm, digest(image))
+                if key not in self.features:
+                    self.features[key] = compute(image, prenorm=prenorm)
+                found.append(self.features[key])
+            return torch.cat(found)
+
+        model.encoder.forward = forward  # type: ignore[method-assign]
+
+    def _attach_sam(self, model: ReferenceSegmenter) -> None:
+        own, sam = weights_hash(model.sam), model.sam
+        encode, decode = sam.encode, sam.decode
+        names: dict[int, tuple[ImageEmbedding, str]] = {}  # the embedding too, so that its id stays its own
+
+        def remembering_encode(images: Tensor, add_no_mem_embed: bool = False) -> list[ImageEmbedding]:
+            found = []
+            for image in images.split(1):
+                key = (own, add_no_mem_embed, digest(image))
+                if key not in self.embeddings:
+                    self.embeddings[key] = encode(image, add_no_mem_embed)[0]
+                embedding = self.embeddings[key]
+                names[id(embedding)] = embedding, str(key)
+                found.append(embedding)
+            return found
+
+        def remembering_decode(
+            embedding: ImageEmbedding, prompts: Prompts, *, tokens: Any = "best",
+            min_iou: float = float("-inf"), chunk: int = 64,
+        ) -> DecodedMasks:
+            self.prompts += len(prompts)
+            if id(embedding) not in names:
+                return decode(embedding, prompts, tokens=tokens, min_iou=min_iou, chunk=chunk)
+            about = (names[id(embedding)][1], tokens, min_iou)
+            keys = [(*about, key) for key in prompt_keys(prompts)]
+            fresh = [row for row, key in enumerate(keys) if key not in self.masks]
+            if fresh:
+                asked = prompts[torch.tensor(fresh)]
+                found = decode(embedding, asked, tokens=tokens, min_iou=min_iou, chunk=chunk)
+                for place, row in enumerate(fresh):
+                    self.masks[keys[row]] = found[found.prompts == place]
+            return joined([self.masks[key] for key in keys], 4 * embedding.image.shape[-1])
+
+        sam.encode = remembering_encode  # type: ignore[method-assign]
+        sam.decode = remembering_decode  # type: ignore[method-assign]
+
+
+def digest(tensor: Tensor) -> str:
+    """A hash of a tensor's shape and values."""
+    values = tensor.detach().cpu().contiguous()
+    return hashlib.blake2b(values.numpy().tobytes(), digest_size=16).hexdigest() + str(tuple(values.shape))
+
+
+def prompt_keys(prompts: Prompts) -> list[tuple[bytes | None, ...]]:
+    """What tells each prompt from the others."""
+    parts = (prompts.points, prompts.labels, prompts.boxes, prompts.masks)
+    rows = [None if part is None else part.detach().cpu().contiguous().numpy() for part in parts]
+    return [tuple(None if part is None else part[row].tobytes() for part in rows)
+            for row in range(len(prompts))]
+
+
+def joined(found: list[DecodedMasks], side: int) -> DecodedMasks:
+    """The masks of several prompts, numbered by prompt."""
+    empty = torch.zeros(0, side, side)
+    counts = torch.tensor([len(masks) for masks in found], dtype=torch.int64)
+    return DecodedMasks(
+        torch.cat([empty, *(masks.logits for masks in found if len(masks))]),
+        torch.cat([empty[:, 0, 0], *(masks.ious for masks in found if len(masks))]),
+        torch.arange(len(found)).repeat_interleave(counts),
+    )

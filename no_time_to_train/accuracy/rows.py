@@ -1,0 +1,97 @@
+"""The rows of the accuracy table: a base YAML, and what each row has different."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from no_time_to_train.config import FillMemoryDataConfig, ModelConfig, parse_block
+from no_time_to_train.errors import ConfigError
+from no_time_to_train.pl_wrapper.config_files import read_config
+
+BASELINE = "published"
+"""Name of the row that all others are compared with."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One configuration.
+
+    Attributes:
+        name: of the row.
+        overrides: dotted key to value, as on the command line without ``--model.``.
+        model: the whole ``model_cfg`` block.
+        references: the whole ``dataset_cfgs.fill_memory`` block; its paths are not looked at.
+    """
+
+    name: str
+    overrides: Mapping[str, Any]
+    model: ModelConfig
+    references: FillMemoryDataConfig
+
+    def described(self) -> dict[str, Any]:
+        """Everything that its figures depend on, as JSON values; not its name."""
+        references = asdict(self.references)
+        for path in ("root", "json_file", "memory_pkl"):
+            references.pop(path)
+        return {"model": asdict(self.model), "references": references}
+
+
+def make_row(name: str, base: str | Path, overrides: Mapping[str, Any]) -> Row:
+    """A base YAML with overrides.
+
+    Raises:
+        ConfigError: no such file, or a wrong key or value; names the row.
+    """
+    words = [f"--model.{key}={json.dumps(value)}" for key, value in overrides.items()]
+    try:
+        blocks = read_config(["--config", str(base), *words])["model"]["init_args"]
+    except ConfigError as error:
+        raise ConfigError(f"row {name!r}: {error}") from None
+    model = parse_block(ModelConfig, blocks.get("model_cfg"), "model_cfg")
+    fill = parse_block(FillMemoryDataConfig, blocks.get("dataset_cfgs", {}).get("fill_memory"), "fill_memory")
+    return Row(name, dict(overrides), model, fill)
+
+
+def read_rows(path: str | Path, base: str | Path | None = None) -> list[Row]:
+    """Read a file of rows: ``base`` names the YAML, relative to the file; ``rows`` maps names to overrides.
+
+    A row may have its own ``base`` among its overrides. The first row is the baseline.
+
+    Args:
+        base: takes the place of the file's own.
+
+    Raises:
+        ConfigError: another structure, or a wrong key or value.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ConfigError(f"no file of rows at {path}")
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict) or not isinstance(content.get("rows"), dict):
+        raise ConfigError(f"{path} must have the keys base: (a YAML) and rows: (name to dotted overrides)")
+    common = base or path.parent / content["base"]
+    rows = []
+    for name, overrides in content["rows"].items():
+        own = dict(overrides or {})
+        yaml_file = path.parent / own.pop("base") if "base" in own else common
+        rows.append(make_row(str(name), yaml_file, own))
+    return rows
+
+
+def choose_rows(rows: Sequence[Row], names: Sequence[str] | None) -> list[Row]:
+    """The baseline and the rows of these names; None takes all.
+
+    Raises:
+        ConfigError: an unknown name.
+    """
+    known = {row.name: row for row in rows}
+    unknown = [name for name in names or () if name not in known]
+    if unknown:
+        raise ConfigError(f"unknown row {unknown[0]!r} (known: {', '.join(known)})")
+    return [row for row in rows if names is None or row.name in names or row is rows[0]]

@@ -1,0 +1,123 @@
+"""Runs one configuration on one episode: fills the memory, searches the targets, takes the figures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from no_time_to_train.accuracy.episode import Episode
+from no_time_to_train.accuracy.measures import best_overlaps, precision_measures, recall_measures
+from no_time_to_train.accuracy.remembered import Answers, digest
+from no_time_to_train.accuracy.rows import Row
+from no_time_to_train.dataset.annotation_masks import segmentation_to_rle
+from no_time_to_train.dataset.coco_results import to_coco_rows
+from no_time_to_train.dataset.reference_crops import CropOptions, crop_reference
+from no_time_to_train.dataset.reference_masks import complete_masks
+from no_time_to_train.dataset.samples import ImageId, Reference, Target
+from no_time_to_train.dataset.targets import read_target
+from no_time_to_train.models.factory import build_model
+from no_time_to_train.models.matching.merging import full_size
+from no_time_to_train.models.proposals.mask_prompts import DecodedMasks
+from no_time_to_train.models.proposals.prompted_masks import masks_from_boxes, masks_from_points
+from no_time_to_train.models.segmenter import ReferenceSegmenter
+from no_time_to_train.results import RLE, Query, ReferenceCrop
+
+
+class Watched:
+    """A proposer that keeps the masks that it proposed last."""
+
+    def __init__(self, propose: Any) -> None:
+        self.propose = propose
+        self.last: Any = None
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        self.last = self.propose(*arguments, **options)
+        return self.last
+
+
+class Trials:
+    """Runs rows on the episodes of one task, and remembers what several of them need.
+
+    Args:
+        answers: of encoder and SAM 2.
+    """
+
+    def __init__(self, answers: Answers) -> None:
+        self.answers = answers
+        self._queries: dict[Any, Query] = {}
+        self._objects: dict[ImageId, list[RLE]] = {}
+        self._overlaps: dict[Any, np.ndarray] = {}
+
+    @torch.inference_mode()
+    def run(self, row: Row, episode: Episode, shots: int) -> dict[str, float]:
+        """The figures of one cell, see :data:`MEASURES`."""
+        references = episode.references(shots)
+        model = build_model(
+            row.model,
+            category_num=len(episode.categories),
+            length=1 + max(reference.slot for reference in references),
+            class_names=episode.categories.names,
+        )
+        self.answers.attach(model)
+        model.fill_memory(self._crops(row, model, references))
+        model.postprocess_memory()
+        watched = model.propose = Watched(model.propose)
+        found_rows: list[dict[str, Any]] = []
+        overlaps = []
+        before = self.answers.prompts
+        for target in episode.targets():
+            query = self._query(model, target)
+            found = model.segment(query)
+            found_rows += to_coco_rows(found, query.image_id, episode.categories.ids)
+            if episode.truth.has_masks and isinstance(watched.last, DecodedMasks):
+                overlaps.append(self._best(watched.last, query, episode))
+        measures = precision_measures(episode, found_rows)
+        if overlaps:
+            measures |= recall_measures(np.concatenate(overlaps))
+        return measures | {"prompts": (self.answers.prompts - before) / len(episode.truth.images)}
+
+    def _crops(self, row: Row, model: ReferenceSegmenter, references: list[Reference]) -> list[ReferenceCrop]:
+        """The references as the encoder sees them; those with boxes only get their masks from SAM 2."""
+        block = row.references
+        options = CropOptions(
+            context_ratio=block.context_ratio,
+            pad=block.pad,
+            antialias=block.antialias,
+            clamp=block.clamp,
+            mask_resize=block.mask_resize,
+        )
+        masked = complete_masks(
+            references,
+            lambda image, boxes: masks_from_boxes(model.sam, image, boxes),
+            lambda image, points: masks_from_points(model.sam, image, points),
+        )
+        size = block.image_size or model.encoder.img_size
+        return [crop_reference(reference, size, options) for reference in masked]
+
+    def _query(self, model: ReferenceSegmenter, target: Target) -> Query:
+        direct = model.encoder.img_size if model.encoder_resize == "direct" else None
+        key = (str(target.image), model.sam.image_size, direct)
+        if key not in self._queries:
+            self._queries[key] = read_target(target, model.sam.image_size, direct)
+        return self._queries[key]
+
+    def _best(self, proposals: DecodedMasks, query: Query, episode: Episode) -> np.ndarray:
+        """Best overlap of each object of the picture with any proposal."""
+        if query.image_id not in self._objects:
+            self._objects[query.image_id] = object_masks(episode, query.image_id, query.size)
+        key = (query.image_id, digest(proposals.logits))
+        if key not in self._overlaps:
+            masks, _ = full_size(proposals.logits, query.size)
+            self._overlaps[key] = best_overlaps(masks, self._objects[query.image_id])
+        return self._overlaps[key]
+
+
+def object_masks(episode: Episode, image_id: ImageId | None, size: tuple[int, int]) -> list[RLE]:
+    """The annotated objects of one picture, at the picture's size; crowds are no objects."""
+    return [
+        segmentation_to_rle(annotation.segmentation, size)
+        for annotation in episode.truth.annotations
+        if annotation.image_id == image_id and annotation.segmentation is not None and not annotation.is_crowd
+    ]
