@@ -63,6 +63,33 @@ class MemoryBankConfig:
 
 
 @dataclass(frozen=True)
+class MergeConfig:
+    """``sam2_infer_cfgs.merging``: settings of the merge rules; each rule reads its own."""
+
+    rank_stability: bool = False  # multiply the rank by SAM's stability score
+    stability_offset: float = 1.0
+    normalize: bool = True  # graph_diffusion: rows of the graph add up to 1
+    spread: float = 0.3  # graph_diffusion: share of the evidence from neighbours
+    steps: int = 30  # graph_diffusion
+    exponent: float = 0.5  # graph_diffusion
+    decay: Literal["linear", "gaussian"] = "gaussian"  # soft_nms
+    threshold: float = 0.3  # soft_nms, linear: mask IoU from which scores fall
+    sigma: float = 0.5  # soft_nms, gaussian: width
+    max_iou: float = 0.5  # mask_nms: mask IoU above which the lower-ranked mask goes
+    max_containment: float = 1.0  # mask_nms: or share of it inside a better one; 1: off
+
+    def __post_init__(self) -> None:
+        for key in ("spread", "threshold", "max_iou", "max_containment"):
+            value = getattr(self, key)
+            _require(0 <= value <= 1, f"sam2_infer_cfgs.merging.{key}", "in [0, 1]", value)
+        for key in ("stability_offset", "exponent"):
+            value = getattr(self, key)
+            _require(value >= 0, f"sam2_infer_cfgs.merging.{key}", "at least 0", value)
+        _require(self.steps >= 1, "sam2_infer_cfgs.merging.steps", "at least 1", self.steps)
+        _require(self.sigma > 0, "sam2_infer_cfgs.merging.sigma", "above 0", self.sigma)
+
+
+@dataclass(frozen=True)
 class Sam2InferConfig:
     """Proposals, matching and merging of the point-grid pipeline (``matching_baseline_noAMG``)."""
 
@@ -79,7 +106,8 @@ class Sam2InferConfig:
     negative_positives: Literal["instance", "pixel"] = "instance"  # published with negatives: pixel
     add_no_mem_embed: bool = False  # SAM 2's own predictor adds it; the published pipeline did not
     rank_by: Literal["iou", "similarity", "product"] = "iou"
-    merge: Literal["soft", "none"] = "soft"
+    merge: Literal["soft", "graph_diffusion", "soft_nms", "mask_nms", "none"] = "soft"
+    merging: MergeConfig = field(default_factory=MergeConfig)
     merge_resolution: Literal["original", "low"] = "original"
     box_convention: Literal["inclusive", "exclusive"] = "inclusive"
     encoder_resize: Literal["published", "direct"] = "published"  # direct: one resize from the original image

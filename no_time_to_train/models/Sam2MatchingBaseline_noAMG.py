@@ -7,7 +7,8 @@ from typing import Any
 
 from no_time_to_train.config import EncoderConfig, MemoryBankConfig, Sam2InferConfig, parse_block
 from no_time_to_train.models.encoders.feature_encoder import build_encoder
-from no_time_to_train.models.matching.merging import SoftMerger
+from no_time_to_train.models.matching.merge_rules import build_merge_rule
+from no_time_to_train.models.matching.merging import RankedMerger
 from no_time_to_train.models.matching.scoring import PrototypeScorer
 from no_time_to_train.models.memory.memory_bank import MemoryBank
 from no_time_to_train.models.memory.remembering import RememberPooled
@@ -67,13 +68,14 @@ class Sam2MatchingBaselineNoAMG(ReferenceSegmenter):
             bank(size.length or 1),
             PointGrid(infer.points_per_side, infer.testing_point_bs, infer.iou_thr),
             PrototypeScorer(infer.cls_num_per_mask, infer.negative_sigma, infer.negative_positives),
-            SoftMerger(
+            RankedMerger(
                 infer.nms_thr,
                 infer.num_out_instance,
                 infer.rank_by,
-                infer.merge,
+                build_merge_rule(infer.merge, infer.merging),
                 infer.merge_resolution,
                 infer.box_convention,
+                infer.merging.stability_offset if infer.merging.rank_stability else None,
             ),
             negative_bank=bank(size.length_negative) if infer.with_negative_refs else None,
             remember=RememberPooled(size.mask_sampling),

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from no_time_to_train.models.matching.merging import SoftMerger
+from no_time_to_train.models.matching.merging import RankedMerger
 from no_time_to_train.models.matching.scoring import PrototypeScorer
 from no_time_to_train.models.memory.memory_bank import MemoryBank, pool_reference
 from no_time_to_train.models.preprocess import to_square
@@ -126,7 +126,7 @@ def test_matching_suppression_and_merging(
 
     masks = DecodedMasks(logits, ious, torch.arange(n))
     found = PrototypeScorer(labels_per_mask=per_mask)(masks, features, ours, None)
-    result = SoftMerger(nms_threshold=nms, max_instances=top)(found, (height, width))
+    result = RankedMerger(nms_threshold=nms, max_instances=top)(found, (height, width))
 
     pooled = published.pooled(features, logits)
     torch.testing.assert_close(found.features, pooled, rtol=0, atol=1e-5)
@@ -141,7 +141,7 @@ def test_1203_classes() -> None:
     found = PrototypeScorer()(DecodedMasks(logits, ious, torch.arange(4)), features, ours, None)
     pooled = published.pooled(features, logits)
     rows = published.labelled(published.similarities(pooled, theirs), 1)
-    agree(SoftMerger()(found, (30, 20)), published.merged(logits, ious, pooled, rows, (30, 20)))
+    agree(RankedMerger()(found, (30, 20)), published.merged(logits, ious, pooled, rows, (30, 20)))
 
 
 @many
@@ -160,7 +160,7 @@ def test_negative_references(seed: int, n: int, categories: int, pooling: str, s
     features = torch.randn(5, 7, EMBED, generator=generator(seed + 2))
     scorer = PrototypeScorer(1, sigma, pooling)  # type: ignore[arg-type]
     masks = DecodedMasks(logits, ious, torch.arange(n))
-    result = SoftMerger()(scorer(masks, features, ours, our_negatives), (33, 21))
+    result = RankedMerger()(scorer(masks, features, ours, our_negatives), (33, 21))
     pooled = published.pooled(features, logits)
     scores = published.with_negatives(pooled, theirs, their_negatives, sigma, pooling)
     rows = published.labelled(scores, 1)
@@ -201,7 +201,7 @@ def test_the_whole_model(decoder: str, size: tuple[int, int], seed: int, per_mas
         bank,
         PointGrid(6, 5, threshold) if decoder == "ours" else lambda *parts: given_masks,
         PrototypeScorer(per_mask),
-        SoftMerger(nms_threshold=1.0),
+        RankedMerger(nms_threshold=1.0),
         add_no_mem_embed=no_mem,
     )
     draw = generator(seed)

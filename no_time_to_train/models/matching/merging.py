@@ -1,16 +1,23 @@
-"""From labelled masks to final instances: class-wise box suppression, soft merging, full-size masks."""
+"""From labelled masks to final instances: class-wise box suppression, a merge rule, full-size masks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 from torchvision.ops import batched_nms
 
-from no_time_to_train.models.matching.mask_ops import Resize, containment, mask_boxes, resized_masks
+from no_time_to_train.models.matching.mask_ops import (
+    Resize,
+    containment,
+    mask_boxes,
+    mask_stability,
+    resized_masks,
+)
+from no_time_to_train.models.matching.merge_rules import MergeRule, Overlaps, SoftMerge
 from no_time_to_train.results import RLE, Instances, encode_masks
 
 
@@ -29,30 +36,6 @@ def class_nms(boxes: Tensor, rank: Tensor, labels: Tensor, threshold: float) -> 
     order = rank.argsort(descending=True, stable=True)  # torchvision's own order of equals is arbitrary
     kept = batched_nms(boxes[order].float(), rank[order].float(), labels[order], threshold)
     return order[kept.sort().values]
-
-
-def soft_merge(scores: Tensor, share: Tensor, similarity: Tensor, labels: Tensor) -> Tensor:
-    """Semantic-aware soft merging (No Time to Train, arXiv 2507.02798).
-
-    ``s'_i = s_i · (1 − max_{j<i, same label} IoS_ij · max(0, ⟨f_i, f_j⟩))^½``, where the rows stand in
-    rank order, so that only better-ranked masks decay others.
-
-    Args:
-        scores: (N,).
-        share: (N, N), entry ij = |i ∩ j| / |i|.
-        similarity: (N, N) cosine between the masks' pooled features.
-        labels: (N,) int64.
-
-    Returns:
-        (N,) decayed scores, never higher than before.
-    """
-    if scores.shape[0] == 0:
-        return scores
-    same = labels[:, None] == labels[None, :]
-    better = torch.ones_like(same).tril(diagonal=-1)
-    decay = (share * similarity.clamp(min=0) * (same & better)).amax(dim=1)
-    # Rounding can lift a self-similarity above 1; the root of a negative number would be NaN.
-    return scores * (1 - decay.clamp(0, 1)).sqrt()
 
 
 @dataclass(frozen=True)
@@ -84,15 +67,27 @@ class Candidates:
 
 
 @dataclass(frozen=True)
-class SoftMerger:
-    """Box suppression, full-size masks, soft merging, top-k (specification section 4.5, steps 4 to 9)."""
+class RankedMerger:
+    """Box suppression, full-size masks, a merge rule, top-k (specification section 4.5, steps 4 to 9).
+
+    Attributes:
+        nms_threshold: box IoU above which the lower-ranked of two boxes of a class goes; 1 keeps all.
+        max_instances: most rows to keep.
+        rank_by: which of two masks is the better one: by predicted IoU as published, by similarity to the
+            class, or by the product of both.
+        rule: what overlapping masks of a class do to each other's scores; None: nothing.
+        resolution: at which overlaps are measured.
+        box_convention: x2, y2 are the last covered pixel, or one past it.
+        stability_offset: multiply the rank by :func:`mask_stability` at this offset; None: not.
+    """
 
     nms_threshold: float = 0.5
     max_instances: int = 100
     rank_by: Literal["iou", "similarity", "product"] = "iou"
-    merge: Literal["soft", "none"] = "soft"
+    rule: MergeRule | None = field(default_factory=SoftMerge)
     resolution: Literal["original", "low"] = "original"
     box_convention: Literal["inclusive", "exclusive"] = "inclusive"
+    stability_offset: float | None = None
 
     def __call__(self, found: Candidates, size: tuple[int, int]) -> Instances:
         """Merge the candidates of one image.
@@ -132,16 +127,20 @@ class SoftMerger:
 
     def _rank(self, found: Candidates) -> Tensor:
         ious = found.ious[found.masks]
-        return {"iou": ious, "similarity": found.scores, "product": ious * found.scores}[self.rank_by]
+        rank = {"iou": ious, "similarity": found.scores, "product": ious * found.scores}[self.rank_by]
+        if self.stability_offset is None:
+            return rank
+        return rank * mask_stability(found.logits, self.stability_offset)[found.masks]
 
     def _rescore(self, found: Candidates, rles: Sequence[RLE]) -> tuple[Candidates, Tensor]:
-        """Soft-merge and keep the best; also the order in which the rows now stand."""
-        if self.merge == "soft":
+        """Apply the rule and keep the best; also the order in which the rows now stand."""
+        if self.rule is not None:
             features = found.features[found.masks]
             share = containment(rles, found.labels.cpu()).to(features)
-            scores = soft_merge(found.scores, share, features @ features.T, found.labels)
-            found = replace(found, scores=scores)
+            rows = Overlaps(found.scores, self._rank(found), found.labels, share, features @ features.T)
+            found = replace(found, scores=self.rule(rows))
         order = found.scores.argsort(descending=True, stable=True)[: self.max_instances]
+        order = order[found.scores[order] >= 0]
         return found[order], order.cpu()
 
 

@@ -10,7 +10,9 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from no_time_to_train.models.matching.merging import Candidates, SoftMerger, class_nms, full_size, soft_merge
+from no_time_to_train.config import MergeConfig
+from no_time_to_train.models.matching.merge_rules import build_merge_rule, soft_merge
+from no_time_to_train.models.matching.merging import Candidates, RankedMerger, class_nms, full_size
 from no_time_to_train.results import Instances
 from tests.models.tiny import generator, largest_tensor, random_logits
 
@@ -133,9 +135,9 @@ def test_two_identical_masks_keep_the_higher_predicted_iou() -> None:
     logits = blank(2)
     logits[:, 4:12, 4:12] = 1
     found = candidates(logits, scores=[0.9, 0.6], ious=[0.5, 0.8])
-    merged = SoftMerger(nms_threshold=1.0)(found, (16, 16))
+    merged = RankedMerger(nms_threshold=1.0)(found, (16, 16))
     torch.testing.assert_close(merged.scores, torch.tensor([0.6, 0.0]), atol=1e-3, rtol=0)
-    suppressed = SoftMerger()(found, (16, 16))
+    suppressed = RankedMerger()(found, (16, 16))
     torch.testing.assert_close(suppressed.scores, torch.tensor([0.6]))
 
 
@@ -145,7 +147,7 @@ def test_the_ranking_key_is_a_choice(rank_by: str, kept: list[float]) -> None:
     logits = blank(2)
     logits[:, 4:12, 4:12] = 1
     found = candidates(logits, scores=[0.9, 0.6], ious=[0.5, 0.8])  # products 0.45 and 0.48
-    got = SoftMerger(rank_by=rank_by)(found, (16, 16))  # type: ignore[arg-type]
+    got = RankedMerger(rank_by=rank_by)(found, (16, 16))  # type: ignore[arg-type]
     torch.testing.assert_close(got.scores, torch.tensor(kept))
 
 
@@ -153,7 +155,7 @@ def test_the_ranking_key_is_a_choice(rank_by: str, kept: list[float]) -> None:
 @pytest.mark.parametrize("size", [(1, 1), (16, 16), (40, 23), (23, 1), (1, 50)])
 def test_nothing_in_nothing_out(resolution: str, size: tuple[int, int]) -> None:
     """D3, invariant 6: no mask, only empty masks, and no positive score raised and ended the whole run."""
-    merger = SoftMerger(resolution=resolution)  # type: ignore[arg-type]
+    merger = RankedMerger(resolution=resolution)  # type: ignore[arg-type]
     none = Candidates(
         blank(0), torch.zeros(0, 4), torch.zeros(0), *(torch.zeros(0, dtype=torch.int64),) * 2, torch.zeros(0)
     )
@@ -174,17 +176,17 @@ def test_a_mask_that_vanishes_at_full_size_is_dropped() -> None:
     logits = torch.full((2, 64, 64), -5.0)
     logits[0, 10, 10] = 0.1  # one weak pixel, averaged away when the image is smaller
     logits[1, 30:50, 30:50] = 5.0
-    result = SoftMerger()(candidates(logits, [0.9, 0.5], [0.9, 0.5]), (16, 16))
+    result = RankedMerger()(candidates(logits, [0.9, 0.5], [0.9, 0.5]), (16, 16))
     torch.testing.assert_close(result.scores, torch.tensor([0.5]))
 
 
 def test_a_one_pixel_mask_is_an_instance() -> None:
     logits = blank(1, side=8)
     logits[0, 2, 5] = 1
-    result = SoftMerger()(candidates(logits, [0.5], [0.9]), (8, 8))
+    result = RankedMerger()(candidates(logits, [0.5], [0.9]), (8, 8))
     assert result.boxes.tolist() == [[5, 2, 5, 2]]
     assert int(result.masks.sum()) == 1
-    wide = SoftMerger(box_convention="exclusive")(candidates(logits, [0.5], [0.9]), (8, 8))
+    wide = RankedMerger(box_convention="exclusive")(candidates(logits, [0.5], [0.9]), (8, 8))
     assert wide.boxes.tolist() == [[5, 2, 6, 3]]  # D30: width and height of 1, not 0
 
 
@@ -194,7 +196,7 @@ def test_a_one_pixel_mask_is_an_instance() -> None:
     n=st.integers(0, 14),
     per_mask=st.integers(1, 3),
     resolution=st.sampled_from(["original", "low"]),
-    merge=st.sampled_from(["soft", "none"]),
+    merge=st.sampled_from(["soft", "graph_diffusion", "soft_nms", "mask_nms", "none"]),
     top=st.integers(1, 6),
     height=st.integers(1, 40),
     width=st.integers(1, 40),
@@ -206,7 +208,8 @@ def test_results_are_sorted_finite_and_their_boxes_fit(
     found = random_candidates(seed, n, classes=3, per_mask=per_mask) if n else None
     if found is None:
         return
-    merger = SoftMerger(max_instances=top, resolution=resolution, merge=merge)  # type: ignore[arg-type]
+    rule = build_merge_rule(merge, MergeConfig())
+    merger = RankedMerger(max_instances=top, resolution=resolution, rule=rule)  # type: ignore[arg-type]
     result = merger(found, (height, width))
     assert len(result) <= top
     assert torch.isfinite(result.scores).all()
@@ -223,7 +226,7 @@ def test_order_of_candidates_does_not_matter(seed: int, n: int) -> None:
     """Invariant 2; ranks here have no ties."""
     found = random_candidates(seed, n)
     order = torch.randperm(n, generator=generator(seed))
-    first, second = SoftMerger()(found, (20, 30)), SoftMerger()(found[order], (20, 30))
+    first, second = RankedMerger()(found, (20, 30)), RankedMerger()(found[order], (20, 30))
     torch.testing.assert_close(first.scores, second.scores)
     positive = torch.nonzero(first.scores.diff() != 0).numel() == max(0, len(first) - 1)
     if positive:
@@ -247,8 +250,8 @@ def test_merging_at_low_resolution_brings_only_the_last_to_full_size(monkeypatch
         return real(piece, size)
 
     monkeypatch.setattr(merging, "full_size", counted)
-    low = SoftMerger(max_instances=5, resolution="low")(found, (16, 16))
-    original = SoftMerger(max_instances=5)(found, (16, 16))
+    low = RankedMerger(max_instances=5, resolution="low")(found, (16, 16))
+    original = RankedMerger(max_instances=5)(found, (16, 16))
     assert sizes[0] == 5
     assert sizes[1] > 5
     torch.testing.assert_close(low.scores, original.scores)  # the same size, so the same overlaps
@@ -261,7 +264,7 @@ def test_a_24_megapixel_image_is_merged_in_bounded_memory() -> None:
         logits[k, 40 * k : 40 * k + 60, 30:90] = 4
     found = candidates(logits, [0.9, 0.8, 0.7], [0.4, 0.5, 0.6])
     with largest_tensor() as seen:
-        result = SoftMerger()(found, (4000, 6000))
+        result = RankedMerger()(found, (4000, 6000))
     assert len(result) == 3
     assert seen.numel <= 2**26
 
@@ -270,3 +273,23 @@ def test_full_size_of_nothing() -> None:
     rles, boxes = full_size(torch.zeros(0, 8, 8), (5, 7))
     assert rles == []
     assert boxes.shape == (0, 4)
+
+
+def test_suppressed_masks_are_no_instances() -> None:
+    logits = blank(3)
+    logits[0, 2:10, 2:10] = 1
+    logits[1, 3:10, 2:10] = 1
+    logits[2, 12:, 12:] = 1
+    found = candidates(logits, [0.9, 0.8, 0.7], [0.9, 0.8, 0.7])
+    merger = RankedMerger(nms_threshold=1.0, rule=build_merge_rule("mask_nms", MergeConfig()))
+    torch.testing.assert_close(merger(found, (16, 16)).scores, torch.tensor([0.9, 0.7]))
+
+
+def test_stability_takes_part_in_the_rank() -> None:
+    """Two equal masks; the one of the higher predicted IoU is unsure of its border."""
+    logits = blank(2) * 5
+    logits[:, 4:12, 4:12] = 5
+    logits[0, 4:12, 12:16] = -0.5  # outside, but not by much
+    found = candidates(logits, [0.9, 0.6], [0.9, 0.8])
+    assert RankedMerger()(found, (16, 16)).scores.tolist() == pytest.approx([0.9])
+    assert RankedMerger(stability_offset=1.0)(found, (16, 16)).scores.tolist() == pytest.approx([0.6])
