@@ -8,15 +8,17 @@ prompts beside it.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from no_time_to_train.models.encoders.fingerprint import encoder_fingerprint, weights_hash
+from no_time_to_train.models.matching.merging import RankedMerger, full_size
 from no_time_to_train.models.proposals.mask_prompts import DecodedMasks, ImageEmbedding, Prompts
 from no_time_to_train.models.segmenter import ReferenceSegmenter
+from no_time_to_train.results import RLE
 
 
 @dataclass
@@ -30,17 +32,29 @@ class Answers:
     features: dict[Any, Tensor] = field(default_factory=dict)
     embeddings: dict[Any, ImageEmbedding] = field(default_factory=dict)
     masks: dict[Any, DecodedMasks] = field(default_factory=dict)
+    full: dict[Any, tuple[RLE, Tensor]] = field(default_factory=dict)
     prompts: int = 0
 
     def forget(self) -> None:
         """Drop everything that was computed."""
-        for kept in (self.features, self.embeddings, self.masks):
+        for kept in (self.features, self.embeddings, self.masks, self.full):
             kept.clear()
+
+    def full_size(self, logits: Tensor, size: tuple[int, int]) -> tuple[list[RLE], Tensor]:
+        """As :func:`full_size`, each mask once."""
+        keys = [(size, mask.tobytes()) for mask in logits.cpu().numpy()]
+        fresh = list({key: row for row, key in enumerate(keys) if key not in self.full}.values())
+        rles, boxes = full_size(logits[fresh], size)
+        self.full |= {keys[row]: (rle, box) for row, rle, box in zip(fresh, rles, boxes, strict=True)}
+        found = [self.full[key] for key in keys]
+        return [rle for rle, _ in found], torch.stack([torch.zeros(4), *(box for _, box in found)])[1:]
 
     def attach(self, model: ReferenceSegmenter) -> None:
         """Let a model answer from here what was asked before, and keep what was not."""
         self._attach_encoder(model)
         self._attach_sam(model)
+        if isinstance(model.merge, RankedMerger):
+            model.merge = replace(model.merge, to_full_size=self.full_size)
 
     def _attach_encoder(self, model: ReferenceSegmenter) -> None:
         own, compute = str(encoder_fingerprint(model.encoder)), model.encoder.forward

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from no_time_to_train.config import FillMemoryDataConfig, ModelConfig, parse_block
+from no_time_to_train.config import CacheConfig, FillMemoryDataConfig, ModelConfig, parse_block
 from no_time_to_train.errors import ConfigError
 from no_time_to_train.pl_wrapper.config_files import read_config
 
@@ -24,12 +24,14 @@ class Row:
 
     Attributes:
         name: of the row.
+        base: YAML that it changes.
         overrides: dotted key to value, as on the command line without ``--model.``.
         model: the whole ``model_cfg`` block.
         references: the whole ``dataset_cfgs.fill_memory`` block; its paths are not looked at.
     """
 
     name: str
+    base: Path
     overrides: Mapping[str, Any]
     model: ModelConfig
     references: FillMemoryDataConfig
@@ -39,7 +41,13 @@ class Row:
         references = asdict(self.references)
         for path in ("root", "json_file", "memory_pkl"):
             references.pop(path)
-        return {"model": asdict(self.model), "references": references}
+        model = asdict(self.model)
+        model.pop("cache")
+        return {"model": model, "references": references}
+
+    def with_cache(self, folder: str) -> Row:
+        """The same row, which keeps what the two networks compute in a folder; its figures are the same."""
+        return replace(self, model=replace(self.model, cache=CacheConfig(folder)))
 
 
 def make_row(name: str, base: str | Path, overrides: Mapping[str, Any]) -> Row:
@@ -55,7 +63,12 @@ def make_row(name: str, base: str | Path, overrides: Mapping[str, Any]) -> Row:
         raise ConfigError(f"row {name!r}: {error}") from None
     model = parse_block(ModelConfig, blocks.get("model_cfg"), "model_cfg")
     fill = parse_block(FillMemoryDataConfig, blocks.get("dataset_cfgs", {}).get("fill_memory"), "fill_memory")
-    return Row(name, dict(overrides), model, fill)
+    return Row(name, Path(base), dict(overrides), model, fill)
+
+
+def changed_row(row: Row, name: str, overrides: Mapping[str, Any]) -> Row:
+    """A row with further overrides and another name."""
+    return make_row(name, row.base, {**row.overrides, **overrides})
 
 
 def read_rows(path: str | Path, base: str | Path | None = None) -> list[Row]:

@@ -10,7 +10,6 @@ from typing import Any
 
 from no_time_to_train.accuracy.episode import Task
 from no_time_to_train.accuracy.ledger import Cell, Ledger, cell_key
-from no_time_to_train.accuracy.remembered import Answers
 from no_time_to_train.accuracy.rows import Row
 from no_time_to_train.accuracy.trial import Trials
 from no_time_to_train.models.encoders.fingerprint import encoder_fingerprint, weights_hash
@@ -27,10 +26,9 @@ def run_cells(
 ) -> list[Cell]:
     """Every cell of the table, computed or read from the ledger, in a fixed order."""
     cells: list[Cell] = []
-    weights = weights_of(rows)
+    weights, trials = weights_of(rows), Trials()
     for task in tasks:
-        answers = Answers()
-        trials = Trials(answers)
+        trials.forget_pictures()
         for seed in seeds:
             started, fresh = time.process_time(), 0
             episode = task.episode(seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,6 @@ from no_time_to_train.dataset.reference_masks import complete_masks
 from no_time_to_train.dataset.samples import ImageId, Reference, Target
 from no_time_to_train.dataset.targets import read_target
 from no_time_to_train.models.factory import build_model
-from no_time_to_train.models.matching.merging import full_size
 from no_time_to_train.models.proposals.mask_prompts import DecodedMasks
 from no_time_to_train.models.proposals.prompted_masks import masks_from_boxes, masks_from_points
 from no_time_to_train.models.segmenter import ReferenceSegmenter
@@ -38,32 +38,32 @@ class Watched:
 
 
 class Trials:
-    """Runs rows on the episodes of one task, and remembers what several of them need.
+    """Runs rows on the episodes of one task after the other, and remembers what several of them need."""
 
-    Args:
-        answers: of encoder and SAM 2.
-    """
-
-    def __init__(self, answers: Answers) -> None:
-        self.answers = answers
+    def __init__(self) -> None:
+        self.answers = Answers()
+        self._models: dict[Any, ReferenceSegmenter] = {}
+        self._crops: dict[Any, ReferenceCrop] = {}
         self._queries: dict[Any, Query] = {}
         self._objects: dict[ImageId, list[RLE]] = {}
         self._overlaps: dict[Any, np.ndarray] = {}
+
+    def forget_pictures(self) -> None:
+        """Drop what was computed of pictures, when the next ones are others; the models stay."""
+        self.answers.forget()
+        for kept in (self._crops, self._queries, self._objects, self._overlaps):
+            kept.clear()
 
     @torch.inference_mode()
     def run(self, row: Row, episode: Episode, shots: int) -> dict[str, float]:
         """The figures of one cell, see :data:`MEASURES`."""
         references = episode.references(shots)
-        model = build_model(
-            row.model,
-            category_num=len(episode.categories),
-            length=1 + max(reference.slot for reference in references),
-            class_names=episode.categories.names,
-        )
-        self.answers.attach(model)
-        model.fill_memory(self._crops(row, model, references))
+        model = self._model(row, episode, 1 + max(reference.slot for reference in references))
+        model.bank.clear()
+        model.fill_memory(self._cropped(row, model, references))
         model.postprocess_memory()
-        watched = model.propose = Watched(model.propose)
+        watched = model.propose
+        assert isinstance(watched, Watched)
         found_rows: list[dict[str, Any]] = []
         overlaps = []
         before = self.answers.prompts
@@ -78,7 +78,19 @@ class Trials:
             measures |= recall_measures(np.concatenate(overlaps))
         return measures | {"prompts": (self.answers.prompts - before) / len(episode.truth.images)}
 
-    def _crops(self, row: Row, model: ReferenceSegmenter, references: list[Reference]) -> list[ReferenceCrop]:
+    def _model(self, row: Row, episode: Episode, length: int) -> ReferenceSegmenter:
+        """One for each row and size of the bank; its classes take the names of the episode's."""
+        names = episode.categories.names
+        key = (row.name, len(names), length)
+        if key not in self._models:
+            model = build_model(row.model, category_num=len(names), length=length, class_names=names)
+            self.answers.attach(model)
+            model.propose = Watched(model.propose)
+            self._models[key] = model
+        self._models[key].bank.class_names = names
+        return self._models[key]
+
+    def _cropped(self, row: Row, model: ReferenceSegmenter, references: list[Reference]) -> list[ReferenceCrop]:
         """The references as the encoder sees them; those with boxes only get their masks from SAM 2."""
         block = row.references
         options = CropOptions(
@@ -88,13 +100,21 @@ class Trials:
             clamp=block.clamp,
             mask_resize=block.mask_resize,
         )
+        size = block.image_size or model.encoder.img_size
+        keys = [(str(item.image), item.annotation_id, options, size) for item in references]
+        fresh = [item for item, key in zip(references, keys, strict=True) if key not in self._crops]
         masked = complete_masks(
-            references,
+            fresh,
             lambda image, boxes: masks_from_boxes(model.sam, image, boxes),
             lambda image, points: masks_from_points(model.sam, image, points),
         )
-        size = block.image_size or model.encoder.img_size
-        return [crop_reference(reference, size, options) for reference in masked]
+        for item in masked:
+            key = (str(item.image), item.annotation_id, options, size)
+            self._crops[key] = crop_reference(item, size, options)
+        return [
+            replace(self._crops[key], label=item.label, slot=item.slot)
+            for item, key in zip(references, keys, strict=True)
+        ]
 
     def _query(self, model: ReferenceSegmenter, target: Target) -> Query:
         direct = model.encoder.img_size if model.encoder_resize == "direct" else None
@@ -109,7 +129,7 @@ class Trials:
             self._objects[query.image_id] = object_masks(episode, query.image_id, query.size)
         key = (query.image_id, digest(proposals.logits))
         if key not in self._overlaps:
-            masks, _ = full_size(proposals.logits, query.size)
+            masks, _ = self.answers.full_size(proposals.logits, query.size)
             self._overlaps[key] = best_overlaps(masks, self._objects[query.image_id])
         return self._overlaps[key]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -66,6 +66,10 @@ class Candidates:
         return replace(self, masks=self.masks[index], labels=self.labels[index], scores=self.scores[index])
 
 
+FullSize = Callable[[Tensor, tuple[int, int]], tuple[list[RLE], Tensor]]
+"""Mask logits and (H, W) to run-length codes and boxes, see :func:`full_size`."""
+
+
 @dataclass(frozen=True)
 class RankedMerger:
     """Box suppression, full-size masks, a merge rule, top-k (specification section 4.5, steps 4 to 9).
@@ -79,6 +83,8 @@ class RankedMerger:
         resolution: at which overlaps are measured.
         box_convention: x2, y2 are the last covered pixel, or one past it.
         stability_offset: multiply the rank by :func:`mask_stability` at this offset; None: not.
+        to_full_size: what brings the masks to the image's size; None: :func:`full_size`. Another one must
+            give the same answer, for example one that remembers.
     """
 
     nms_threshold: float = 0.5
@@ -88,6 +94,7 @@ class RankedMerger:
     resolution: Literal["original", "low"] = "original"
     box_convention: Literal["inclusive", "exclusive"] = "inclusive"
     stability_offset: float | None = None
+    to_full_size: FullSize | None = field(default=None, repr=False, compare=False)
 
     def __call__(self, found: Candidates, size: tuple[int, int]) -> Instances:
         """Merge the candidates of one image.
@@ -100,7 +107,7 @@ class RankedMerger:
         if self.resolution == "low":
             small = encode_masks(found.logits[found.masks] > 0)
             found, _ = self._rescore(found, small)
-        rles, boxes = full_size(found.logits[found.masks], size)
+        rles, boxes = (self.to_full_size or full_size)(found.logits[found.masks], size)
         visible = boxes[:, 2] >= 0
         rles = [rle for rle, seen in zip(rles, visible.tolist(), strict=True) if seen]
         found, boxes = found[visible], boxes[visible]
