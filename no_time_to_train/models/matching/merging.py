@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -93,6 +93,7 @@ class SoftMerger:
     merge: Literal["soft", "none"] = "soft"
     resolution: Literal["original", "low"] = "original"
     box_convention: Literal["inclusive", "exclusive"] = "inclusive"
+    reads_outlines_only: ClassVar[bool] = True  # signs, and what resizing reads; the cache keeps no more
 
     def __call__(self, found: Candidates, size: tuple[int, int]) -> Instances:
         """Merge the candidates of one image.
