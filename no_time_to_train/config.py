@@ -194,6 +194,18 @@ class MatcherConfig:
 
 
 @dataclass(frozen=True)
+class CacheConfig:
+    """Patch features and mask proposals kept on disk; results are the same with and without."""
+
+    dir: str
+    max_gb: float = 20.0  # 10^9 bytes; the least recently used go
+
+    def __post_init__(self) -> None:
+        _require(bool(self.dir), "cache.dir", "a folder", self.dir)
+        _require(self.max_gb > 0, "cache.max_gb", "above 0", self.max_gb)
+
+
+@dataclass(frozen=True)
 class ModelConfig:
     """``model_cfg``: which of the three model classes, and its parts."""
 
@@ -206,6 +218,7 @@ class ModelConfig:
     sam2_infer_cfgs: Sam2InferConfig | None = None
     sam2_amg_cfg: Sam2AmgConfig | None = None
     matcher_cfg: MatcherConfig | None = None
+    cache: CacheConfig | None = None
     dataset_name: str = "coco"
     dataset_imgs_path: str | None = None
     class_names: tuple[str, ...] | None = None

@@ -47,8 +47,7 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument("--shots", default="1,3,5", help="numbers of shots (%(default)s)")
     parser.add_argument("--seeds", default="0-4", help="seeds of the draws, as 0-4 or 0,7 (%(default)s)")
     parser.add_argument("--data", metavar="FOLDER", help="of the real data sets (without: generated scenes)")
-    parser.add_argument("--cache", metavar="FOLDER", help="keep features and masks there (off)")
-    parser.add_argument("--out", default="runs/accuracy", help="cells, table.md and table.json (%(default)s)")
+    parser.add_argument("--out", default="runs/accuracy", help="for cells, cache and tables (%(default)s)")
     parser.add_argument("--page", metavar="FILE", help="also write the page docs/accuracy.md from the result")
     return parser
 
@@ -75,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     tasks = wanted_tasks(arguments)
     shots, seeds = read_numbers(arguments.shots), read_numbers(arguments.seeds)
     torch.set_num_threads(1)  # so that figures do not depend on the machine's number of cores
-    cells = run_cells(rows, tasks, shots, seeds, Ledger(out / "cells.jsonl"))
+    cells = run_cells(rows, tasks, shots, seeds, Ledger(out / "cells.jsonl"), out / "cache")
     halves = {task.name: task.half for task in tasks}
     write_tables(out, rows, cells, halves)
     print((out / "table.md").read_text(encoding="utf-8"))
@@ -104,7 +103,7 @@ def wanted_rows(arguments: argparse.Namespace) -> list[Row]:
     repeated = [row.name for row in own if row.name in {other.name for other in chosen if other is not row}]
     if repeated:
         raise ConfigError(f"there is a row {repeated[0]!r} already; give --row another name")
-    return [row.with_cache(arguments.cache) for row in chosen] if arguments.cache else chosen
+    return chosen
 
 
 def wanted_tasks(arguments: argparse.Namespace) -> list[Task]:

@@ -8,12 +8,17 @@ prompts beside it.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from no_time_to_train import __version__
+from no_time_to_train.models.cache.disk_store import DiskStore
+from no_time_to_train.models.cache.keys import arithmetic
+from no_time_to_train.models.cache.packed_masks import pack_masks, unpack_masks
 from no_time_to_train.models.encoders.fingerprint import encoder_fingerprint, weights_hash
 from no_time_to_train.models.matching.merging import RankedMerger, full_size
 from no_time_to_train.models.proposals.mask_prompts import DecodedMasks, ImageEmbedding, Prompts
@@ -26,9 +31,11 @@ class Answers:
     """What was computed so far, for any number of models. :meth:`forget` bounds the memory it takes.
 
     Attributes:
+        store: keeps features and masks for later runs.
         prompts: how many prompts the models asked for, computed or remembered.
     """
 
+    store: DiskStore
     features: dict[Any, Tensor] = field(default_factory=dict)
     embeddings: dict[Any, ImageEmbedding] = field(default_factory=dict)
     masks: dict[Any, DecodedMasks] = field(default_factory=dict)
@@ -64,7 +71,7 @@ class Answers:
             for image in images.split(1):
                 key = (own, prenorm, digest(image))
                 if key not in self.features:
-                    self.features[key] = compute(image, prenorm=prenorm)
+                    self.features[key] = self._kept_features(key, lambda: compute(image, prenorm=prenorm))
                 found.append(self.features[key])
             return torch.cat(found)
 
@@ -98,13 +105,38 @@ class Answers:
             fresh = [row for row, key in enumerate(keys) if key not in self.masks]
             if fresh:
                 asked = prompts[torch.tensor(fresh)]
-                found = decode(embedding, asked, tokens=tokens, min_iou=min_iou, chunk=chunk)
+                found = self._kept_masks(
+                    [keys[row] for row in fresh],
+                    lambda: decode(embedding, asked, tokens=tokens, min_iou=min_iou, chunk=chunk),
+                )
                 for place, row in enumerate(fresh):
                     self.masks[keys[row]] = found[found.prompts == place]
             return joined([self.masks[key] for key in keys], 4 * embedding.image.shape[-1])
 
         sam.encode = remembering_encode  # type: ignore[method-assign]
         sam.decode = remembering_decode  # type: ignore[method-assign]
+
+    def _kept_features(self, key: Any, compute: Callable[[], Tensor]) -> Tensor:
+        name = entry_name("features", key)
+        entry = self.store.get(name)
+        if entry is None:
+            entry = {"features": compute()}
+            self.store.put(name, entry)
+        return entry["features"]
+
+    def _kept_masks(self, keys: list[Any], compute: Callable[[], DecodedMasks]) -> DecodedMasks:
+        name = entry_name("masks", keys)
+        entry = self.store.get(name)
+        if entry is None:
+            entry = pack_masks(compute(), None)
+            self.store.put(name, entry)
+        return unpack_masks(entry, None, torch.device("cpu"))
+
+
+def entry_name(kind: str, key: Any) -> str:
+    """Under which name an answer is kept on disk."""
+    facts = (kind, __version__, key, arithmetic(torch.device("cpu")))
+    return hashlib.blake2b(repr(facts).encode(), digest_size=20).hexdigest()
 
 
 def digest(tensor: Tensor) -> str:

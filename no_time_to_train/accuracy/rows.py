@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from no_time_to_train.config import CacheConfig, FillMemoryDataConfig, ModelConfig, parse_block
+from no_time_to_train.config import FillMemoryDataConfig, ModelConfig, parse_block
 from no_time_to_train.errors import ConfigError
 from no_time_to_train.pl_wrapper.config_files import read_config
 
@@ -44,10 +44,6 @@ class Row:
         model = asdict(self.model)
         model.pop("cache")
         return {"model": model, "references": references}
-
-    def with_cache(self, folder: str) -> Row:
-        """The same row, which keeps what the two networks compute in a folder; its figures are the same."""
-        return replace(self, model=replace(self.model, cache=CacheConfig(folder)))
 
 
 def make_row(name: str, base: str | Path, overrides: Mapping[str, Any]) -> Row:

@@ -6,12 +6,14 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from no_time_to_train.accuracy.episode import Task
 from no_time_to_train.accuracy.ledger import Cell, Ledger, cell_key
 from no_time_to_train.accuracy.rows import Row
 from no_time_to_train.accuracy.trial import Trials
+from no_time_to_train.models.cache.disk_store import DiskStore
 from no_time_to_train.models.encoders.fingerprint import encoder_fingerprint, weights_hash
 from no_time_to_train.models.factory import build_model
 
@@ -21,12 +23,19 @@ MEASURES_VERSION = 1
 """Raised whenever the same configuration and data would give other figures."""
 
 
+CACHE_BYTES = 20 * 10**9
+
+
 def run_cells(
-    rows: Sequence[Row], tasks: Sequence[Task], shots: Sequence[int], seeds: Sequence[int], ledger: Ledger
+    rows: Sequence[Row], tasks: Sequence[Task], shots: Sequence[int], seeds: Sequence[int], ledger: Ledger, cache: Path
 ) -> list[Cell]:
-    """Every cell of the table, computed or read from the ledger, in a fixed order."""
+    """Every cell of the table, computed or read from the ledger, in a fixed order.
+
+    Args:
+        cache: folder for what encoder and SAM 2 compute, so that a later run needs neither.
+    """
     cells: list[Cell] = []
-    weights, trials = weights_of(rows), Trials()
+    weights, trials = weights_of(rows), Trials(DiskStore(cache, CACHE_BYTES))
     for task in tasks:
         trials.forget_pictures()
         for seed in seeds:

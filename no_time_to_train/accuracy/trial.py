@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +19,7 @@ from no_time_to_train.dataset.reference_crops import CropOptions, crop_reference
 from no_time_to_train.dataset.reference_masks import complete_masks
 from no_time_to_train.dataset.samples import ImageId, Reference, Target
 from no_time_to_train.dataset.targets import read_target
+from no_time_to_train.models.cache.disk_store import DiskStore
 from no_time_to_train.models.factory import build_model
 from no_time_to_train.models.proposals.mask_prompts import DecodedMasks
 from no_time_to_train.models.proposals.prompted_masks import masks_from_boxes, masks_from_points
@@ -26,22 +28,27 @@ from no_time_to_train.results import RLE, Query, ReferenceCrop
 
 
 class Watched:
-    """A proposer that keeps the masks that it proposed last."""
+    """Proposals that keep the masks of the last image."""
 
-    def __init__(self, propose: Any) -> None:
-        self.propose = propose
+    def __init__(self, proposals: Any) -> None:
+        self.proposals = proposals
         self.last: Any = None
 
-    def __call__(self, *arguments: Any, **options: Any) -> Any:
-        self.last = self.propose(*arguments, **options)
-        return self.last
+    def __call__(self, *arguments: Any) -> Iterator[Any]:
+        for masks in self.proposals(*arguments):
+            self.last = masks
+            yield masks
 
 
 class Trials:
-    """Runs rows on the episodes of one task after the other, and remembers what several of them need."""
+    """Runs rows on the episodes of one task after the other, and remembers what several of them need.
 
-    def __init__(self) -> None:
-        self.answers = Answers()
+    Args:
+        store: for what encoder and SAM 2 compute.
+    """
+
+    def __init__(self, store: DiskStore) -> None:
+        self.answers = Answers(store)
         self._models: dict[Any, ReferenceSegmenter] = {}
         self._crops: dict[Any, ReferenceCrop] = {}
         self._queries: dict[Any, Query] = {}
@@ -62,7 +69,7 @@ class Trials:
         model.bank.clear()
         model.fill_memory(self._cropped(row, model, references))
         model.postprocess_memory()
-        watched = model.propose
+        watched = model.proposals
         assert isinstance(watched, Watched)
         found_rows: list[dict[str, Any]] = []
         overlaps = []
@@ -85,7 +92,7 @@ class Trials:
         if key not in self._models:
             model = build_model(row.model, category_num=len(names), length=length, class_names=names)
             self.answers.attach(model)
-            model.propose = Watched(model.propose)
+            model.proposals = Watched(model.proposals)
             self._models[key] = model
         self._models[key].bank.class_names = names
         return self._models[key]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from no_time_to_train.api.calibration import ClassThreshold, measure_thresholds
 from no_time_to_train.api.references import encode_references
 from no_time_to_train.api.search import Looking, Memory, Searcher
 from no_time_to_train.api.settings import choose_device, choose_models, model_config
+from no_time_to_train.config import CacheConfig
 from no_time_to_train.dataset.given_references import NamedReference, references_by_hand, references_in
 from no_time_to_train.dataset.image_streams import (
     as_target,
@@ -61,6 +62,9 @@ class Segmenter:
         encoder_weights, sam2_weights: a file, or ``auto``: what is on this machine, else a download, with
             progress, of a model that was named.
         device: None takes CUDA or MPS where there is one, else the CPU.
+        cache: a folder in which patch features and masks are kept, so that a later search of the same images
+            with other references does without either network; results are the same with and without.
+        cache_gb: its bound in 10^9 bytes; the least recently used go.
         options: keys of the YAML blocks ``encoder_cfg``, ``memory_bank_cfg`` and ``sam2_infer_cfgs``, and of
             ``CropOptions``, such as ``points_per_side=16`` or ``img_size=448``.
 
@@ -77,11 +81,15 @@ class Segmenter:
         encoder_weights: str | None = "auto",
         sam2_weights: str | None = "auto",
         device: str | torch.device | None = None,
+        cache: str | Path | None = None,
+        cache_gb: float = CacheConfig.max_gb,
         **options: Any,
     ) -> None:
         where = choose_device(device)
         choice = choose_models(encoder, sam2, encoder_weights, sam2_weights)
         self.config, self.crop_options = model_config(choice, options)
+        if cache is not None:
+            self.config = replace(self.config, cache=CacheConfig(str(cache), cache_gb))
         self._options = dict(options)
         self._model = build_model(self.config, category_num=1, length=1, class_names=("none yet",)).to(where)
         self._references: tuple[StoredReference, ...] = ()

@@ -18,6 +18,12 @@ def add_model_arguments(command: argparse.ArgumentParser) -> None:
     group.add_argument("--sam2-weights", default="auto", metavar="FILE", help="weights file (%(default)s)")
     group.add_argument("--device", help="cpu, cuda, cuda:1 or mps (the best there is)")
     group.add_argument(
+        "--cache",
+        metavar="FOLDER",
+        help="keep features and masks there; the same images with other references then take seconds (off)",
+    )
+    group.add_argument("--cache-size", type=float, metavar="GB", help="bound of the cache (20)")
+    group.add_argument(
         "--option",
         action="append",
         default=[],
@@ -64,6 +70,7 @@ def build_segmenter(arguments: argparse.Namespace) -> Segmenter:
         "encoder_weights": arguments.encoder_weights,
         "sam2_weights": arguments.sam2_weights,
         "device": arguments.device,
+        **_cache(arguments),
         **read_options(arguments.option),
     }
     if arguments.memory is None:
@@ -89,6 +96,15 @@ def build_segmenter(arguments: argparse.Namespace) -> Segmenter:
         for name, value in finder.calibrate().items():
             print(f"{name}: threshold {value.threshold:.2f} of {value.positives} + {value.negatives} scores")
     return finder
+
+
+def _cache(arguments: argparse.Namespace) -> dict[str, Any]:
+    from no_time_to_train.errors import ConfigError
+
+    if arguments.cache is None and arguments.cache_size is not None:
+        raise ConfigError("--cache-size bounds a cache; say where it is with --cache FOLDER")
+    given = {"cache": arguments.cache, "cache_gb": arguments.cache_size}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def read_options(words: list[str]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from importlib import import_module
 
 from no_time_to_train.config import ModelConfig
 from no_time_to_train.errors import ConfigError, did_you_mean
+from no_time_to_train.models.cache.cached_parts import add_cache
 from no_time_to_train.models.segmenter import ReferenceSegmenter
 
 MODELS = {
@@ -72,4 +73,7 @@ def build_model(
     for block in OPTIONAL_BLOCKS:
         if getattr(cfg, block) is not None and block not in taken:
             raise ConfigError(f"model_cfg.{block} does not apply to {cfg.name}; remove the block")
-    return kind(**{field.name: getattr(cfg, field.name) for field in fields(cfg) if field.name in taken})
+    model = kind(**{field.name: getattr(cfg, field.name) for field in fields(cfg) if field.name in taken})
+    if cfg.cache is not None:
+        add_cache(model, cfg.cache)
+    return model

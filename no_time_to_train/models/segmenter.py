@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Literal, Protocol
 
@@ -18,15 +18,13 @@ from no_time_to_train.models.matching.merging import Candidates
 from no_time_to_train.models.memory.memory_bank import MemoryBank
 from no_time_to_train.models.memory.patch_bank import PatchBank
 from no_time_to_train.models.memory.remembering import RememberPooled
-from no_time_to_train.models.preprocess import make_query, resize_square
-from no_time_to_train.models.proposals.sam2_backend import ImageEmbedding, Sam2Backend
+from no_time_to_train.models.preprocess import make_query
+from no_time_to_train.models.proposals.image_proposals import EncodeAndPropose, Proposals, Proposer
+from no_time_to_train.models.proposals.sam2_backend import Sam2Backend
 from no_time_to_train.results import Instances, Query, ReferenceCrop
 
 log = logging.getLogger(__name__)
 
-
-Proposals = Any
-"""What a proposer makes, its scorer takes: one set of masks for all classes, or one set for each in turn."""
 
 Bank = Any
 """The bank that the other parts of a model are made for: ``MemoryBank`` or ``PatchBank``."""
@@ -44,12 +42,18 @@ class Rememberer(Protocol):
     def __call__(self, bank: Bank, reference: ReferenceCrop, features: Tensor) -> bool: ...
 
 
-class Proposer(Protocol):
-    """Masks of one image with target features (g, g, C)."""
+class ImageProposals(Protocol):
+    """Proposals of (B, 3, S, S) images, one after the other; sizes are (H, W) of the originals."""
 
     def __call__(
-        self, sam: Sam2Backend, embedding: ImageEmbedding, features: Tensor, bank: Bank
-    ) -> Proposals: ...
+        self,
+        sam: Sam2Backend,
+        propose: Proposer,
+        images: Tensor,
+        sizes: Sequence[tuple[int, int]],
+        features: Tensor,
+        bank: Bank,
+    ) -> Iterator[Proposals]: ...
 
 
 class Scorer(Protocol):
@@ -93,7 +97,7 @@ class ReferenceSegmenter(nn.Module):
         self.propose, self.score, self.merge = propose, score, merge
         self.patch_features = patch_features
         self.remember: Rememberer = remember or RememberPooled()
-        self.add_no_mem_embed = add_no_mem_embed
+        self.proposals: ImageProposals = EncodeAndPropose(add_no_mem_embed)
         self.encoder_resize = encoder_resize
         self.requires_grad_(False).eval()
 
@@ -151,17 +155,16 @@ class ReferenceSegmenter(nn.Module):
         """
         self.bank.require_filled()
         query = target if isinstance(target, Query) else self.prepare(target)
-        image = query.image[None].to(self.device)
-        seen = image if query.encoder_image is None else query.encoder_image[None].to(self.device)
-        features = self.patch_features(self.encoder, seen)[0]
+        image = query.image[None]
+        seen = image if query.encoder_image is None else query.encoder_image[None]
+        features = self.patch_features(self.encoder, seen.to(self.device))
         if not torch.isfinite(features).all():
             raise CheckpointError(
                 f"the encoder gives features that are not finite for {query.name or 'this image'}; "
                 f"check its weights and precision"
             )
-        embedding = self.sam.encode(resize_square(image, self.sam.image_size), self.add_no_mem_embed)[0]
-        masks = self.propose(self.sam, embedding, features, self.bank)
-        found = self.score(masks, features, self.bank, self._ready_negatives())
+        (masks,) = self.proposals(self.sam, self.propose, image, [query.size], features, self.bank)
+        found = self.score(masks, features[0], self.bank, self._ready_negatives())
         return replace(self.merge(found, query.size), class_names=self.bank.class_names)
 
     def prepare(self, image: np.ndarray) -> Query:

@@ -6,6 +6,7 @@ import copy
 import hashlib
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -247,7 +248,7 @@ class Sam2MatcherLightningModel(LightningModule):
         return {
             **self.fingerprint(),
             "memory": bank.hexdigest(),
-            "model_cfg": repr(self.model_cfg),
+            "model_cfg": repr(replace(self.model_cfg, cache=None)),
             "targets": repr(block),
         }
 

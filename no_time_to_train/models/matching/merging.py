@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -95,6 +95,7 @@ class RankedMerger:
     box_convention: Literal["inclusive", "exclusive"] = "inclusive"
     stability_offset: float | None = None
     to_full_size: FullSize | None = field(default=None, repr=False, compare=False)
+    reads_outlines_only: ClassVar[bool] = True  # signs, and what resizing reads; the cache keeps no more
 
     def __call__(self, found: Candidates, size: tuple[int, int]) -> Instances:
         """Merge the candidates of one image.

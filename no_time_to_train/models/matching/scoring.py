@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -136,6 +136,7 @@ class PrototypeScorer:
     labels_per_mask: int = 1
     negative_sigma: float = 0.8
     negative_positives: Literal["instance", "pixel"] = "instance"
+    reads_outlines_only: ClassVar[bool] = True  # of the logits the sign alone; the cache keeps no more
 
     def __call__(
         self, masks: DecodedMasks, features: Tensor, bank: MemoryBank, negatives: MemoryBank | None

@@ -6,7 +6,7 @@ Semantics of ``sam2.automatic_mask_generator`` without crops, region clean-up or
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -153,6 +153,10 @@ class AutomaticMasks:
 
     points_per_side: int
     stable: StableMasks
+
+    def recipe(self) -> str:
+        """What the masks depend on beside the image; the chunk is none of it."""
+        return f"half-cell grid of {self.points_per_side}, {replace(self.stable, chunk=1)}"
 
     def candidates(self, sam: Sam2Backend, embedding: ImageEmbedding) -> JudgedMasks:
         """The grid's masks before suppression."""

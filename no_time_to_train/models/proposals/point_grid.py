@@ -91,6 +91,10 @@ class PointGrid:
     min_iou: float = 0.4
     fitting: FittingChunk = field(default_factory=FittingChunk, repr=False, compare=False)
 
+    def recipe(self) -> str:
+        """What the masks depend on beside the image; the chunk is none of it."""
+        return f"border grid of {self.points_per_side}, predicted IoU above {self.min_iou}"
+
     def __call__(
         self, sam: Sam2Backend, embedding: ImageEmbedding, features: object = None, bank: object = None
     ) -> DecodedMasks:

@@ -1,0 +1,112 @@
+"""The two seams of the pipeline with a cache behind them: patch features of an image, and its proposals."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from no_time_to_train.config import CacheConfig
+from no_time_to_train.models.cache.disk_store import DiskStore
+from no_time_to_train.models.cache.keys import Remembered, arithmetic, entry_key
+from no_time_to_train.models.cache.packed_masks import outline_reach, pack_masks, unpack_masks
+from no_time_to_train.models.encoders.feature_encoder import FeatureEncoder
+from no_time_to_train.models.encoders.fingerprint import encoder_fingerprint, weights_hash
+from no_time_to_train.models.proposals.image_proposals import EncodeAndPropose, Proposals, Proposer
+from no_time_to_train.models.proposals.sam2_backend import Sam2Backend
+from no_time_to_train.models.segmenter import ReferenceSegmenter
+
+log = logging.getLogger(__name__)
+
+
+class CachedFeatures:
+    """Patch features of images, from the cache where they are in it; references and targets alike.
+
+    Args:
+        compute: which features; a function, known by its name.
+        store: where they are kept.
+    """
+
+    def __init__(self, compute: Callable[[FeatureEncoder, Tensor], Tensor], store: DiskStore) -> None:
+        self.compute, self.store = compute, store
+        self._encoder = Remembered(encoder_fingerprint)
+
+    def __call__(self, encoder: FeatureEncoder, images: Tensor) -> Tensor:
+        """(B, 3, H, W) images in [0, 1] -> (B, g, g, C)."""
+        facts = (self._encoder(encoder), getattr(self.compute, "__qualname__", repr(self.compute)))
+        keys = [entry_key("features", image, *facts, arithmetic(images.device)) for image in images.cpu()]
+        kept = [self.store.get(key) for key in keys]
+        missing = [row for row, entry in enumerate(kept) if entry is None]
+        if missing:
+            made = self.compute(encoder, _rows(images, missing))
+            for row, features in zip(missing, made, strict=True):
+                kept[row] = {"features": features}
+                self.store.put(keys[row], {"features": features})
+        return torch.stack([entry["features"].to(images.device) for entry in kept if entry is not None])
+
+
+class CachedProposals:
+    """Proposals of images, from the cache where they are in it; SAM 2 then does not run at all.
+
+    Args:
+        compute: encodes and proposes.
+        store: where proposals are kept.
+        outlines: nothing that reads the masks looks at logits away from their outlines, so that those need
+            not be kept.
+    """
+
+    def __init__(self, compute: EncodeAndPropose, store: DiskStore, *, outlines: bool) -> None:
+        self.compute, self.store, self.outlines = compute, store, outlines
+        self._weights = Remembered(weights_hash)
+
+    def __call__(
+        self,
+        sam: Sam2Backend,
+        propose: Proposer,
+        images: Tensor,
+        sizes: Sequence[tuple[int, int]],
+        features: Tensor,
+        bank: Any,
+    ) -> Iterator[Proposals]:
+        """As :class:`EncodeAndPropose`; what depends on the references is computed every time."""
+        recipe = getattr(propose, "recipe", None)
+        if recipe is None:
+            yield from self.compute(sam, propose, images, sizes, features, bank)
+            return
+        device = features.device
+        reaches = [outline_reach(sam.image_size // 4, size) if self.outlines else None for size in sizes]
+        facts = (sam.spec, self._weights(sam), self.compute, recipe(), arithmetic(device))
+        keys = [
+            entry_key("proposals", image, *facts, reach)
+            for image, reach in zip(images.cpu(), reaches, strict=True)
+        ]
+        kept = [self.store.get(key) for key in keys]
+        missing = [row for row, entry in enumerate(kept) if entry is None]
+        made = iter(())
+        if missing:
+            wanted = [sizes[row] for row in missing]
+            made = self.compute(sam, propose, _rows(images, missing), wanted, _rows(features, missing), bank)
+        for key, entry, reach in zip(keys, kept, reaches, strict=True):
+            if entry is not None:
+                yield unpack_masks(entry, reach, device)
+                continue
+            masks = next(made)
+            self.store.put(key, pack_masks(masks, reach))
+            yield masks
+
+
+def _rows(batch: Tensor, rows: Sequence[int]) -> Tensor:
+    """Rows of a batch in its own memory layout, on which the last bit of a resized image depends."""
+    return batch if len(rows) == len(batch) else torch.cat([batch[row : row + 1] for row in rows])
+
+
+def add_cache(model: ReferenceSegmenter, cfg: CacheConfig) -> None:
+    """Put a cache behind the encoder and SAM 2 of a model."""
+    store = DiskStore(cfg.dir, int(cfg.max_gb * 1e9))
+    readers = (model.score, model.merge)
+    outlines = all(getattr(part, "reads_outlines_only", False) for part in readers)
+    model.patch_features = CachedFeatures(model.patch_features, store)
+    model.proposals = CachedProposals(model.proposals, store, outlines=outlines)
