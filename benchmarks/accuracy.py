@@ -1,6 +1,6 @@
-"""What each part of the method brings, measured: the table of docs/accuracy.md. The same as ``ntt bench --accuracy``.
+"""What each part of the method brings: the table of docs/accuracy.md. The same as ``ntt bench --accuracy``.
 
-    python -m benchmarks.accuracy --data ../shared/data --page docs/accuracy.md
+python -m benchmarks.accuracy --data ../shared/data --page docs/accuracy.md
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``ntt bench --accuracy``: rows by tasks by shots by seeds, in one command that can be stopped and gone on with."""
+"""``ntt bench --accuracy``: rows by tasks by shots by seeds, in one command that can be stopped."""
 
 from __future__ import annotations
 
@@ -40,7 +40,11 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument("--base", metavar="YAML", help="configuration that rows change (that of the file)")
     parser.add_argument("--only", metavar="NAMES", help="rows to run besides the first, with commas between")
     parser.add_argument(
-        "--row", nargs="+", action="append", default=[], metavar=("NAME", "KEY=VALUE"),
+        "--row",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar=("NAME", "KEY=VALUE"),
         help="a row of one's own, dotted keys as on the command line; may be repeated",
     )
     parser.add_argument("--tasks", help="names, with commas between; or choose, or report (all)")

@@ -78,6 +78,8 @@ class Ledger:
                 key = values.pop("key")
                 self._cells[key] = Cell(**values)
             except (ValueError, KeyError, TypeError) as error:
-                raise DatasetError(f"{self.path}, line {number}: no finished cell ({error}); remove it") from None
+                raise DatasetError(
+                    f"{self.path}, line {number}: no finished cell ({error}); remove it"
+                ) from None
         if whole != content:
             self.path.write_bytes(whole)

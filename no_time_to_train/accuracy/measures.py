@@ -1,4 +1,4 @@
-"""The figures of one cell: precision, false alarms, and how good the proposals were before any class was known."""
+"""The figures of one cell: precision, false alarms, and how good the proposals were."""
 
 from __future__ import annotations
 

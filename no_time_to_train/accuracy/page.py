@@ -44,7 +44,10 @@ def measured_text(rows: Sequence[Row], cells: Sequence[Cell], halves: Mapping[st
     for half, summary in summaries_of(rows, cells, halves).items():
         tasks = list(summary["tasks"])
         parts += [f"### {TITLES[half]}\n", f"Means over {', '.join(tasks)}.\n", pooled_table(summary)]
-        parts += ["By task, mean ± deviation over seeds; difference to the baseline:\n", task_table(summary, tasks)]
+        parts += [
+            "By task, mean ± deviation over seeds; difference to the baseline:\n",
+            task_table(summary, tasks),
+        ]
     return "\n".join(parts)
 
 

@@ -1,7 +1,7 @@
 """Keeps what encoder and SAM 2 have computed, so that rows that share it do not pay for it again.
 
-Nothing is approximated: a picture, or a prompt on a picture, that was seen before gives the same tensors. That
-holds because both encode one picture at a time and the decoder's answer to a prompt does not depend on the
+Nothing is approximated: a picture, or a prompt on a picture, that was seen before gives the same tensors.
+That holds because both encode one picture at a time and the decoder's answer to a prompt does not depend on the
 prompts beside it.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -71,7 +72,7 @@ class Answers:
             for image in images.split(1):
                 key = (own, prenorm, digest(image))
                 if key not in self.features:
-                    self.features[key] = self._kept_features(key, lambda: compute(image, prenorm=prenorm))
+                    self.features[key] = self._kept_features(key, partial(compute, image, prenorm=prenorm))
                 found.append(self.features[key])
             return torch.cat(found)
 
@@ -94,8 +95,12 @@ class Answers:
             return found
 
         def remembering_decode(
-            embedding: ImageEmbedding, prompts: Prompts, *, tokens: Any = "best",
-            min_iou: float = float("-inf"), chunk: int = 64,
+            embedding: ImageEmbedding,
+            prompts: Prompts,
+            *,
+            tokens: Any = "best",
+            min_iou: float = float("-inf"),
+            chunk: int = 64,
         ) -> DecodedMasks:
             self.prompts += len(prompts)
             if id(embedding) not in names:
@@ -149,8 +154,9 @@ def prompt_keys(prompts: Prompts) -> list[tuple[bytes | None, ...]]:
     """What tells each prompt from the others."""
     parts = (prompts.points, prompts.labels, prompts.boxes, prompts.masks)
     rows = [None if part is None else part.detach().cpu().contiguous().numpy() for part in parts]
-    return [tuple(None if part is None else part[row].tobytes() for part in rows)
-            for row in range(len(prompts))]
+    return [
+        tuple(None if part is None else part[row].tobytes() for part in rows) for row in range(len(prompts))
+    ]
 
 
 def joined(found: list[DecodedMasks], side: int) -> DecodedMasks:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +37,28 @@ class Row:
     references: FillMemoryDataConfig
 
     def described(self) -> dict[str, Any]:
-        """Everything that its figures depend on, as JSON values; not its name."""
-        references = asdict(self.references)
+        """Everything that its figures depend on, as JSON values: what differs from the defaults; not its name."""
+        references = changed_keys(self.references)
         for path in ("root", "json_file", "memory_pkl"):
-            references.pop(path)
-        model = asdict(self.model)
-        model.pop("cache")
+            references.pop(path, None)
+        model = changed_keys(self.model)
+        for key in ("cache", "online_vis", "vis_thr"):
+            model.pop(key, None)
         return {"model": model, "references": references}
+
+
+def changed_keys(block: Any) -> dict[str, Any]:
+    """The keys of a dataclass that are not at their defaults, at any depth; a block that is there is named."""
+    found: dict[str, Any] = {}
+    for key in fields(block):
+        value = getattr(block, key.name)
+        if is_dataclass(value):
+            inner = changed_keys(value)
+            if inner or key.default is None:
+                found[key.name] = inner
+        elif value != (key.default if key.default_factory is MISSING else key.default_factory()):
+            found[key.name] = value
+    return found
 
 
 def make_row(name: str, base: str | Path, overrides: Mapping[str, Any]) -> Row:

@@ -27,7 +27,12 @@ CACHE_BYTES = 20 * 10**9
 
 
 def run_cells(
-    rows: Sequence[Row], tasks: Sequence[Task], shots: Sequence[int], seeds: Sequence[int], ledger: Ledger, cache: Path
+    rows: Sequence[Row],
+    tasks: Sequence[Task],
+    shots: Sequence[int],
+    seeds: Sequence[int],
+    ledger: Ledger,
+    cache: Path,
 ) -> list[Cell]:
     """Every cell of the table, computed or read from the ledger, in a fixed order.
 

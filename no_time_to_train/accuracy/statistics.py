@@ -59,8 +59,10 @@ def pooled_difference(groups: Mapping[str, tuple[Sequence[float], Sequence[float
     means, shares, freedoms, draws = [], [], [], 0
     for name, (ours, others) in groups.items():
         if len(ours) != len(others) or not ours:
-            raise ValueError(f"pairs need as many figures on both sides, got {len(ours)} and {len(others)}"
-                             f"{f' in {name}' if name else ''}")
+            raise ValueError(
+                f"pairs need as many figures on both sides, got {len(ours)} and {len(others)}"
+                f"{f' in {name}' if name else ''}"
+            )
         differences = np.asarray(ours, float) - np.asarray(others, float)
         draws += len(differences)
         means.append(float(differences.mean()))

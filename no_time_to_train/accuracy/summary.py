@@ -1,4 +1,4 @@
-"""From cells to the numbers of the table: means, deviations over seeds, paired differences to the baseline."""
+"""From cells to the numbers of the table: means, deviations over seeds, differences to the baseline."""
 
 from __future__ import annotations
 

@@ -28,12 +28,14 @@ def pooled_table(summary: Mapping[str, Any]) -> str:
     rows, shots = summary["pooled"], summary["shots"]
     measures = [name for name in MEASURES if any(name in row for row in rows.values())]
     main = "segm_AP" if "segm_AP" in measures else "box_AP"
-    head = ["row", f"{HEADS[main]} − baseline", *(HEADS[name] for name in measures)]
+    head = ["row", f"{HEADS[main]} - baseline", *(HEADS[name] for name in measures)]
     head += [f"{HEADS[main]}, {count} shot{'s' * (count != '1')}" for count in shots]
     lines = []
     for name, row in rows.items():
         by_shots = [_mean(shots[count].get(name, {}), main) for count in shots]
-        lines.append([name, _difference(row, main), *(_mean(row, measure) for measure in measures), *by_shots])
+        lines.append(
+            [name, _difference(row, main), *(_mean(row, measure) for measure in measures), *by_shots]
+        )
     return _markdown(head, lines)
 
 
@@ -60,7 +62,13 @@ def _mean(row: Mapping[str, Any], measure: str) -> str:
     if measure not in row:
         return ""
     mean = row[measure]["mean"]
-    return f"{100 * mean:.1f}" if measure in PERCENT else f"{mean:.1f}" if measure != "prompts" else f"{mean:.0f}"
+    return (
+        f"{100 * mean:.1f}"
+        if measure in PERCENT
+        else f"{mean:.1f}"
+        if measure != "prompts"
+        else f"{mean:.0f}"
+    )
 
 
 def _difference(row: Mapping[str, Any], measure: str) -> str:

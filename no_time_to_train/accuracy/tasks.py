@@ -1,4 +1,4 @@
-"""The tasks of the accuracy table: generated scenes, and real data sets that are split anew for every seed."""
+"""The tasks of the accuracy table: generated scenes, and real data sets, split anew for every seed."""
 
 from __future__ import annotations
 
@@ -115,7 +115,9 @@ class RealTask:
         joined: dict[str, Any] = {
             **contents[0],
             "images": images,
-            "annotations": [a for content in contents for a in content["annotations"] if a["image_id"] in kept],
+            "annotations": [
+                a for content in contents for a in content["annotations"] if a["image_id"] in kept
+            ],
         }
         return CocoFile.read(joined, warn=False, name=self.name)
 

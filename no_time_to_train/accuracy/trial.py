@@ -97,7 +97,9 @@ class Trials:
         self._models[key].bank.class_names = names
         return self._models[key]
 
-    def _cropped(self, row: Row, model: ReferenceSegmenter, references: list[Reference]) -> list[ReferenceCrop]:
+    def _cropped(
+        self, row: Row, model: ReferenceSegmenter, references: list[Reference]
+    ) -> list[ReferenceCrop]:
         """The references as the encoder sees them; those with boxes only get their masks from SAM 2."""
         block = row.references
         options = CropOptions(
