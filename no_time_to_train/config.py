@@ -90,6 +90,28 @@ class MergeConfig:
 
 
 @dataclass(frozen=True)
+class PromptConfig:
+    """``sam2_infer_cfgs.prompting``: where SAM 2 is asked for masks; each kind reads its own keys."""
+
+    kind: Literal["grid", "guided", "boxes", "two_level"] = "grid"  # published: grid
+    coarse: int = 8  # points on each side of the sparse grid of the other kinds; 0: none
+    most: int = 64  # guided: further points; boxes: boxes
+    apart: int = 1  # guided: patches between two points
+    threshold: float = 1.0  # guided, boxes: deviations above the image's mean similarity
+    sure: float = 0.8  # two_level: predicted IoU from which a mask settles the place that it covers
+    clean: float = 0.0  # drop pieces of a mask below this share of its largest; published: no
+
+    def __post_init__(self) -> None:
+        key = "sam2_infer_cfgs.prompting"
+        _require(self.coarse >= 0, f"{key}.coarse", "at least 0", self.coarse)
+        _require(self.coarse >= 1 or self.kind != "two_level", f"{key}.coarse", "at least 1 here", self.coarse)
+        _require(self.most >= 0, f"{key}.most", "at least 0", self.most)
+        _require(self.apart >= 0, f"{key}.apart", "at least 0", self.apart)
+        _require(0 <= self.sure <= 1, f"{key}.sure", "in [0, 1]", self.sure)
+        _require(0 <= self.clean <= 1, f"{key}.clean", "in [0, 1]", self.clean)
+
+
+@dataclass(frozen=True)
 class Sam2InferConfig:
     """Proposals, matching and merging of the point-grid pipeline (``matching_baseline_noAMG``)."""
 
@@ -108,6 +130,7 @@ class Sam2InferConfig:
     rank_by: Literal["iou", "similarity", "product"] = "iou"
     merge: Literal["soft", "graph_diffusion", "soft_nms", "mask_nms", "none"] = "soft"
     merging: MergeConfig = field(default_factory=MergeConfig)
+    prompting: PromptConfig = field(default_factory=PromptConfig)
     merge_resolution: Literal["original", "low"] = "original"
     box_convention: Literal["inclusive", "exclusive"] = "inclusive"
     encoder_resize: Literal["published", "direct"] = "published"  # direct: one resize from the original image

@@ -1,0 +1,72 @@
+"""Masks without their specks: small pieces apart from the largest one widen a mask's box far beyond the object."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from scipy.ndimage import label
+from torch import Tensor
+
+from no_time_to_train.models.proposals.image_proposals import Proposer
+from no_time_to_train.models.proposals.mask_prompts import DecodedMasks, ImageEmbedding
+from no_time_to_train.models.proposals.sam2_backend import Sam2Backend
+
+IN_PLANE = np.zeros((3, 3, 3), dtype=bool)
+IN_PLANE[1] = True  # the eight neighbours in a mask, none in the next one
+
+
+def specks(masks: np.ndarray, share: float) -> np.ndarray:
+    """Pixels of pieces whose area is below ``share`` of the mask's largest piece; eight-connected.
+
+    Args:
+        masks: (M, q, r) bool.
+        share: in [0, 1]; 1 leaves the largest piece alone (several, where they are of one size).
+
+    Returns:
+        (M, q, r) bool, inside of ``masks``.
+    """
+    pieces, count = label(masks, IN_PLANE)
+    areas = np.bincount(pieces.ravel(), minlength=count + 1)
+    areas[0] = 0
+    own = areas[pieces]  # (M, q, r) area of each pixel's piece
+    largest = own.max(axis=(1, 2), initial=0)[:, None, None]
+    return masks & (own < share * largest)
+
+
+def without_specks(logits: Tensor, share: float) -> Tensor:
+    """Mask logits (M, q, r), > 0 inside, with the sign of specks turned; see :func:`specks`."""
+    gone = torch.from_numpy(specks((logits > 0).cpu().numpy(), share)).to(logits.device)
+    return torch.where(gone, -logits, logits)
+
+
+@dataclass(frozen=True)
+class CleanMasks:
+    """Proposes what another proposer does, without specks.
+
+    Not in the published method; SAM's own mask generator has such a step (``min_mask_region_area``,
+    arXiv 2304.02643, appendix B), in pixels at full size and off by default. Here it is a share of the mask
+    at the decoder's own size, before any box is taken of it.
+
+    Attributes:
+        propose: makes the masks.
+        share: see :func:`specks`.
+    """
+
+    propose: Proposer
+    share: float
+
+    def __call__(
+        self, sam: Sam2Backend, embedding: ImageEmbedding, features: Tensor, bank: object
+    ) -> DecodedMasks:
+        """Propose masks; those of the inner proposer, each cleaned."""
+        found = self.propose(sam, embedding, features, bank)
+        return replace(found, logits=without_specks(found.logits, self.share))
+
+    @property
+    def recipe(self) -> Callable[[], str] | None:
+        """That of the inner proposer, and the share; none where it has none."""
+        inner = getattr(self.propose, "recipe", None)
+        return None if inner is None else lambda: f"{inner()}, without specks below {self.share}"
