@@ -27,6 +27,10 @@ from no_time_to_train.models.segmenter import ReferenceSegmenter
 from no_time_to_train.results import RLE
 
 
+MOST_NAMES = 400
+"""Images whose digests are remembered, and which are held in memory for that."""
+
+
 @dataclass
 class Answers:
     """What was computed so far, for any number of models. :meth:`forget` bounds the memory it takes.
@@ -40,13 +44,25 @@ class Answers:
     features: dict[Any, Tensor] = field(default_factory=dict)
     embeddings: dict[Any, ImageEmbedding] = field(default_factory=dict)
     masks: dict[Any, DecodedMasks] = field(default_factory=dict)
+    calls: dict[Any, DecodedMasks] = field(default_factory=dict)
     full: dict[Any, tuple[RLE, Tensor]] = field(default_factory=dict)
+    names: dict[Any, tuple[Tensor, str]] = field(default_factory=dict)
     prompts: int = 0
 
     def forget(self) -> None:
         """Drop everything that was computed."""
-        for kept in (self.features, self.embeddings, self.masks, self.full):
+        tables: tuple[dict[Any, Any], ...] = (self.features, self.embeddings, self.masks, self.calls)
+        for kept in (*tables, self.full, self.names):
             kept.clear()
+
+    def name_of(self, image: Tensor) -> str:
+        """The digest of an image. That of one which lies where it lay before is not taken again."""
+        place = (image.data_ptr(), tuple(image.shape), image.stride())
+        if place not in self.names:
+            if len(self.names) >= MOST_NAMES:
+                self.names.clear()
+            self.names[place] = image, digest(image)  # held, so that nothing else can come to lie there
+        return self.names[place][1]
 
     def full_size(self, logits: Tensor, size: tuple[int, int]) -> tuple[list[RLE], Tensor]:
         """As :func:`full_size`, each mask once."""
@@ -70,7 +86,7 @@ class Answers:
         def forward(images: Tensor, *, prenorm: bool = False) -> Tensor:
             found = []
             for image in images.split(1):
-                key = (own, prenorm, digest(image))
+                key = (own, prenorm, self.name_of(image))
                 if key not in self.features:
                     self.features[key] = self._kept_features(key, partial(compute, image, prenorm=prenorm))
                 found.append(self.features[key])
@@ -86,7 +102,7 @@ class Answers:
         def remembering_encode(images: Tensor, add_no_mem_embed: bool = False) -> list[ImageEmbedding]:
             found = []
             for image in images.split(1):
-                key = (own, add_no_mem_embed, digest(image))
+                key = (own, add_no_mem_embed, self.name_of(image))
                 if key not in self.embeddings:
                     self.embeddings[key] = encode(image, add_no_mem_embed)[0]
                 embedding = self.embeddings[key]
@@ -106,6 +122,9 @@ class Answers:
             if id(embedding) not in names:
                 return decode(embedding, prompts, tokens=tokens, min_iou=min_iou, chunk=chunk)
             about = (names[id(embedding)][1], tokens, min_iou)
+            call = (*about, *(None if part is None else digest(part) for part in prompt_parts(prompts)))
+            if call in self.calls:
+                return self.calls[call]
             keys = [(*about, key) for key in prompt_keys(prompts)]
             fresh = [row for row, key in enumerate(keys) if key not in self.masks]
             if fresh:
@@ -116,7 +135,8 @@ class Answers:
                 )
                 for place, row in enumerate(fresh):
                     self.masks[keys[row]] = found[found.prompts == place]
-            return joined([self.masks[key] for key in keys], 4 * embedding.image.shape[-1])
+            self.calls[call] = joined([self.masks[key] for key in keys], 4 * embedding.image.shape[-1])
+            return self.calls[call]
 
         sam.encode = remembering_encode  # type: ignore[method-assign]
         sam.decode = remembering_decode  # type: ignore[method-assign]
@@ -147,13 +167,19 @@ def entry_name(kind: str, key: Any) -> str:
 def digest(tensor: Tensor) -> str:
     """A hash of a tensor's shape and values."""
     values = tensor.detach().cpu().contiguous()
-    return hashlib.blake2b(values.numpy().tobytes(), digest_size=16).hexdigest() + str(tuple(values.shape))
+    return hashlib.blake2b(values.numpy().data, digest_size=16).hexdigest() + str(tuple(values.shape))
+
+
+def prompt_parts(prompts: Prompts) -> tuple[Tensor | None, ...]:
+    """The fields of prompts."""
+    return prompts.points, prompts.labels, prompts.boxes, prompts.masks
 
 
 def prompt_keys(prompts: Prompts) -> list[tuple[bytes | None, ...]]:
     """What tells each prompt from the others."""
-    parts = (prompts.points, prompts.labels, prompts.boxes, prompts.masks)
-    rows = [None if part is None else part.detach().cpu().contiguous().numpy() for part in parts]
+    rows = [
+        None if part is None else part.detach().cpu().contiguous().numpy() for part in prompt_parts(prompts)
+    ]
     return [
         tuple(None if part is None else part[row].tobytes() for part in rows) for row in range(len(prompts))
     ]

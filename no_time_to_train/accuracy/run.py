@@ -40,7 +40,7 @@ def run_cells(
         cache: folder for what encoder and SAM 2 compute, so that a later run needs neither.
     """
     cells: list[Cell] = []
-    weights, trials = weights_of(rows), Trials(DiskStore(cache, CACHE_BYTES))
+    weights, trials = weights_of(rows), Trials(DiskStore(cache, CACHE_BYTES), max(shots))
     for task in tasks:
         trials.forget_pictures()
         for seed in seeds:

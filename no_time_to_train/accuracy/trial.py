@@ -45,9 +45,11 @@ class Trials:
 
     Args:
         store: for what encoder and SAM 2 compute.
+        length: most shots of a class that any cell will have.
     """
 
-    def __init__(self, store: DiskStore) -> None:
+    def __init__(self, store: DiskStore, length: int) -> None:
+        self.length = length
         self.answers = Answers(store)
         self._models: dict[Any, ReferenceSegmenter] = {}
         self._crops: dict[Any, ReferenceCrop] = {}
@@ -65,7 +67,7 @@ class Trials:
     def run(self, row: Row, episode: Episode, shots: int) -> dict[str, float]:
         """The figures of one cell, see :data:`MEASURES`."""
         references = episode.references(shots)
-        model = self._model(row, episode, 1 + max(reference.slot for reference in references))
+        model = self._model(row, episode)
         model.bank.clear()
         model.fill_memory(self._cropped(row, model, references))
         model.postprocess_memory()
@@ -85,12 +87,12 @@ class Trials:
             measures |= recall_measures(np.concatenate(overlaps))
         return measures | {"prompts": (self.answers.prompts - before) / len(episode.truth.images)}
 
-    def _model(self, row: Row, episode: Episode, length: int) -> ReferenceSegmenter:
-        """One for each row and size of the bank; its classes take the names of the episode's."""
+    def _model(self, row: Row, episode: Episode) -> ReferenceSegmenter:
+        """One for each row and number of classes, which take the names of the episode's."""
         names = episode.categories.names
-        key = (row.name, len(names), length)
+        key = (row.name, len(names))
         if key not in self._models:
-            model = build_model(row.model, category_num=len(names), length=length, class_names=names)
+            model = build_model(row.model, category_num=len(names), length=self.length, class_names=names)
             self.answers.attach(model)
             model.proposals = Watched(model.proposals)
             self._models[key] = model
