@@ -594,3 +594,35 @@ def test_results_of_arrays_need_the_image_to_draw_on(
     assert found.plot(array).size == (192, 192)
     assert not list(found.save(tmp_path)[0].parent.glob("*.jpg"))
     assert found[:1].name == found.name
+
+
+# -- cache -------------------------------------------------------------------------------------------------
+
+
+def test_the_same_with_a_cache_whatever_was_shown(
+    make: Callable[..., Segmenter], layout: Layout, tmp_path: Path
+) -> None:
+    names = layout.class_names
+    for classes in (names[:2], names[1:], names[:2]):  # cold, other references, warm
+        plain = make().add_folder(layout.references, classes=classes).predict(layout.pictures)
+        cached = make(cache=tmp_path / "cache").add_folder(layout.references, classes=classes)
+        for one, other in zip(cached.predict(layout.pictures), plain, strict=True):
+            assert_same(one, other)
+    assert list((tmp_path / "cache").glob("??/*.ntt"))
+
+
+def test_tiles_and_memory_files_with_a_cache(
+    make: Callable[..., Segmenter], layout: Layout, tmp_path: Path
+) -> None:
+    picture, file = pictures(layout)[0], tmp_path / "memory.safetensors"
+    finder = make(cache=tmp_path / "cache").add_folder(layout.references)
+    plain = make().add_folder(layout.references).predict(picture, tile=128)
+    finder.save(file)
+    again = Segmenter.load(file, cache=tmp_path / "cache", device="cpu")
+    assert_same(finder.predict(picture, tile=128), plain)
+    assert_same(again.predict(picture, tile=128), plain)
+
+
+def test_a_cache_without_room_is_refused(make: Callable[..., Segmenter], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cache\.max_gb must be above 0"):
+        make(cache=tmp_path, cache_gb=0)

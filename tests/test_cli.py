@@ -101,6 +101,14 @@ def test_a_saved_memory_finds_the_same(finished: Path, predict: Callable[..., in
     assert main(["predict", *MODELS, *words]) == 2  # an encoder does not go with a memory
 
 
+def test_a_cache_changes_no_byte(finished: Path, predict: Callable[..., int], tmp_path: Path) -> None:
+    cache = ["--cache", tmp_path / "cache", "--cache-size", "0.5"]
+    for name in ("cold", "warm"):
+        assert predict("--out", tmp_path / name, "--format", "coco", "--min-score", "0.2", *cache) == 0
+        assert read(tmp_path / name / "predictions.json") == read(finished / "predictions.json")
+    assert predict("--out", tmp_path / "none", "--cache-size", "1") == 2
+
+
 def test_a_killed_run_goes_on_where_it_was(
     finished: Path, predict: Callable[..., int], layout: Layout, tmp_path: Path
 ) -> None:

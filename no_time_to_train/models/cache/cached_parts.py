@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -26,17 +27,17 @@ class CachedFeatures:
     """Patch features of images, from the cache where they are in it; references and targets alike.
 
     Args:
-        compute: which features; a function, known by its name.
+        compute: which features; a plain function, known by its name.
         store: where they are kept.
     """
 
-    def __init__(self, compute: Callable[[FeatureEncoder, Tensor], Tensor], store: DiskStore) -> None:
+    def __init__(self, compute: FunctionType, store: DiskStore) -> None:
         self.compute, self.store = compute, store
         self._encoder = Remembered(encoder_fingerprint)
 
     def __call__(self, encoder: FeatureEncoder, images: Tensor) -> Tensor:
         """(B, 3, H, W) images in [0, 1] -> (B, g, g, C)."""
-        facts = (self._encoder(encoder), getattr(self.compute, "__qualname__", repr(self.compute)))
+        facts = (self._encoder(encoder), self.compute.__qualname__)
         keys = [entry_key("features", image, *facts, arithmetic(images.device)) for image in images.cpu()]
         kept = [self.store.get(key) for key in keys]
         missing = [row for row, entry in enumerate(kept) if entry is None]
@@ -108,5 +109,6 @@ def add_cache(model: ReferenceSegmenter, cfg: CacheConfig) -> None:
     store = DiskStore(cfg.dir, int(cfg.max_gb * 1e9))
     readers = (model.score, model.merge)
     outlines = all(getattr(part, "reads_outlines_only", False) for part in readers)
-    model.patch_features = CachedFeatures(model.patch_features, store)
+    if isinstance(model.patch_features, FunctionType):  # what has settings of its own is not known by a name
+        model.patch_features = CachedFeatures(model.patch_features, store)
     model.proposals = CachedProposals(model.proposals, store, outlines=outlines)
