@@ -27,6 +27,16 @@ def _require(ok: bool, key: str, wanted: str, came: object) -> None:
 
 
 @dataclass(frozen=True)
+class DebiasConfig:
+    """``encoder_cfg.debias``: patch features without what they say of their place (INSID3, CVPR 2026)."""
+
+    rank: int = 0  # directions taken off; 0: none
+
+    def __post_init__(self) -> None:
+        _require(self.rank >= 0, "encoder_cfg.debias.rank", "at least 0", self.rank)
+
+
+@dataclass(frozen=True)
 class EncoderConfig:
     """Which vision transformer gives the patch features; everything else follows from ``name``."""
 
@@ -36,6 +46,7 @@ class EncoderConfig:
     dtype: Literal["fp32", "bf16", "fp16"] = "fp32"
     layers: tuple[int, ...] | None = None  # blocks to fuse; None: the last one
     layer_fusion: Literal["mean", "concat"] = "mean"
+    debias: DebiasConfig | None = None  # only where two images are compared; published: no
     repo: str | None = None  # a checkout of Meta's dinov3 repository to build from
     allow_random_weights: bool = False  # for tests: results mean nothing
 
@@ -52,8 +63,23 @@ class MemoryBankConfig:
         "nearest"  # how a mask meets the patch grid; published: nearest
     )
     normalize_instances: bool = False  # unit-length instance means before averaging; published: no
+    unit_patches: bool = False  # unit-length patch features before pooling; published: no
+    flip_references: bool = False  # pool each reference with its mirror image
+    scale_references: tuple[float, ...] = ()  # and with views of it at these scales
+    background: int = 0  # centres kept of each reference's unmasked area, up to 8
+    background_patches: Literal["all", "hard"] = "all"  # hard: those most like the reference
+    parts: int = 0  # centres kept of each reference's own patches, up to 8
 
     def __post_init__(self) -> None:
+        for key in ("background", "parts"):
+            _require(0 <= getattr(self, key) <= 8, f"memory_bank_cfg.{key}", "0 to 8", getattr(self, key))
+        scales = self.scale_references
+        _require(
+            all(0.25 <= scale <= 4 for scale in scales),
+            "memory_bank_cfg.scale_references",
+            "scales from 0.25 to 4",
+            list(scales),
+        )
         _require(
             self.enable, "memory_bank_cfg.enable", "true (there is no method without a bank)", self.enable
         )
@@ -112,6 +138,40 @@ class PromptConfig:
 
 
 @dataclass(frozen=True)
+class MatchingConfig:
+    """``sam2_infer_cfgs.matching``: what makes a mask similar to a class; as published by default."""
+
+    prototype: Literal["mean", "trimmed", "geometric_median", "medoid", "kmeans", "parts", "kde", "topk"] = (
+        "mean"
+    )
+    k: int = 3  # kmeans: prototypes of a class; topk: references that count
+    trim: float = 0.2  # trimmed: share of the references left out
+    bandwidth: float = 0.1  # kde: width of the kernel, in cosine
+    center: bool = False  # subtract the mean of the references' background
+    whiten: Literal["none", "fixed", "ledoit_wolf"] = "none"
+    shrinkage: float = 0.5  # whiten fixed: share of the identity in the covariance
+    contrast: float = 0.0  # lambda of s+ - lambda * s-
+    contrast_with: Literal["background", "classes", "both"] = "background"
+    reciprocal: float = 0.0  # power of the vote of patches that match back into the references' masks
+    second_pass: float = 0.0  # weight of the surest masks of the image as further references
+    second_pass_score: float = 0.7  # from which a mask is sure
+    second_pass_most: int = 5  # masks of a class that may become references
+
+    def __post_init__(self) -> None:
+        for key in ("k", "second_pass_most"):
+            value = getattr(self, key)
+            _require(value >= 1, f"sam2_infer_cfgs.matching.{key}", "at least 1", value)
+        for key in ("shrinkage", "second_pass", "second_pass_score"):
+            value = getattr(self, key)
+            _require(0 <= value <= 1, f"sam2_infer_cfgs.matching.{key}", "in [0, 1]", value)
+        for key in ("contrast", "reciprocal"):
+            value = getattr(self, key)
+            _require(value >= 0, f"sam2_infer_cfgs.matching.{key}", "at least 0", value)
+        _require(0 <= self.trim < 1, "sam2_infer_cfgs.matching.trim", "in [0, 1)", self.trim)
+        _require(self.bandwidth > 0, "sam2_infer_cfgs.matching.bandwidth", "above 0", self.bandwidth)
+
+
+@dataclass(frozen=True)
 class Sam2InferConfig:
     """Proposals, matching and merging of the point-grid pipeline (``matching_baseline_noAMG``)."""
 
@@ -131,6 +191,7 @@ class Sam2InferConfig:
     merge: Literal["soft", "graph_diffusion", "soft_nms", "mask_nms", "none"] = "soft"
     merging: MergeConfig = field(default_factory=MergeConfig)
     prompting: PromptConfig = field(default_factory=PromptConfig)
+    matching: MatchingConfig = field(default_factory=MatchingConfig)
     merge_resolution: Literal["original", "low"] = "original"
     box_convention: Literal["inclusive", "exclusive"] = "inclusive"
     encoder_resize: Literal["published", "direct"] = "published"  # direct: one resize from the original image

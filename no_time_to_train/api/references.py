@@ -50,8 +50,11 @@ def encode_references(
             log.warning("skipped: %s", error)
             continue
         usable.append((item, replace(crop, label=0, slot=len(usable))))
-    bank = MemoryBank(1, max(len(usable), 1), model.encoder.embed_dim).to(model.device)
-    model.bank = bank
+    if not isinstance(model.bank, MemoryBank):
+        raise TypeError(
+            f"references are pooled into a MemoryBank, this model has a {type(model.bank).__name__}"
+        )
+    model.bank = bank = model.bank.empty_like(("shown",), max(len(usable), 1))
     model.fill_memory([crop for _, crop in usable])
     stored = [
         StoredReference(
@@ -61,6 +64,7 @@ def encode_references(
             float(bank.weights[0, slot]),
             negative,
             item.sample,
+            {name: rows.cpu().clone() for name, rows in bank.centers_of(0, slot).items()},
         )
         for slot, (item, _) in enumerate(usable)
         if bool(bank.filled[0, slot])

@@ -31,6 +31,7 @@ from no_time_to_train.errors import (
 from no_time_to_train.models.encoders.fingerprint import weights_hash
 from no_time_to_train.models.factory import build_model
 from no_time_to_train.models.memory.bank_file import read_bank, save_bank
+from no_time_to_train.models.memory.memory_options import PUBLISHED, memory_options
 from no_time_to_train.models.memory.reference_quality import ReferenceScore, score_references
 from no_time_to_train.models.memory.reference_set import (
     StoredReference,
@@ -335,6 +336,7 @@ class Segmenter:
             device=device,
             **{**defaults, **metadata.get("options", {}), **options},
         )
+        metadata.setdefault("memory_options", PUBLISHED)
         for key, wanted in finder.fingerprint().items():
             if key in metadata and key != "model" and metadata[key] != wanted:
                 raise MemoryMismatchError(
@@ -358,6 +360,7 @@ class Segmenter:
             "img_size": encoder.img_size,
             "patch_size": encoder.patch_size,
             "embed_dim": encoder.embed_dim,
+            "memory_options": memory_options(self.config.encoder_cfg, self.config.memory_bank_cfg),
         }
 
     def _remember(self, given: Sequence[NamedReference], negative: bool, *, skip: bool) -> None:

@@ -26,8 +26,12 @@ NANO_POINTS = 20
 """Points per side of the prompt grid for ``sam2_nano``, as in ``demo.yaml``: it has 16 x 16 features."""
 
 OPTIONS: Mapping[type, tuple[str, ...]] = {
-    EncoderConfig: ("img_size", "dtype", "layers", "layer_fusion", "repo", "allow_random_weights"),
-    MemoryBankConfig: ("mask_sampling", "normalize_instances"),
+    EncoderConfig: ("img_size", "dtype", "layers", "layer_fusion", "debias", "repo", "allow_random_weights"),
+    MemoryBankConfig: tuple(
+        item.name
+        for item in fields(MemoryBankConfig)
+        if item.name not in ("enable", "category_num", "length", "length_negative")
+    ),
     Sam2InferConfig: tuple(
         item.name for item in fields(Sam2InferConfig) if item.name != "with_negative_refs"
     ),

@@ -17,6 +17,7 @@ from no_time_to_train.models.encoders.feature_encoder import build_encoder
 from no_time_to_train.models.encoders.patch_features import unit_prenorm_features
 from no_time_to_train.models.matching.matched_scoring import MatchScorer
 from no_time_to_train.models.matching.top_merging import TopMerger
+from no_time_to_train.models.memory.memory_options import refuse_memory_options
 from no_time_to_train.models.memory.patch_bank import PatchBank
 from no_time_to_train.models.memory.remembering import RememberPatches
 from no_time_to_train.models.proposals.automatic_masks import AutomaticMasks, StableMasks
@@ -61,7 +62,9 @@ class Sam2Matcher(ReferenceSegmenter):
                 "memory_bank_cfg.normalize_instances does not apply to matcher, which keeps patches and no "
                 "means; leave it out"
             )
-        encoder = build_encoder(parse_block(EncoderConfig, encoder_cfg, "encoder_cfg"), encoder_ckpt_path)
+        encoder_block = parse_block(EncoderConfig, encoder_cfg, "encoder_cfg")
+        refuse_memory_options("matcher", encoder_block, size)
+        encoder = build_encoder(encoder_block, encoder_ckpt_path)
         names = tuple(class_names or ())
         categories = size.category_num or len(names) or 1
         stable = StableMasks.from_config(amg, encoder.img_size, min_iou=0.88, max_overlap=0.65)

@@ -12,6 +12,7 @@ from no_time_to_train.models.encoders.patch_features import unit_prenorm_feature
 from no_time_to_train.models.matching.scoring import PairScorer
 from no_time_to_train.models.matching.top_merging import TopMerger
 from no_time_to_train.models.memory.memory_bank import MemoryBank
+from no_time_to_train.models.memory.memory_options import refuse_memory_options
 from no_time_to_train.models.memory.remembering import RememberPooled
 from no_time_to_train.models.proposals.automatic_masks import AutomaticMasks, StableMasks
 from no_time_to_train.models.proposals.sam2_backend import build_sam2
@@ -48,7 +49,9 @@ class Sam2MatchingBaseline(ReferenceSegmenter):
                 "memory_bank_cfg.normalize_instances does not apply to matching_baseline, whose prototype is "
                 "the mean over all patches; leave it out"
             )
-        encoder = build_encoder(parse_block(EncoderConfig, encoder_cfg, "encoder_cfg"), encoder_ckpt_path)
+        encoder_block = parse_block(EncoderConfig, encoder_cfg, "encoder_cfg")
+        refuse_memory_options("matching_baseline", encoder_block, size)
+        encoder = build_encoder(encoder_block, encoder_ckpt_path)
         names = tuple(class_names or ())
         categories = size.category_num or len(names) or 1
         stable = StableMasks.from_config(amg, encoder.img_size, min_iou=0.6, max_overlap=0.7)

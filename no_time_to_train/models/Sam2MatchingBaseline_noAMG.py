@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from no_time_to_train.config import EncoderConfig, MemoryBankConfig, Sam2InferConfig, parse_block
 from no_time_to_train.models.encoders.feature_encoder import build_encoder
+from no_time_to_train.models.encoders.position_bias import PositionBias
 from no_time_to_train.models.matching.merge_rules import build_merge_rule
 from no_time_to_train.models.matching.merging import RankedMerger
-from no_time_to_train.models.matching.scoring import PrototypeScorer
+from no_time_to_train.models.matching.patch_view import PatchView
+from no_time_to_train.models.matching.scoring import build_scorer
 from no_time_to_train.models.memory.memory_bank import MemoryBank
+from no_time_to_train.models.memory.reference_views import ReferenceViews
 from no_time_to_train.models.memory.remembering import RememberPooled
 from no_time_to_train.models.proposals.choose_prompts import make_proposer
 from no_time_to_train.models.proposals.sam2_backend import build_sam2
@@ -49,25 +53,28 @@ class Sam2MatchingBaselineNoAMG(ReferenceSegmenter):
     ) -> None:
         infer = parse_block(Sam2InferConfig, sam2_infer_cfgs, "sam2_infer_cfgs")
         size = parse_block(MemoryBankConfig, memory_bank_cfg, "memory_bank_cfg")
-        encoder = build_encoder(parse_block(EncoderConfig, encoder_cfg, "encoder_cfg"), encoder_ckpt_path)
+        encoder_block = parse_block(EncoderConfig, encoder_cfg, "encoder_cfg")
+        encoder = build_encoder(encoder_block, encoder_ckpt_path)
         names = tuple(class_names or ())
         categories = size.category_num or len(names) or 1
 
-        def bank(length: int) -> MemoryBank:
-            return MemoryBank(
-                categories,
-                length,
-                encoder.embed_dim,
-                class_names=names,
-                normalize_instances=size.normalize_instances,
-            )
+        debias = encoder_block.debias
+        position = PositionBias(encoder, debias.rank) if debias is not None and debias.rank else None
+        view = PatchView(position, size.unit_patches)
+        bank = partial(
+            MemoryBank,
+            categories,
+            embed_dim=encoder.embed_dim,
+            class_names=names,
+            normalize_instances=size.normalize_instances,
+        )
 
         super().__init__(
             encoder,
             build_sam2(sam2_cfg_file, sam2_ckpt_path),
-            bank(size.length or 1),
+            bank(size.length or 1, num_background=size.background, num_parts=size.parts),
             make_proposer(infer),
-            PrototypeScorer(infer.cls_num_per_mask, infer.negative_sigma, infer.negative_positives),
+            build_scorer(infer, size, view),
             RankedMerger(
                 infer.nms_thr,
                 infer.num_out_instance,
@@ -78,9 +85,11 @@ class Sam2MatchingBaselineNoAMG(ReferenceSegmenter):
                 infer.merging.stability_offset if infer.merging.rank_stability else None,
             ),
             negative_bank=bank(size.length_negative) if infer.with_negative_refs else None,
-            remember=RememberPooled(size.mask_sampling),
+            remember=RememberPooled(size.mask_sampling, view, size.background_patches == "hard"),
             add_no_mem_embed=infer.add_no_mem_embed,
             encoder_resize=infer.encoder_resize,
+            across_images=view,
+            views=ReferenceViews(size.flip_references, size.scale_references),
         )
         self.dataset_name, self.dataset_imgs_path = dataset_name, dataset_imgs_path
         self.online_vis, self.vis_thr = online_vis, vis_thr

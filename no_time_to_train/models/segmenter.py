@@ -15,8 +15,10 @@ from no_time_to_train.errors import CheckpointError
 from no_time_to_train.models.encoders.feature_encoder import FeatureEncoder
 from no_time_to_train.models.encoders.patch_features import normed_features
 from no_time_to_train.models.matching.merging import Candidates
+from no_time_to_train.models.matching.patch_view import PatchView
 from no_time_to_train.models.memory.memory_bank import MemoryBank
 from no_time_to_train.models.memory.patch_bank import PatchBank
+from no_time_to_train.models.memory.reference_views import ReferenceViews, stacked
 from no_time_to_train.models.memory.remembering import RememberPooled
 from no_time_to_train.models.preprocess import make_query
 from no_time_to_train.models.proposals.image_proposals import EncodeAndPropose, Proposals, Proposer
@@ -34,6 +36,12 @@ class PatchFeatures(Protocol):
     """(B, 3, H, W) images in [0, 1] -> (B, g, g, C), of references and targets alike."""
 
     def __call__(self, encoder: FeatureEncoder, images: Tensor, /) -> Tensor: ...
+
+
+class FeatureMap(Protocol):
+    """(..., C) patch features as they are compared with those of another image."""
+
+    def __call__(self, features: Tensor, /) -> Tensor: ...
 
 
 class Rememberer(Protocol):
@@ -91,6 +99,8 @@ class ReferenceSegmenter(nn.Module):
         remember: Rememberer | None = None,
         add_no_mem_embed: bool = False,
         encoder_resize: Literal["published", "direct"] = "published",
+        across_images: FeatureMap | None = None,
+        views: ReferenceViews | None = None,
     ) -> None:
         super().__init__()
         self.encoder, self.sam, self.bank, self.negative_bank = encoder, sam, bank, negative_bank
@@ -99,6 +109,8 @@ class ReferenceSegmenter(nn.Module):
         self.remember: Rememberer = remember or RememberPooled()
         self.proposals: ImageProposals = EncodeAndPropose(add_no_mem_embed)
         self.encoder_resize = encoder_resize
+        self.across_images: FeatureMap = across_images or PatchView()
+        self.views = views or ReferenceViews()
         self.requires_grad_(False).eval()
 
     @property
@@ -125,8 +137,11 @@ class ReferenceSegmenter(nn.Module):
         """
         bank = self._bank(negative)
         for reference in references:
-            features = self.patch_features(self.encoder, reference.image[None].to(self.device))[0]
-            if not self.remember(bank, reference, features):
+            views = self.views(reference)
+            features = torch.cat(
+                [self.patch_features(self.encoder, view.image[None].to(self.device))[0] for view in views]
+            )
+            if not self.remember(bank, stacked(views), features):
                 log.warning("reference %s has an empty mask and is skipped", reference.name or reference.slot)
 
     def postprocess_memory(self, *, negative: bool = False) -> None:
@@ -163,7 +178,8 @@ class ReferenceSegmenter(nn.Module):
                 f"the encoder gives features that are not finite for {query.name or 'this image'}; "
                 f"check its weights and precision"
             )
-        (masks,) = self.proposals(self.sam, self.propose, image, [query.size], features, self.bank)
+        across = self.across_images(features)
+        (masks,) = self.proposals(self.sam, self.propose, image, [query.size], across, self.bank)
         found = self.score(masks, features[0], self.bank, self._ready_negatives())
         return replace(self.merge(found, query.size), class_names=self.bank.class_names)
 

@@ -209,13 +209,12 @@ OPTIONS: dict[str, tuple[Any, str]] = {
     "negative_positives": ("pixel", "score.negative_positives"),
     "add_no_mem_embed": (True, "add_no_mem_embed"),
     "rank_by": ("product", "merge.rank_by"),
-    "merge": ("none", "merge.merge"),
     "merge_resolution": ("low", "merge.resolution"),
     "box_convention": ("exclusive", "merge.box_convention"),
     "encoder_resize": ("direct", "encoder_resize"),
 }
-ELSEWHERE = {"with_negative_refs", "kmeans_k", "n_pca_components"}
-"""Tested below; and what only the pictures of the memory use."""
+ELSEWHERE = {"with_negative_refs", "kmeans_k", "n_pca_components", "merge", "merging", "matching"}
+"""Tested below or in test_method_parts.py; and what only the pictures of the memory use."""
 
 
 @pytest.mark.parametrize("key", [field.name for field in fields(Sam2InferConfig)])

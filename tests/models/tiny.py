@@ -74,7 +74,14 @@ def random_bank(
         shots = int(torch.randint(1, length + 1, (1,), generator=draw)) if unequal else length
         for slot in range(shots):
             weight = float(torch.rand((), generator=draw)) * 30 + 0.1
-            bank.write(label, slot, torch.randn(embed_dim, generator=draw) * weight, weight)
+            feature_sum = torch.randn(embed_dim, generator=draw) * weight
+            centers = {
+                name: torch.randn(shape, generator=draw).abs()
+                if name.endswith("weights")
+                else torch.randn(shape, generator=draw)
+                for name, shape in ((name, getattr(bank, name).shape[2:]) for name in bank.center_names)
+            }
+            bank.write(label, slot, feature_sum, weight, centers)
     return bank
 
 

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from no_time_to_train.config import MemoryBankConfig, Sam2InferConfig
+from no_time_to_train.models.matching.class_evidence import Evidence, SeenMasks, build_evidence, need
+from no_time_to_train.models.matching.class_similarity import (
+    ClassSimilarity,
+    MeanPrototype,
+    build_similarity,
+    prototype_scores,
+)
+from no_time_to_train.models.matching.feature_space import ReferenceSpace
 from no_time_to_train.models.matching.mask_ops import pool_features
 from no_time_to_train.models.matching.merging import Candidates
+from no_time_to_train.models.matching.patch_view import PatchView
 from no_time_to_train.models.memory.memory_bank import MemoryBank
 from no_time_to_train.models.proposals.sam2_backend import DecodedMasks
-
-
-def prototype_scores(features: Tensor, prototypes: Tensor) -> Tensor:
-    """Cosine similarity, negative values cut to 0.
-
-    Args:
-        features: (N, C) unit rows.
-        prototypes: (K, C) unit rows.
-
-    Returns:
-        (N, K) in [0, 1].
-    """
-    return (features @ prototypes.T).clamp(0, 1)
 
 
 def negative_decay(positive: Tensor, negative: Tensor, sigma: float) -> Tensor:
@@ -130,12 +127,24 @@ class PairScorer:
 class PrototypeScorer:
     """Label each mask by the prototype its pooled feature is nearest to (section 4.5, steps 1 to 3).
 
-    With a negative bank, scores fall where a mask looks more like a negative reference (section 4.6).
+    With a negative bank, scores fall where a mask looks more like a negative reference (section 4.6). The
+    further attributes are parts beyond the published method, by default without effect; what they see differs
+    from what merging within the image sees, which is always the features as they are.
+
+    Attributes:
+        view: patch features as the references were stored with.
+        space: where masks and references are compared; None: where they are.
+        similarity: of a mask to a class.
+        evidence: what else changes the scores, one after the other.
     """
 
     labels_per_mask: int = 1
     negative_sigma: float = 0.8
     negative_positives: Literal["instance", "pixel"] = "instance"
+    view: PatchView = field(default_factory=PatchView)
+    space: ReferenceSpace | None = None
+    similarity: ClassSimilarity = field(default_factory=MeanPrototype)
+    evidence: tuple[Evidence, ...] = ()
     reads_outlines_only: ClassVar[bool] = True  # of the logits the sign alone; the cache keeps no more
 
     def __call__(
@@ -149,12 +158,51 @@ class PrototypeScorer:
             bank: the references.
             negatives: negative references, or None.
         """
-        pooled = F.normalize(pool_features(features, masks.logits > 0), dim=1)
-        scores = prototype_scores(pooled, bank.prototypes())
-        if negatives is not None:
-            if self.negative_positives == "pixel":
-                scores = prototype_scores(pooled, F.normalize(bank.pixel_means(), dim=1))
-            against = negative_scores(pooled, negatives.instance_means(), negatives.filled)
-            scores = negative_decay(scores, against, self.negative_sigma)
+        inside = masks.logits > 0
+        own = pool_features(features, inside)
+        patches = self.view(features)
+        pooled = own if patches is features else pool_features(patches, inside)
+        if self.space is not None:
+            space = bank.derived(self.space, self.space)
+            bank = bank.derived((self.space, "bank"), space.bank)
+            negatives = None if negatives is None else space.bank(negatives)
+            patches, pooled = space(patches), space(pooled)
+        seen = SeenMasks(F.normalize(pooled, dim=1), patches, inside)
+        scores = self._scores(seen, bank, negatives)
         rows, labels, best = top_labels(scores, self.labels_per_mask)
-        return Candidates(masks.logits, pooled, masks.ious, rows, labels, best)
+        return Candidates(masks.logits, F.normalize(own, dim=1), masks.ious, rows, labels, best)
+
+    def _scores(self, seen: SeenMasks, bank: MemoryBank, negatives: MemoryBank | None) -> Tensor:
+        scores = self.similarity(seen.pooled, bank)
+        if negatives is not None and self.negative_positives == "pixel":
+            scores = prototype_scores(seen.pooled, F.normalize(bank.pixel_means(), dim=1))
+        for part in self.evidence:
+            scores = part(scores, seen, bank)
+        if negatives is None:
+            return scores
+        against = negative_scores(seen.pooled, negatives.instance_means(), negatives.filled)
+        return negative_decay(scores, against, self.negative_sigma)
+
+
+def build_scorer(infer: Sam2InferConfig, memory: MemoryBankConfig, view: PatchView) -> PrototypeScorer:
+    """The scorer of the point-grid pipeline.
+
+    Raises:
+        ConfigError: the memory does not keep what a part needs.
+    """
+    cfg = infer.matching
+    space = None
+    if cfg.center or cfg.whiten != "none":
+        need(memory.background, "center" if cfg.center else "whiten", "background")
+        space = ReferenceSpace(cfg.center, cfg.whiten, cfg.shrinkage)
+    if cfg.prototype == "parts":
+        need(memory.parts, "prototype parts", "parts")
+    return PrototypeScorer(
+        infer.cls_num_per_mask,
+        infer.negative_sigma,
+        infer.negative_positives,
+        view,
+        space,
+        build_similarity(cfg),
+        build_evidence(cfg, memory),
+    )

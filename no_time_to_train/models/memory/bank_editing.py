@@ -19,7 +19,7 @@ def select_classes(bank: MemoryBank, names: Sequence[str]) -> MemoryBank:
     if len(set(names)) != len(names):
         raise MemoryMismatchError(f"each class can be chosen once, got {', '.join(names)}")
     rows = [_index(bank, name) for name in names]
-    chosen = _like(bank, names, bank.length)
+    chosen = bank.empty_like(names, bank.length)
     chosen.load_state_dict({key: buffer[rows] for key, buffer in bank.state_dict().items()})
     return chosen
 
@@ -28,7 +28,7 @@ def drop_classes(bank: MemoryBank, names: Sequence[str]) -> MemoryBank:
     """Leave out the named classes; the others keep their order."""
     gone = {_index(bank, name) for name in names}
     rows = [row for row in range(bank.num_categories) if row not in gone]
-    left = _like(bank, [bank.class_names[row] for row in rows], bank.length)
+    left = bank.empty_like([bank.class_names[row] for row in rows], bank.length)
     left.load_state_dict({key: buffer[rows] for key, buffer in bank.state_dict().items()})
     return left
 
@@ -44,7 +44,7 @@ def rename_classes(bank: MemoryBank, new_names: Mapping[str, str]) -> MemoryBank
     for new in new_names.values():
         if names.count(new) > 1:
             raise MemoryMismatchError(f"class {new!r} would be in the memory bank more than once")
-    renamed = _like(bank, names, bank.length)
+    renamed = bank.empty_like(names, bank.length)
     renamed.load_state_dict(bank.state_dict())
     return renamed
 
@@ -60,13 +60,22 @@ def join_banks(bank: MemoryBank, other: MemoryBank) -> MemoryBank:
             f"banks of {bank.sums.shape[2]} and {other.sums.shape[2]} features come from different encoders "
             f"and cannot be joined; fill one of them again"
         )
+    if (
+        other.background.shape[2:] != bank.background.shape[2:]
+        or other.parts.shape[2:] != bank.parts.shape[2:]
+    ):
+        raise MemoryMismatchError(
+            "banks that keep different centres of each reference cannot be joined; fill one of them again"
+        )
     names = [*bank.class_names, *(name for name in other.class_names if name not in bank.class_names)]
-    joined = _like(bank, names, _length_of_both(bank, other))
+    joined = bank.empty_like(names, _length_of_both(bank, other))
     for source in (bank, other):
         for row, slot in torch.nonzero(source.filled).tolist():
             label = names.index(source.class_names[row])
             free = int(joined.filled[label].sum())
-            joined.write(label, free, source.sums[row, slot], source.weights[row, slot])
+            joined.write(
+                label, free, source.sums[row, slot], source.weights[row, slot], source.centers_of(row, slot)
+            )
     return joined
 
 
@@ -80,7 +89,7 @@ def resize_shots(bank: MemoryBank, length: int) -> MemoryBank:
     if most > length:
         crowded = bank.class_names[int(bank.filled.sum(dim=1).argmax())]
         raise MemoryMismatchError(f"class {crowded!r} has {most} shots, which do not fit into {length}")
-    return join_banks(_like(bank, bank.class_names, length), bank)
+    return join_banks(bank.empty_like(bank.class_names, length), bank)
 
 
 def _length_of_both(bank: MemoryBank, other: MemoryBank) -> int:
@@ -98,14 +107,3 @@ def _index(bank: MemoryBank, name: str) -> int:
             f"class {name!r} is {how} in the memory bank{did_you_mean(name, bank.class_names)}"
         )
     return bank.class_names.index(name)
-
-
-def _like(bank: MemoryBank, names: Sequence[str], length: int) -> MemoryBank:
-    """An empty bank for these classes, on the same device, with the same way of averaging."""
-    return MemoryBank(
-        len(names),
-        length,
-        bank.sums.shape[2],
-        class_names=names,
-        normalize_instances=bank.normalize_instances,
-    ).to(bank.sums)

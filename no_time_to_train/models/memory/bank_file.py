@@ -16,6 +16,7 @@ from no_time_to_train import __version__
 from no_time_to_train.errors import MemoryMismatchError
 from no_time_to_train.models.memory.legacy_checkpoint import read_legacy
 from no_time_to_train.models.memory.memory_bank import MemoryBank
+from no_time_to_train.models.memory.memory_options import PUBLISHED
 from no_time_to_train.models.memory.patch_bank import PatchBank
 
 FORMAT = "no_time_to_train.memory"
@@ -97,14 +98,15 @@ def load_bank(
     """Fill ``bank`` (and ``negatives``) from a file that must fit.
 
     Args:
-        expected: metadata of the running configuration; every key that the file also has must be equal.
+        expected: metadata of the running configuration; every key that the file also has must be equal, and
+            a file without ``memory_options`` has those of the paper.
 
     Raises:
         MemoryMismatchError: the file was made with another encoder, size or class list.
     """
     tensors, metadata = read_bank(path)
     for key, wanted in {**expected, "class_names": list(bank.class_names)}.items():
-        came = metadata.get(key, wanted)
+        came = metadata.get(key, PUBLISHED if key == "memory_options" else wanted)
         if not _agree(key, came, wanted):
             here, there = _contrast(wanted, came)
             raise MemoryMismatchError(

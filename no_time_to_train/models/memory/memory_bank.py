@@ -1,8 +1,9 @@
-"""The memory bank: per reference instance the pooled feature sum and its weight, nothing larger."""
+"""The memory bank: per reference the pooled feature sum and its weight; if asked for, a few centres."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,11 @@ from torch import Tensor, nn
 from no_time_to_train.errors import MemoryMismatchError
 from no_time_to_train.models.matching.mask_ops import mask_to_grid
 from no_time_to_train.models.memory.bank_slots import check_finite, check_slot, require_references
+
+Derived = TypeVar("Derived")
+
+CENTERS = ("background", "parts")
+"""What a bank may keep of each reference beside its mean: centres of its background, and of its patches."""
 
 ROUNDING = 1e-2
 """Relative difference up to which two encodings, perhaps in bf16 on two devices, are of one reference."""
@@ -49,6 +55,20 @@ def pool_reference(features: Tensor, mask: Tensor, sampling: str) -> tuple[Tenso
     return weights.flatten() @ features.flatten(0, 1), weights.sum()
 
 
+def mean_prototypes(means: Tensor, filled: Tensor) -> Tensor:
+    """The published prototypes: unit-length means of the instance means.
+
+    Args:
+        means: (K, L, C).
+        filled: (K, L) bool, at least one per class.
+
+    Returns:
+        (K, C) unit rows.
+    """
+    shots = filled.sum(dim=1, keepdim=True)
+    return F.normalize((means * filled[..., None]).sum(dim=1) / shots, dim=-1)
+
+
 class MemoryBank(nn.Module):
     """Pooled references of K categories by L shots.
 
@@ -59,12 +79,21 @@ class MemoryBank(nn.Module):
         sums: (K, L, C) buffer, Σ weight · feature per instance.
         weights: (K, L) buffer, Σ weight; patches.
         filled: (K, L) bool buffer.
+        background: (K, L, B, C) buffer, centres of the patches around the instance; B may be 0, and then
+            files do not have it.
+        background_weights: (K, L, B) buffer, patches per centre; 0 where there is no centre.
+        parts: (K, L, P, C) buffer, centres of the instance's own patches; likewise.
+        parts_weights: (K, L, P) buffer.
         class_names: name per category index, K of them.
     """
 
     sums: Tensor
     weights: Tensor
     filled: Tensor
+    background: Tensor
+    background_weights: Tensor
+    parts: Tensor
+    parts_weights: Tensor
 
     def __init__(
         self,
@@ -74,6 +103,8 @@ class MemoryBank(nn.Module):
         *,
         class_names: Sequence[str] = (),
         normalize_instances: bool = False,
+        num_background: int = 0,
+        num_parts: int = 0,
     ) -> None:
         super().__init__()
         self.class_names = tuple(class_names) or tuple(f"class {k}" for k in range(num_categories))
@@ -86,7 +117,11 @@ class MemoryBank(nn.Module):
         self.register_buffer("sums", torch.zeros(num_categories, length, embed_dim))
         self.register_buffer("weights", torch.zeros(num_categories, length))
         self.register_buffer("filled", torch.zeros(num_categories, length, dtype=torch.bool))
-        self._prototypes: Tensor | None = None
+        for name, count in zip(CENTERS, (num_background, num_parts), strict=True):
+            shape = (num_categories, length, count)
+            self.register_buffer(name, torch.zeros(*shape, embed_dim), persistent=count > 0)
+            self.register_buffer(f"{name}_weights", torch.zeros(shape), persistent=count > 0)
+        self._derived: dict[Hashable, object] = {}
 
     @property
     def num_categories(self) -> int:
@@ -98,7 +133,32 @@ class MemoryBank(nn.Module):
         """L, the most shots a category can have; categories may have fewer."""
         return self.sums.shape[1]
 
-    def write(self, label: int, slot: int, feature_sum: Tensor, weight: Tensor | float) -> None:
+    @property
+    def center_names(self) -> tuple[str, ...]:
+        """Which buffers of centres this bank keeps, their weights included."""
+        kept = [name for name in CENTERS if getattr(self, name).shape[2]]
+        return tuple(full for name in kept for full in (name, f"{name}_weights"))
+
+    def empty_like(self, class_names: Sequence[str], length: int) -> MemoryBank:
+        """An empty bank for these classes, on the same device, that keeps the same of each reference."""
+        return MemoryBank(
+            len(class_names),
+            length,
+            self.sums.shape[2],
+            class_names=class_names,
+            normalize_instances=self.normalize_instances,
+            num_background=self.background.shape[2],
+            num_parts=self.parts.shape[2],
+        ).to(self.sums)
+
+    def write(
+        self,
+        label: int,
+        slot: int,
+        feature_sum: Tensor,
+        weight: Tensor | float,
+        centers: Mapping[str, Tensor] | None = None,
+    ) -> None:
         """Store one reference.
 
         Args:
@@ -106,9 +166,10 @@ class MemoryBank(nn.Module):
             slot: shot index below L.
             feature_sum: (C,) from :func:`pool_reference`.
             weight: its weight, above 0.
+            centers: ``center_names`` to the rows of this reference, (B, C) and (B,).
 
         Raises:
-            MemoryMismatchError: there is no such slot.
+            MemoryMismatchError: there is no such slot, or the centres are not those that the bank keeps.
             CheckpointError: the features are not finite, which only broken weights give.
             ValueError: the weight is not above 0.
         """
@@ -117,16 +178,27 @@ class MemoryBank(nn.Module):
         check_finite(feature_sum, name, slot)
         if not float(weight) > 0:
             raise ValueError(f"shot {slot} of {name!r} needs a weight above 0, got {float(weight)}; skip it")
+        if set(centers or {}) != set(self.center_names):
+            raise MemoryMismatchError(
+                f"this memory keeps {', '.join(self.center_names) or 'no centres'} of each reference, but "
+                f"shot {slot} of {name!r} has {', '.join(centers or {}) or 'none'}; add the references anew"
+            )
+        for part, rows in (centers or {}).items():
+            getattr(self, part)[label, slot] = rows.to(self.sums)
         self.sums[label, slot] = feature_sum.to(self.sums)
         self.weights[label, slot] = torch.as_tensor(weight).to(self.weights)
         self.filled[label, slot] = True
-        self._prototypes = None
+        self._derived.clear()
+
+    def centers_of(self, label: int, slot: int) -> dict[str, Tensor]:
+        """The centres of one reference, as :meth:`write` takes them."""
+        return {name: getattr(self, name)[label, slot] for name in self.center_names}
 
     def clear(self) -> None:
         """Forget every reference."""
-        for buffer in (self.sums, self.weights, self.filled):
+        for buffer in self.buffers():
             buffer.zero_()
-        self._prototypes = None
+        self._derived.clear()
 
     def merge(self, other: MemoryBank) -> None:
         """Take over every slot that ``other`` has filled; slots of both must not contradict each other."""
@@ -156,8 +228,23 @@ class MemoryBank(nn.Module):
             larger = torch.maximum(mine[both], other[both])  # of two roundings the same one in any order
             mine[filled] = other[filled]
             mine[both] = larger
+        for name in self.center_names:
+            mine, other = getattr(self, name), state[name].to(self.sums.device)
+            mine[filled & ~self.filled] = other[filled & ~self.filled]
+        self._settle(both, state)
         self.filled |= filled
-        self._prototypes = None
+        self._derived.clear()
+
+    def _settle(self, both: Tensor, state: Mapping[str, Tensor]) -> None:
+        """Centres of a slot that both banks filled: those of the larger sum, the same ones in any order."""
+        for name in CENTERS:
+            if name not in self.center_names:
+                continue
+            mine, other = getattr(self, name), state[name].to(self.sums.device)
+            taken = both & (other.flatten(2).sum(dim=2) > mine.flatten(2).sum(dim=2))
+            mine[taken] = other[taken]
+            weights = getattr(self, f"{name}_weights")
+            weights[taken] = state[f"{name}_weights"].to(weights)[taken]
 
     def require_filled(self) -> None:
         """Raise :class:`MemoryNotReadyError` naming every category without a reference."""
@@ -176,14 +263,22 @@ class MemoryBank(nn.Module):
         Raises:
             MemoryNotReadyError: a category has no reference.
         """
-        if self._prototypes is None:
-            self.require_filled()
-            means = self.instance_means()
-            if self.normalize_instances:
-                means = F.normalize(means, dim=-1)
-            shots = self.filled.sum(dim=1, keepdim=True)
-            self._prototypes = F.normalize((means * self.filled[..., None]).sum(dim=1) / shots, dim=-1)
-        return self._prototypes
+        return self.derived("prototypes", MemoryBank._mean_prototypes)
+
+    def _mean_prototypes(self) -> Tensor:
+        self.require_filled()
+        return mean_prototypes(self.averaged_means(), self.filled)
+
+    def averaged_means(self) -> Tensor:
+        """(K, L, C) instance means as prototypes take them: of unit length with ``normalize_instances``."""
+        means = self.instance_means()
+        return F.normalize(means, dim=-1) if self.normalize_instances else means
+
+    def derived(self, key: Hashable, make: Callable[[MemoryBank], Derived]) -> Derived:
+        """What ``make`` works out of this bank, kept under ``key`` until the bank changes."""
+        if key not in self._derived:
+            self._derived[key] = make(self)
+        return self._derived[key]  # type: ignore[return-value]
 
     def pixel_means(self) -> Tensor:
         """(K, C) mean over all foreground patches of a class, large references weighing more."""
@@ -191,9 +286,9 @@ class MemoryBank(nn.Module):
         return self.sums.sum(dim=1) / total.clamp(min=torch.finfo(total.dtype).tiny)
 
     def _apply(self, *args, **kwargs):  # type: ignore[no-untyped-def]
-        self._prototypes = None  # follows a change of device or dtype
+        self._derived.clear()  # follows a change of device or dtype
         return super()._apply(*args, **kwargs)
 
     def _load_from_state_dict(self, *args, **kwargs) -> None:  # type: ignore[no-untyped-def]
-        self._prototypes = None
+        self._derived.clear()
         super()._load_from_state_dict(*args, **kwargs)

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from no_time_to_train.models.memory.bank_file import NEGATIVE
-from no_time_to_train.models.memory.memory_bank import MemoryBank
+from no_time_to_train.models.memory.memory_bank import CENTERS, MemoryBank
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class StoredReference:
         weight: number of patches under the mask, fractions at its border.
         negative: speaks against a class.
         source: where it came from; None after loading from a file.
+        centers: see :meth:`MemoryBank.write`, on the CPU.
     """
 
     class_name: str
@@ -31,6 +32,7 @@ class StoredReference:
     weight: float
     negative: bool = False
     source: Any = field(default=None, repr=False)
+    centers: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
 
 
 def class_names_of(references: Sequence[StoredReference]) -> tuple[str, ...]:
@@ -46,14 +48,14 @@ def make_bank(
     groups = [
         [item for item in references if item.class_name == name and not item.negative] for name in names
     ]
-    return _bank(groups, names, embed_dim, normalize_instances)
+    return _bank(groups, names, embed_dim, normalize_instances, with_centers=True)
 
 
 def make_negative_bank(references: Sequence[StoredReference], embed_dim: int) -> MemoryBank | None:
     """A bank of the negative references with the classes of :func:`make_bank`; None when there are none."""
     names = class_names_of(references)
     groups = [negatives_of(name, references) for name in names]
-    return _bank(groups, names, embed_dim, False) if any(groups) else None
+    return _bank(groups, names, embed_dim, False, with_centers=False) if any(groups) else None
 
 
 def negatives_of(class_name: str, references: Sequence[StoredReference]) -> list[StoredReference]:
@@ -97,11 +99,24 @@ def references_from_bank(
         labels = [class_names.index(own)] if own in class_names else list(range(len(class_names)))
         slots = {label: used.get((label, negative), 0) for label in labels}
         used |= {(label, negative): slot + 1 for label, slot in slots.items()}
-        prefix = NEGATIVE if negative else ""
         label, slot = next(iter(slots.items()))
-        total, weight = tensors[f"{prefix}sums"][label, slot], tensors[f"{prefix}weights"][label, slot]
-        found.append(StoredReference(own, str(item["name"]), total.clone(), float(weight), negative))
+        found.append(_stored(tensors, label, slot, own, str(item["name"]), negative))
     return found
+
+
+def _stored(
+    tensors: Mapping[str, Tensor], label: int, slot: int, class_name: str, name: str, negative: bool
+) -> StoredReference:
+    prefix = NEGATIVE if negative else ""
+    kept = [part for kind in CENTERS for part in (kind, f"{kind}_weights") if prefix + part in tensors]
+    return StoredReference(
+        class_name,
+        name,
+        tensors[f"{prefix}sums"][label, slot].clone(),
+        float(tensors[f"{prefix}weights"][label, slot]),
+        negative,
+        centers={part: tensors[prefix + part][label, slot].clone() for part in kept},
+    )
 
 
 def _slots(
@@ -110,24 +125,37 @@ def _slots(
     prefix = NEGATIVE if negative else ""
     if f"{prefix}filled" not in tensors:
         return []
+    what = "negative" if negative else "shot"
     return [
-        StoredReference(
-            class_names[label],
-            f"{class_names[label]}, {'negative' if negative else 'shot'} {slot + 1}",
-            tensors[f"{prefix}sums"][label, slot].clone(),
-            float(tensors[f"{prefix}weights"][label, slot]),
-            negative,
+        _stored(
+            tensors, label, slot, class_names[label], f"{class_names[label]}, {what} {slot + 1}", negative
         )
         for label, slot in tensors[f"{prefix}filled"].nonzero().tolist()
     ]
 
 
 def _bank(
-    groups: Sequence[Sequence[StoredReference]], names: Sequence[str], embed_dim: int, normalize: bool
+    groups: Sequence[Sequence[StoredReference]],
+    names: Sequence[str],
+    embed_dim: int,
+    normalize: bool,
+    *,
+    with_centers: bool,
 ) -> MemoryBank:
     length = max((len(group) for group in groups), default=0)
-    bank = MemoryBank(len(names), max(length, 1), embed_dim, class_names=names, normalize_instances=normalize)
+    first = next((item for group in groups for item in group), None)
+    kept = first.centers if first is not None and with_centers else {}
+    counts = [kept[f"{name}_weights"].shape[0] if name in kept else 0 for name in CENTERS]
+    bank = MemoryBank(
+        len(names),
+        max(length, 1),
+        embed_dim,
+        class_names=names,
+        normalize_instances=normalize,
+        num_background=counts[0],
+        num_parts=counts[1],
+    )
     for label, group in enumerate(groups):
         for slot, item in enumerate(group):
-            bank.write(label, slot, item.feature_sum, item.weight)
+            bank.write(label, slot, item.feature_sum, item.weight, item.centers if with_centers else None)
     return bank

@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from no_time_to_train.models.matching.class_similarity import prototype_scores
 from no_time_to_train.models.matching.scoring import (
     PrototypeScorer,
     negative_decay,
     negative_scores,
-    prototype_scores,
     top_labels,
 )
 from no_time_to_train.models.memory.memory_bank import MemoryBank
