@@ -130,7 +130,7 @@ class PromptConfig:
     def __post_init__(self) -> None:
         key = "sam2_infer_cfgs.prompting"
         _require(self.coarse >= 0, f"{key}.coarse", "at least 0", self.coarse)
-        _require(self.coarse >= 1 or self.kind != "two_level", f"{key}.coarse", "at least 1 here", self.coarse)
+        _require(self.coarse >= 1 or self.kind != "two_level", f"{key}.coarse", "at least 1", self.coarse)
         _require(self.most >= 0, f"{key}.most", "at least 0", self.most)
         _require(self.apart >= 0, f"{key}.apart", "at least 0", self.apart)
         _require(0 <= self.sure <= 1, f"{key}.sure", "in [0, 1]", self.sure)
@@ -195,11 +195,13 @@ class Sam2InferConfig:
     merge_resolution: Literal["original", "low"] = "original"
     box_convention: Literal["inclusive", "exclusive"] = "inclusive"
     encoder_resize: Literal["published", "direct"] = "published"  # direct: one resize from the original image
+    encoder_tiles: int = 1  # t: encode targets in t x t tiles, for small objects; published: 1
 
     def __post_init__(self) -> None:
         for key in (
             "points_per_side",
             "testing_point_bs",
+            "encoder_tiles",
             "num_out_instance",
             "kmeans_k",
             "n_pca_components",

@@ -1,8 +1,8 @@
 """Keeps what encoder and SAM 2 have computed, so that rows that share it do not pay for it again.
 
 Nothing is approximated: a picture, or a prompt on a picture, that was seen before gives the same tensors.
-That holds because both encode one picture at a time and the decoder's answer to a prompt does not depend on the
-prompts beside it.
+That holds because both encode one picture at a time, and the decoder's answer to a prompt does not depend on
+the prompts beside it.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class Row:
     references: FillMemoryDataConfig
 
     def described(self) -> dict[str, Any]:
-        """Everything that its figures depend on, as JSON values: what differs from the defaults; not its name."""
+        """Everything that its figures depend on, as JSON values: what is not at its default."""
         references = changed_keys(self.references)
         for path in ("root", "json_file", "memory_pkl"):
             references.pop(path, None)
@@ -48,7 +48,7 @@ class Row:
 
 
 def changed_keys(block: Any) -> dict[str, Any]:
-    """The keys of a dataclass that are not at their defaults, at any depth; a block that is there is named."""
+    """The keys of a dataclass that are not at their defaults, at any depth; a block that is there counts."""
     found: dict[str, Any] = {}
     for key in fields(block):
         value = getattr(block, key.name)

@@ -128,7 +128,7 @@ class Trials:
         ]
 
     def _query(self, model: ReferenceSegmenter, target: Target) -> Query:
-        direct = model.encoder.img_size if model.encoder_resize == "direct" else None
+        direct = model.direct_size
         key = (str(target.image), model.sam.image_size, direct)
         if key not in self._queries:
             self._queries[key] = read_target(target, model.sam.image_size, direct)

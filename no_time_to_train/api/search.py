@@ -114,7 +114,7 @@ class Searcher:
                 pixels = read_image(pixels, target.stated_size)
             if max(pixels.shape[:2]) > how.tile:
                 return target, pixels
-        direct = self.model.encoder.img_size if self.model.encoder_resize == "direct" else None
+        direct = self.model.direct_size
         return target, read_target(target, self.model.sam.image_size, direct)
 
     def _find(self, read: Read, memory: Memory, how: Looking) -> Instances:

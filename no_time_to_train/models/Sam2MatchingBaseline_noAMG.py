@@ -88,6 +88,7 @@ class Sam2MatchingBaselineNoAMG(ReferenceSegmenter):
             remember=RememberPooled(size.mask_sampling, view, size.background_patches == "hard"),
             add_no_mem_embed=infer.add_no_mem_embed,
             encoder_resize=infer.encoder_resize,
+            encoder_tiles=infer.encoder_tiles,
             across_images=view,
             views=ReferenceViews(size.flip_references, size.scale_references),
         )

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from no_time_to_train.errors import CheckpointError
+from no_time_to_train.models.encoders.encoder_tiles import tiled_features
 from no_time_to_train.models.encoders.feature_encoder import FeatureEncoder
 from no_time_to_train.models.encoders.patch_features import normed_features
 from no_time_to_train.models.matching.merging import Candidates
@@ -99,6 +100,7 @@ class ReferenceSegmenter(nn.Module):
         remember: Rememberer | None = None,
         add_no_mem_embed: bool = False,
         encoder_resize: Literal["published", "direct"] = "published",
+        encoder_tiles: int = 1,
         across_images: FeatureMap | None = None,
         views: ReferenceViews | None = None,
     ) -> None:
@@ -109,6 +111,7 @@ class ReferenceSegmenter(nn.Module):
         self.remember: Rememberer = remember or RememberPooled()
         self.proposals: ImageProposals = EncodeAndPropose(add_no_mem_embed)
         self.encoder_resize = encoder_resize
+        self.encoder_tiles = encoder_tiles
         self.across_images: FeatureMap = across_images or PatchView()
         self.views = views or ReferenceViews()
         self.requires_grad_(False).eval()
@@ -122,6 +125,16 @@ class ReferenceSegmenter(nn.Module):
     def device(self) -> torch.device:
         """Where the model lives."""
         return next(self.sam.parameters()).device
+
+    @property
+    def direct_size(self) -> int | None:
+        """Side that targets are resized to for the encoder, directly from the original; None: not directly.
+
+        Tiles need the original's pixels, whatever ``encoder_resize`` says.
+        """
+        if self.encoder_resize == "published" and self.encoder_tiles == 1:
+            return None
+        return self.encoder.img_size * self.encoder_tiles
 
     def _forward_encoder(self, imgs: Tensor) -> Tensor:
         """(B, 3, H, W) images in [0, 1] -> (B, N, C) patch features, row-major."""
@@ -172,7 +185,8 @@ class ReferenceSegmenter(nn.Module):
         query = target if isinstance(target, Query) else self.prepare(target)
         image = query.image[None]
         seen = image if query.encoder_image is None else query.encoder_image[None]
-        features = self.patch_features(self.encoder, seen.to(self.device))
+        seen = seen.to(self.device)
+        features = tiled_features(self.patch_features, self.encoder, seen, self.encoder_tiles)
         if not torch.isfinite(features).all():
             raise CheckpointError(
                 f"the encoder gives features that are not finite for {query.name or 'this image'}; "
@@ -185,8 +199,7 @@ class ReferenceSegmenter(nn.Module):
 
     def prepare(self, image: np.ndarray) -> Query:
         """Resize an (H, W, 3) uint8 RGB array as :meth:`segment` needs it."""
-        direct = self.encoder.img_size if self.encoder_resize == "direct" else None
-        return make_query(image, self.sam.image_size, encoder_size=direct)
+        return make_query(image, self.sam.image_size, encoder_size=self.direct_size)
 
     def forward(self, targets: Sequence[Query | np.ndarray]) -> list[Instances]:
         """Segment a batch of images."""

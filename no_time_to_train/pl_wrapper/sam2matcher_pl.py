@@ -178,7 +178,7 @@ class Sam2MatcherLightningModel(LightningModule):
         names = model.bank.class_names
         self.targets = TargetSource(block)
         self.category_ids = self.targets.category_ids(names, self.category_ids)
-        direct = model.encoder.img_size if model.encoder_resize == "direct" else None
+        direct = model.direct_size
         self.writer = ResultWriter(
             folder / "parts", self.global_rank, settings=self._settings(block), resume=resume
         )

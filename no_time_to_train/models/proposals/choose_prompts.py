@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from no_time_to_train.config import Sam2InferConfig
 from no_time_to_train.models.proposals.clean_masks import CleanMasks
-from no_time_to_train.models.proposals.guided_prompts import Asking, ComponentBoxes, GuidedPoints, TwoLevelGrid
+from no_time_to_train.models.proposals.guided_prompts import (
+    Asking,
+    ComponentBoxes,
+    GuidedPoints,
+    TwoLevelGrid,
+)
 from no_time_to_train.models.proposals.image_proposals import Proposer
 from no_time_to_train.models.proposals.point_grid import PointGrid
 

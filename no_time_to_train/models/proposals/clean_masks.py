@@ -1,4 +1,4 @@
-"""Masks without their specks: small pieces apart from the largest one widen a mask's box far beyond the object."""
+"""Masks without their specks: small pieces apart from the largest widen a mask's box beyond the object."""
 
 from __future__ import annotations
 

@@ -97,7 +97,9 @@ class ComponentBoxes:
         boxes = component_boxes(contrast, self.threshold)
         area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
         boxes = boxes[area.argsort(descending=True, stable=True)[: self.most]]
-        scale = torch.tensor([sam.image_size / contrast.shape[2], sam.image_size / contrast.shape[1]]).repeat(2)
+        scale = torch.tensor([sam.image_size / contrast.shape[2], sam.image_size / contrast.shape[1]]).repeat(
+            2
+        )
         device = embedding.image.device
         grid = half_cell_grid(self.coarse, sam.image_size).to(device)
         corners = (boxes * scale).view(-1, 2, 2).to(device)
