@@ -26,7 +26,6 @@ from no_time_to_train.models.proposals.mask_prompts import DecodedMasks, ImageEm
 from no_time_to_train.models.segmenter import ReferenceSegmenter
 from no_time_to_train.results import RLE
 
-
 MOST_NAMES = 400
 """Images whose digests are remembered, and which are held in memory for that."""
 
