@@ -20,7 +20,7 @@ from no_time_to_train.accuracy.ledger import Cell, Ledger
 from no_time_to_train.accuracy.page import measured_text, summaries_of, write_page
 from no_time_to_train.accuracy.rows import Row, changed_row, choose_rows, read_rows
 from no_time_to_train.accuracy.run import run_cells
-from no_time_to_train.accuracy.tasks import choose_tasks
+from no_time_to_train.accuracy.tasks import TARGET_PICTURES, choose_tasks
 from no_time_to_train.errors import ConfigError, NoTimeToTrainError
 
 EXAMPLE = """\
@@ -47,9 +47,15 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
         metavar=("NAME", "KEY=VALUE"),
         help="a row of one's own, dotted keys as on the command line; may be repeated",
     )
-    parser.add_argument("--tasks", help="names, with commas between; or choose, or report (all)")
+    parser.add_argument("--tasks", help="names with commas between, or choose, or report (all)")
     parser.add_argument("--shots", default="1,3,5", help="numbers of shots (%(default)s)")
     parser.add_argument("--seeds", default="0-4", help="seeds of the draws, as 0-4 or 0,7 (%(default)s)")
+    parser.add_argument(
+        "--targets",
+        type=int,
+        default=TARGET_PICTURES,
+        help="pictures a seed of generated scenes (%(default)s)",
+    )
     parser.add_argument("--data", metavar="FOLDER", help="of the real data sets (without: generated scenes)")
     parser.add_argument("--out", default="runs/accuracy", help="for cells, cache and tables (%(default)s)")
     parser.add_argument("--page", metavar="FILE", help="also write the page docs/accuracy.md from the result")
@@ -116,11 +122,12 @@ def wanted_tasks(arguments: argparse.Namespace) -> list[Task]:
     Raises:
         ConfigError: an unknown name.
     """
-    folder = Path(arguments.out) / "scenes"
-    data = None if arguments.data is None else Path(arguments.data)
-    if arguments.tasks in ("choose", "report"):
-        return [task for task in choose_tasks(folder, data) if task.half == arguments.tasks]
-    return choose_tasks(folder, data, None if arguments.tasks is None else split_names(arguments.tasks))
+    return choose_tasks(
+        Path(arguments.out) / "scenes",
+        None if arguments.data is None else Path(arguments.data),
+        None if arguments.tasks is None else split_names(arguments.tasks),
+        arguments.targets,
+    )
 
 
 def write_tables(out: Path, rows: Sequence[Row], cells: Sequence[Cell], halves: dict[str, Half]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from no_time_to_train.errors import DatasetError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -38,13 +41,13 @@ def cell_key(**parts: Any) -> str:
 
 
 class Ledger:
-    """The cells of a folder's ``cells.jsonl``.
+    """The cells of a folder's ``cells.jsonl``; several processes may write to it.
 
-    A line is written and flushed when its cell is done; a run that is killed loses the cell that it was at,
-    and the half line that it may leave behind is dropped by the next one.
+    A line is written and flushed when its cell is done: a run that is killed loses the cell that it was at,
+    and the half line that it may leave behind is passed over.
 
     Raises:
-        DatasetError: a line in the middle of the file is damaged.
+        DatasetError: a line is no cell.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -52,7 +55,8 @@ class Ledger:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._cells: dict[str, Cell] = {}
         if self.path.is_file():
-            self._read()
+            for number, line in enumerate(self.path.read_text(encoding="utf-8").splitlines(), 1):
+                self._read(number, line)
 
     def __len__(self) -> int:
         return len(self._cells)
@@ -62,24 +66,26 @@ class Ledger:
         return self._cells.get(key)
 
     def add(self, key: str, cell: Cell) -> None:
-        """Write down a finished cell."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"key": key, **asdict(cell)}) + "\n")
+        """Write down a finished cell, on a line of its own whatever stands before it."""
+        with self.path.open("ab+") as file:
+            file.seek(0, os.SEEK_END)
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+            starts_line = file.read(1) in (b"", b"\n")
+            line = json.dumps({"key": key, **asdict(cell)}) + "\n"
+            file.write(("" if starts_line else "\n").encode() + line.encode())
             file.flush()
             os.fsync(file.fileno())
         self._cells[key] = cell
 
-    def _read(self) -> None:
-        content = self.path.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
-        for number, line in enumerate(whole.splitlines(), 1):
-            try:
-                values = json.loads(line)
-                key = values.pop("key")
-                self._cells[key] = Cell(**values)
-            except (ValueError, KeyError, TypeError) as error:
-                raise DatasetError(
-                    f"{self.path}, line {number}: no finished cell ({error}); remove it"
-                ) from None
-        if whole != content:
-            self.path.write_bytes(whole)
+    def _read(self, number: int, line: str) -> None:
+        try:
+            values = json.loads(line)
+        except ValueError:
+            log.warning("%s, line %d: half a cell, run again", self.path, number)
+            return
+        try:
+            key = values.pop("key")
+            self._cells[key] = Cell(**values)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise DatasetError(f"{self.path}, line {number}: no finished cell ({error}); remove it") from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,9 @@ def run_cells(
                         measures = trials.run(row, episode, count)
                         ledger.add(key, Cell(row.name, task.name, count, seed, measures))
                         fresh += 1
+                        log.info(
+                            "%s, seed %d, %s, %d shots: %s", task.name, seed, row.name, count, said(measures)
+                        )
                     cell = ledger.get(key)
                     assert cell is not None
                     cells.append(replace(cell, row=row.name))  # another row may have the same configuration
@@ -76,3 +79,9 @@ def weights_of(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
             known[models] = {**encoder_fingerprint(model.encoder), "sam2": weights_hash(model.sam)}
         found[row.name] = known[models]
     return found
+
+
+def said(measures: Mapping[str, float]) -> str:
+    """The main figure in words."""
+    main = "segm_AP" if "segm_AP" in measures else "box_AP"
+    return f"{main} {100 * measures[main]:.1f}"

@@ -15,7 +15,7 @@ from no_time_to_train.dataset.coco_reader import category_map
 from no_time_to_train.dataset.scenes import GENERATOR_VERSION, Split, write_demo_dataset
 from no_time_to_train.errors import ConfigError, DatasetError, did_you_mean
 
-REFERENCE_PICTURES = 5
+REFERENCE_PICTURES, TARGET_PICTURES = 5, 10
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class GeneratedTask:
     hard: bool
     first_seed: int
     folder: Path
-    num_targets: int = 10
+    num_targets: int = TARGET_PICTURES
 
     def episode(self, seed: int) -> Episode:
         """Five classes, five pictures to draw references from, and the targets."""
@@ -125,13 +125,13 @@ class RealTask:
         return self.only is None or record.get(self.only[0]) == self.only[1]
 
 
-def generated_tasks(folder: Path) -> list[Task]:
+def generated_tasks(folder: Path, num_targets: int = TARGET_PICTURES) -> list[Task]:
     """Validation families for choosing, test families for reporting; of each an easy and a hard task."""
     return [
-        GeneratedTask("scenes-val", "choose", "val", False, 1000, folder),
-        GeneratedTask("scenes-val-hard", "choose", "val", True, 2000, folder),
-        GeneratedTask("scenes-test", "report", "test", False, 3000, folder),
-        GeneratedTask("scenes-test-hard", "report", "test", True, 4000, folder),
+        GeneratedTask("scenes-val", "choose", "val", False, 1000, folder, num_targets),
+        GeneratedTask("scenes-val-hard", "choose", "val", True, 2000, folder, num_targets),
+        GeneratedTask("scenes-test", "report", "test", False, 3000, folder, num_targets),
+        GeneratedTask("scenes-test-hard", "report", "test", True, 4000, folder, num_targets),
     ]
 
 
@@ -154,19 +154,27 @@ def real_tasks(data: Path) -> list[Task]:
     ]
 
 
-def choose_tasks(folder: Path, data: Path | None, names: Sequence[str] | None = None) -> list[Task]:
-    """The tasks by name; None takes all.
+def choose_tasks(
+    folder: Path,
+    data: Path | None,
+    names: Sequence[str] | None = None,
+    num_targets: int = TARGET_PICTURES,
+) -> list[Task]:
+    """The tasks by name; ``choose`` and ``report`` name those of a half, None takes all.
 
     Args:
         folder: for generated scenes.
+        num_targets: target pictures of an episode of generated scenes.
         data: of the real sets; None leaves these out.
 
     Raises:
         ConfigError: an unknown name.
     """
-    tasks = generated_tasks(folder) + ([] if data is None else real_tasks(data))
-    known = {task.name: task for task in tasks}
+    tasks = generated_tasks(folder, num_targets) + ([] if data is None else real_tasks(data))
+    known = {task.name: [task] for task in tasks}
+    for half in ("choose", "report"):
+        known[half] = [task for task in tasks if task.half == half]
     for name in names or ():
         if name not in known:
             raise ConfigError(f"unknown task {name!r}{did_you_mean(name, known)} (known: {', '.join(known)})")
-    return [known[name] for name in names] if names else tasks
+    return list(dict.fromkeys(task for name in names for task in known[name])) if names else tasks
