@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from no_time_to_train.accuracy.ledger import Cell, Ledger, cell_key
 from no_time_to_train.errors import DatasetError
 
@@ -15,7 +16,8 @@ def test_a_cell_comes_back_as_it_was(tmp_path: Path) -> None:
     Ledger(tmp_path / "new" / "cells.jsonl").add("key", CELL)
     again = Ledger(tmp_path / "new" / "cells.jsonl")
     assert again.get("key") == CELL
-    assert again.get("other") is None and len(again) == 1
+    assert again.get("other") is None
+    assert len(again) == 1
 
 
 @pytest.mark.parametrize("cut", [1, 20, 100])
@@ -29,7 +31,8 @@ def test_half_a_line_is_passed_over_and_the_next_cell_stands_alone(tmp_path: Pat
     assert halved.get("first") == CELL
     halved.add("third", CELL)
     again = Ledger(path)
-    assert again.get("first") == CELL and again.get("third") == CELL
+    assert again.get("first") == CELL
+    assert again.get("third") == CELL
     assert (again.get("second") is None) == (cut > 1)  # of a line that lacks its end only, all is there
 
 

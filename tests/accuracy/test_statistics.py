@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from no_time_to_train.accuracy.statistics import paired_difference, pooled_difference
 from scipy.stats import t as student
 from scipy.stats import ttest_rel
+
+from no_time_to_train.accuracy.statistics import paired_difference, pooled_difference
 
 figures = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=2, max_size=8)
 
@@ -24,7 +25,9 @@ def test_the_interval_is_that_of_the_plain_formula(pairs: list[tuple[float, floa
     half = student.ppf(0.975, len(pairs) - 1) * statistics.stdev(differences) / math.sqrt(len(pairs))
     mean = statistics.fmean(differences)
     assert found.draws == len(pairs)
-    np.testing.assert_allclose([found.mean, found.low, found.high], [mean, mean - half, mean + half], atol=1e-9)
+    np.testing.assert_allclose(
+        [found.mean, found.low, found.high], [mean, mean - half, mean + half], atol=1e-9
+    )
 
 
 def test_the_interval_is_that_of_scipy() -> None:
@@ -36,7 +39,9 @@ def test_the_interval_is_that_of_scipy() -> None:
 
 
 @given(pairs=figures, seed=st.integers(0, 99))
-def test_order_does_not_matter_and_swapping_turns_the_sign(pairs: list[tuple[float, float]], seed: int) -> None:
+def test_order_does_not_matter_and_swapping_turns_the_sign(
+    pairs: list[tuple[float, float]], seed: int
+) -> None:
     ours, others = [a for a, _ in pairs], [b for _, b in pairs]
     order = np.random.default_rng(seed).permutation(len(pairs))
     found = paired_difference(ours, others)
@@ -74,10 +79,11 @@ def test_the_pooled_interval_holds_the_truth_about_as_often_as_it_says() -> None
 def test_a_single_draw_says_nothing_of_the_spread() -> None:
     found = paired_difference([0.4], [0.1])
     assert found.mean == pytest.approx(0.3)
-    assert found.low == -math.inf and found.high == math.inf
+    assert found.low == -math.inf
+    assert found.high == math.inf
 
 
-@pytest.mark.parametrize("ours, others", [([], []), ([0.1], [0.1, 0.2])])
+@pytest.mark.parametrize(("ours", "others"), [([], []), ([0.1], [0.1, 0.2])])
 def test_what_cannot_be_paired_is_refused(ours: list[float], others: list[float]) -> None:
     with pytest.raises(ValueError, match="pairs need"):
         paired_difference(ours, others)

@@ -1,0 +1,79 @@
+"""Specks: drawn by hand, and against the plain loop over masks and pieces."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.ndimage import label
+
+from no_time_to_train.models.proposals.clean_masks import CleanMasks, specks, without_specks
+from no_time_to_train.models.proposals.mask_prompts import DecodedMasks
+from no_time_to_train.models.proposals.point_grid import PointGrid
+
+DRAWN = np.array(
+    [
+        [1, 1, 0, 0, 1],
+        [1, 1, 0, 0, 0],
+        [0, 0, 1, 0, 0],
+        [0, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0],
+    ],
+    bool,
+)
+"""Pieces of 5 (the one at (2, 2) touches by a corner), 2 and 1 pixels."""
+
+
+def plain_specks(masks: np.ndarray, share: float) -> np.ndarray:
+    gone = np.zeros_like(masks)
+    for number, mask in enumerate(masks):
+        pieces, count = label(mask, np.ones((3, 3)))
+        areas = [int((pieces == piece).sum()) for piece in range(1, count + 1)]
+        for piece, area in enumerate(areas, 1):
+            if area < share * max(areas):
+                gone[number] |= pieces == piece
+    return gone
+
+
+def test_pieces_below_the_share_go() -> None:
+    assert specks(DRAWN[None], 0.0).sum() == 0
+    assert specks(DRAWN[None], 0.3).sum() == 1  # the pixel of 1; 2 of 5 is more than 0.3
+    assert specks(DRAWN[None], 1.0).sum() == 3
+    assert not specks(DRAWN[None], 1.0)[0, :3, :3].any()
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), count=st.integers(0, 4), share=st.sampled_from([0.0, 0.2, 0.5, 1.0]))
+def test_equal_to_the_plain_loop(seed: int, count: int, share: float) -> None:
+    masks = np.random.default_rng(seed).random((count, 9, 7)) < 0.4
+    np.testing.assert_array_equal(specks(masks, share), plain_specks(masks, share))
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_cleaning_keeps_values_and_twice_is_once(seed: int) -> None:
+    logits = torch.randn(3, 8, 8, generator=torch.Generator().manual_seed(seed))
+    cleaned = without_specks(logits, 0.5)
+    torch.testing.assert_close(cleaned.abs(), logits.abs())
+    assert not ((cleaned > 0) & (logits <= 0)).any()
+    torch.testing.assert_close(without_specks(cleaned, 0.5), cleaned)
+    assert ((cleaned > 0).any(dim=(1, 2)) == (logits > 0).any(dim=(1, 2))).all()
+
+
+def test_each_mask_is_cleaned_by_itself_in_any_order() -> None:
+    logits = torch.randn(5, 16, 16, generator=torch.Generator().manual_seed(1))
+    order = torch.tensor([3, 0, 4, 1, 2])
+    torch.testing.assert_close(without_specks(logits[order], 0.4), without_specks(logits, 0.4)[order])
+
+
+def test_the_part_cleans_what_another_one_proposes_and_names_both() -> None:
+    logits = torch.where(torch.from_numpy(DRAWN), 1.0, -1.0)[None]
+    masks = DecodedMasks(logits, torch.tensor([0.9]), torch.tensor([0]))
+    part = CleanMasks(lambda *_: masks, 1.0)
+    found = part(None, None, None, None)  # type: ignore[arg-type]
+    assert int((found.logits > 0).sum()) == 5
+    assert found.ious is masks.ious
+    assert part.recipe is None
+    recipes = {CleanMasks(PointGrid(8), share).recipe() for share in (0.1, 0.5)}  # type: ignore[misc]
+    assert len({*recipes, PointGrid(8).recipe()}) == 3
