@@ -89,6 +89,11 @@ class RankedMerger:
     box_convention: Literal["inclusive", "exclusive"] = "inclusive"
     stability_offset: float | None = None
 
+    @property
+    def reads_outlines_only(self) -> bool:
+        """Whether signs, and what resizing reads, are all that matters; stability reads every value."""
+        return self.stability_offset is None
+
     def __call__(self, found: Candidates, size: tuple[int, int]) -> Instances:
         """Merge the candidates of one image.
 
