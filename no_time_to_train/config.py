@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from no_time_to_train.errors import ConfigError, did_you_mean
@@ -447,6 +447,8 @@ def drop_legacy_keys(kind: type, block: dict[str, Any], where: str) -> dict[str,
                 f"unknown key {where}.{key}{did_you_mean(key, known)} (known: {', '.join(sorted(known))})"
             )
         inner = _dataclass_in(hints[key])
+        if inner is not None and isinstance(value, inner):
+            value = asdict(value)  # the parser takes mappings
         kept[key] = (
             drop_legacy_keys(inner, dict(value), f"{where}.{key}")
             if inner is not None and isinstance(value, Mapping)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -91,7 +91,7 @@ class Segmenter:
         self.config, self.crop_options = model_config(choice, options)
         if cache is not None:
             self.config = replace(self.config, cache=CacheConfig(str(cache), cache_gb))
-        self._options = dict(options)
+        self._options = {name: _as_json(value) for name, value in options.items()}
         self._model = build_model(self.config, category_num=1, length=1, class_names=("none yet",)).to(where)
         self._references: tuple[StoredReference, ...] = ()
         self._memory: Memory | None = None
@@ -392,3 +392,8 @@ class Segmenter:
                 )
                 self._memory = self._searcher.memory_of(self._references, thresholds or None)
             return self._memory
+
+
+def _as_json(option: Any) -> Any:
+    """An option as a memory file keeps it; a block of keys as a dictionary."""
+    return asdict(option) if is_dataclass(option) and not isinstance(option, type) else option

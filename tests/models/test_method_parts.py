@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import pytest
 import torch
 
 from no_time_to_train import Segmenter
-from no_time_to_train.config import EncoderConfig, MemoryBankConfig, ModelConfig, parse_block
+from no_time_to_train.config import (
+    DebiasConfig,
+    EncoderConfig,
+    MatchingConfig,
+    MemoryBankConfig,
+    MergeConfig,
+    ModelConfig,
+    parse_block,
+)
 from no_time_to_train.errors import ConfigError, MemoryMismatchError
 from no_time_to_train.models.memory.bank_file import load_bank, save_bank
 from no_time_to_train.models.memory.memory_options import memory_options
 from no_time_to_train.models.segmenter import ReferenceSegmenter
 from no_time_to_train.pl_wrapper.sam2matcher_pl import Sam2MatcherLightningModel
 from no_time_to_train.results import Instances
+from tests.conftest import ROOT
 from tests.folder_layout import FAST
 from tests.models.small_models import ENCODER, crop, filled, picture, small_model
 
@@ -206,7 +216,7 @@ def test_the_published_memory_has_no_further_options() -> None:
 
 def test_options_of_the_python_face_are_kept_with_the_memory(tmp_path: Path) -> None:
     options = {
-        "debias": {"rank": 2},
+        "debias": DebiasConfig(2),  # a block or a mapping
         "background": 3,
         "parts": 2,
         "flip_references": True,
@@ -227,3 +237,13 @@ def test_options_of_the_python_face_are_kept_with_the_memory(tmp_path: Path) -> 
         Segmenter.load(tmp_path / "memory", debias={"rank": 1})
     again.remove("other")
     assert len(again.predict(image)) > 0
+
+
+def test_every_key_stands_in_the_page() -> None:
+    text = (ROOT / "docs" / "method-parts.md").read_text(encoding="utf-8")
+    sizes = {"enable", "category_num", "length", "length_negative"}
+    for block in (MergeConfig, MatchingConfig, DebiasConfig, MemoryBankConfig):
+        for key in {field.name for field in fields(block)} - sizes:
+            assert f"`{key}" in text or f"{key}:" in text, key
+    for name in get_args(get_type_hints(MatchingConfig)["prototype"]):
+        assert f"| `{name}`" in text, name

@@ -97,6 +97,11 @@ class RankedMerger:
     to_full_size: FullSize | None = field(default=None, repr=False, compare=False)
     reads_outlines_only: ClassVar[bool] = True  # signs, and what resizing reads; the cache keeps no more
 
+    @property
+    def reads_outlines_only(self) -> bool:
+        """Whether signs, and what resizing reads, are all that matters; stability reads every value."""
+        return self.stability_offset is None
+
     def __call__(self, found: Candidates, size: tuple[int, int]) -> Instances:
         """Merge the candidates of one image.
 

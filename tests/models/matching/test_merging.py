@@ -293,3 +293,16 @@ def test_stability_takes_part_in_the_rank() -> None:
     found = candidates(logits, [0.9, 0.6], [0.9, 0.8])
     assert RankedMerger()(found, (16, 16)).scores.tolist() == pytest.approx([0.9])
     assert RankedMerger(stability_offset=1.0)(found, (16, 16)).scores.tolist() == pytest.approx([0.6])
+
+
+@pytest.mark.parametrize("offset", [None, 1.0])
+def test_logits_away_from_outlines_matter_to_stability_alone(offset: float | None) -> None:
+    """What a cache may leave out of a mask: values far from its outline."""
+    logits = blank(2) * 5
+    logits[:, 4:12, 4:12] = 5
+    logits[0, 6:10, 6:10] = 0.5  # inside, not surely
+    far = logits.clone()
+    far[:, 6:10, 6:10] = 10
+    merger = RankedMerger(stability_offset=offset)
+    one, two = (merger(candidates(part, [0.9, 0.6], [0.9, 0.8]), (16, 16)) for part in (logits, far))
+    assert torch.equal(one.scores, two.scores) == merger.reads_outlines_only
