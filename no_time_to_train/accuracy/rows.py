@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
 
+from no_time_to_train.api.presets import preset_text
 from no_time_to_train.config import FillMemoryDataConfig, ModelConfig, parse_block
 from no_time_to_train.errors import ConfigError
 from no_time_to_train.pl_wrapper.config_files import read_config
 
-BASELINE = "published"
-"""Name of the row that all others are compared with."""
+PRESET = "preset"
+"""Key of a row that names a shipped preset, see :mod:`no_time_to_train.api.presets`."""
 
 
 @dataclass(frozen=True)
@@ -61,15 +64,29 @@ def changed_keys(block: Any) -> dict[str, Any]:
     return found
 
 
+@contextmanager
+def presets_as_files(name: str | None) -> Iterator[list[str]]:
+    """Words that lay a preset over a configuration; none for None."""
+    if name is None:
+        yield []
+        return
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / f"{name}.yaml"
+        path.write_text(preset_text(name), encoding="utf-8")
+        yield ["--config", str(path)]
+
+
 def make_row(name: str, base: str | Path, overrides: Mapping[str, Any]) -> Row:
-    """A base YAML with overrides.
+    """A base YAML with overrides; the key ``preset`` lays one of the shipped presets over the base first.
 
     Raises:
         ConfigError: no such file, or a wrong key or value; names the row.
     """
-    words = [f"--model.{key}={json.dumps(value)}" for key, value in overrides.items()]
+    own = dict(overrides)
     try:
-        blocks = read_config(["--config", str(base), *words])["model"]["init_args"]
+        with presets_as_files(own.pop(PRESET, None)) as laid_over:
+            words = [f"--model.{key}={json.dumps(value)}" for key, value in own.items()]
+            blocks = read_config(["--config", str(base), *laid_over, *words])["model"]["init_args"]
     except ConfigError as error:
         raise ConfigError(f"row {name!r}: {error}") from None
     model = parse_block(ModelConfig, blocks.get("model_cfg"), "model_cfg")

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 
 from no_time_to_train.api.calibration import ClassThreshold, measure_thresholds
+from no_time_to_train.api.presets import preset_options
 from no_time_to_train.api.references import encode_references
 from no_time_to_train.api.search import Looking, Memory, Searcher
 from no_time_to_train.api.settings import choose_device, choose_models, model_config
@@ -66,6 +67,7 @@ class Segmenter:
         cache: a folder in which patch features and masks are kept, so that a later search of the same images
             with other references does without either network; results are the same with and without.
         cache_gb: its bound in 10^9 bytes; the least recently used go.
+        preset: options that go well together, such as ``best`` (docs/accuracy.md); ``options`` go before it.
         options: keys of the YAML blocks ``encoder_cfg``, ``memory_bank_cfg`` and ``sam2_infer_cfgs``, and of
             ``CropOptions``, such as ``points_per_side=16`` or ``img_size=448``.
 
@@ -84,8 +86,10 @@ class Segmenter:
         device: str | torch.device | None = None,
         cache: str | Path | None = None,
         cache_gb: float = CacheConfig.max_gb,
+        preset: str | None = None,
         **options: Any,
     ) -> None:
+        options = options if preset is None else {**preset_options(preset), **options}
         where = choose_device(device)
         choice = choose_models(encoder, sam2, encoder_weights, sam2_weights)
         self.config, self.crop_options = model_config(choice, options)

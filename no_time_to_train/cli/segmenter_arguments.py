@@ -23,6 +23,7 @@ def add_model_arguments(command: argparse.ArgumentParser) -> None:
         help="keep features and masks there; the same images with other references then take seconds (off)",
     )
     group.add_argument("--cache-size", type=float, metavar="GB", help="bound of the cache (20)")
+    group.add_argument("--preset", help="options that go well together, e.g. best: docs/accuracy.md (none)")
     group.add_argument(
         "--option",
         action="append",
@@ -71,8 +72,11 @@ def build_segmenter(arguments: argparse.Namespace) -> Segmenter:
         "sam2_weights": arguments.sam2_weights,
         "device": arguments.device,
         **_cache(arguments),
+        "preset": arguments.preset,
         **read_options(arguments.option),
     }
+    if arguments.memory is not None and arguments.preset is not None:
+        raise ConfigError("--preset does not go with --memory, which has the options that it was made with")
     if arguments.memory is None:
         finder = Segmenter(arguments.encoder, arguments.sam2, **models)
     elif arguments.encoder is not None:

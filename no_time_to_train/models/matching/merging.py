@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -95,7 +95,6 @@ class RankedMerger:
     box_convention: Literal["inclusive", "exclusive"] = "inclusive"
     stability_offset: float | None = None
     to_full_size: FullSize | None = field(default=None, repr=False, compare=False)
-    reads_outlines_only: ClassVar[bool] = True  # signs, and what resizing reads; the cache keeps no more
 
     @property
     def reads_outlines_only(self) -> bool:
