@@ -1,17 +1,17 @@
-# The same commands without make stand in README.md.
+# The same commands without make stand in README.md and CONTRIBUTING.md.
 PYTHON ?= python3
 RUN := .venv/bin/python
 
-.PHONY: env demo demo-staged test lint clean
+.PHONY: env demo demo-staged test coverage lint lock clean
 
 env:
 	@$(PYTHON) tools/environment.py
 
 demo: env
-	$(RUN) -m no_time_to_train.cli demo
+	$(RUN) -m no_time_to_train.cli demo --real
 
 demo-staged: env
-	$(RUN) -m no_time_to_train.cli demo --staged
+	$(RUN) -m no_time_to_train.cli demo --staged --out runs/demo-staged
 
 lint: env
 	$(RUN) -m ruff check .
@@ -22,5 +22,13 @@ lint: env
 test: lint
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist loadfile
 
+# Lines and branches that the tests pass through, also in the processes that they start.
+coverage: env
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist loadfile -q --cov --cov-report=term --cov-report=html
+
+# New exact versions; needs uv.
+lock: env
+	$(RUN) tools/lock.py
+
 clean:
-	rm -rf .venv runs build dist
+	rm -rf .venv runs build dist htmlcov .coverage
