@@ -1,4 +1,4 @@
-"""``ntt demo --real``: photographs that scikit-image ships, searched for more of what one object in them shows."""
+"""``ntt demo --real``: photographs from scikit-image, one object of each shown, the others searched for."""
 
 from __future__ import annotations
 
