@@ -1,4 +1,4 @@
-"""Installs the packages ``no_time_to_train`` and ``dinov3`` with their YAML files, report page and nano weights."""
+"""Installs ``no_time_to_train`` and ``dinov3`` with their YAML files, report page and nano weights."""
 
 import re
 from pathlib import Path
@@ -6,9 +6,8 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
-VERSION = re.search(
-    r'__version__ = "(.+)"', (HERE / "no_time_to_train/__init__.py").read_text(encoding="utf-8")
-)[1]
+INIT = (HERE / "no_time_to_train/__init__.py").read_text(encoding="utf-8")
+VERSION = re.search(r'__version__ = "(.+)"', INIT)[1]
 
 # Every floor is the oldest version that the tests ran with; tools/try_versions.py installs them.
 REQUIRES = [

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What an installer would put into ``site-packages``; built from a copy, since building writes to the source."""
+    """What an installer puts into ``site-packages``; built from a copy, since building leaves files."""
     folder = tmp_path_factory.mktemp("wheel")
     source = shutil.copytree(ROOT, folder / "source", ignore=LEFT_OUT)
     assert (source / "tests").is_dir()  # so that leaving it out of the wheel means something
@@ -67,7 +67,9 @@ def test_every_file_of_the_packages_is_in_it(unpacked: Path) -> None:
 
 
 def test_both_packages_are_imported_from_it(unpacked: Path, tmp_path: Path) -> None:
-    code = "import dinov3, no_time_to_train as n; print(dinov3.__file__); print(n.__file__); print(n.__version__)"
+    code = (
+        "import dinov3 as d, no_time_to_train as n; print(d.__file__, n.__file__, n.__version__, sep='\\n')"
+    )
     first, second, version = run(unpacked, tmp_path, "-c", code).splitlines()
     assert (Path(first), Path(second)) == tuple(unpacked / name / "__init__.py" for name in reversed(OWN))
     assert version == __version__

@@ -2,8 +2,8 @@
 
 Needs only a Python 3.10 or newer with venv. Uses ``uv`` when it is installed, pip otherwise. The versions are
 those of ``requirements.lock``; ``--fresh`` (or ``NTT_FRESH=1``) takes the newest that ``setup.py`` allows.
-Torch comes as a CPU build on macOS, Windows and ARM, and with ``uv`` also on Linux without a GPU; pip on Linux takes
-the CUDA build unless ``TORCH_INDEX_URL`` names another index, such as the CPU one of the PyTorch project.
+Torch comes as a CPU build on macOS, Windows and ARM, with ``uv`` also on Linux without a GPU. On Linux pip
+takes the CUDA build unless ``TORCH_INDEX_URL`` names another index, such as PyTorch's own of CPU builds.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """Write ``requirements.lock``: the exact versions that ``tools/environment.py`` installs, for every platform.
 
-Needs ``uv`` (``pip install uv``) and an environment with torch, which ``sam2`` wants to see before it says what it
-needs::
+Needs ``uv`` (``pip install uv``) and an environment with torch, which ``sam2`` wants to see before it says
+what it needs::
 
     .venv/bin/python tools/lock.py "torch<=2.14.1" "torchvision<=0.29.1"
 
-What is given limits the versions further, for example to those that the tests have run with. One file serves Python
-3.10 and newer on Linux, macOS and Windows: a line that does not fit a platform carries a marker.
+What is given limits the versions further, for example to those that the tests have run with. One file serves
+Python 3.10 and newer on Linux, macOS and Windows: a line that does not fit a platform carries a marker.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``tools/environment.py`` as a process, in a small project of its own with tiny wheels: no network is used."""
+"""``tools/environment.py`` as a process, in a small project of its own with tiny wheels: without network."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -99,13 +98,13 @@ class Project:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """With a finished environment; a space in its path."""
     made = Project(tmp_path_factory.mktemp("my project") / "one")
     printed = made.make()
     assert "environment: torch" in printed
     assert made.version_of("torch") == "2.14.1"
-    yield made
+    return made
 
 
 def test_a_second_call_finds_it_ready(project: Project) -> None:
