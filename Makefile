@@ -19,16 +19,18 @@ lint: env
 	$(RUN) -m mypy
 
 # One process per core, one thread each: on small models threads cost more than they bring.
+PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist loadfile --no-loadscope-reorder
+
 test: lint
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist loadfile
+	$(PYTEST)
 
 # Lines and branches that the tests pass through, also in the processes that they start.
 coverage: env
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist loadfile -q --cov --cov-report=term --cov-report=html
+	$(PYTEST) -q --cov --cov-report=term --cov-report=html
 
-# New exact versions; needs uv.
+# New exact versions; needs uv. LIMITS='"torch<=2.14.1"' keeps some of them back.
 lock: env
-	$(RUN) tools/lock.py
+	$(RUN) tools/lock.py $(LIMITS)
 
 clean:
 	rm -rf .venv runs build dist htmlcov .coverage

@@ -40,7 +40,7 @@ EXTRAS = {
         "pre-commit>=3.7",
         "pytest>=8",
         "pytest-cov>=5",
-        "pytest-xdist>=3.5",
+        "pytest-xdist>=3.8",
         "ruff>=0.6",
         "scikit-image>=0.22",
     ],
