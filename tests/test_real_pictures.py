@@ -21,10 +21,8 @@ def squares(*corners: int) -> np.ndarray:
 
 
 def found(masks: np.ndarray) -> Instances:
-    count = len(masks)
-    return Instances(
-        torch.from_numpy(masks), torch.ones(count), torch.zeros(count, dtype=torch.int64), ("x",)
-    )
+    labels = torch.zeros(len(masks), dtype=torch.int64)
+    return Instances.from_masks(torch.from_numpy(masks), torch.ones(len(masks)), labels, ("x",))
 
 
 def test_the_truth_is_of_separate_objects_inside_the_picture() -> None:

@@ -107,19 +107,11 @@ def load_real_pictures() -> list[RealPicture]:
     except ImportError as error:
         raise ConfigError("--real needs the pictures of scikit-image: pip install scikit-image") from error
     coins = np.repeat(np.asarray(data.coins())[..., None], 3, axis=2)
-    left = Path(str(data.__file__)).with_name("motorcycle_left.png")
-    motorcycle = _read(left)
+    motorcycle = np.asarray(data.stereo_motorcycle()[0])
     return [
         RealPicture("coin", coins, _coin_masks(coins[..., 0]), "by watershed"),
         RealPicture("wheel", motorcycle, _ellipses(motorcycle.shape[:2]), "drawn by hand"),
     ]
-
-
-def _read(path: Path) -> NDArray[np.uint8]:
-    from PIL import Image
-
-    with Image.open(path) as image:
-        return np.asarray(image.convert("RGB"))
 
 
 def _coin_masks(grey: NDArray[np.uint8]) -> NDArray[np.bool_]:
