@@ -89,8 +89,9 @@ def figures_of(picture: RealPicture, found: Instances) -> dict[str, Any]:
 
 def mask_ious(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> NDArray[np.float64]:
     """(N, M) overlap of two stacks of masks, (N, H, W) and (M, H, W); 0 where both are empty."""
-    a = first.reshape(len(first), -1).astype(np.float64)
-    b = second.reshape(len(second), -1).astype(np.float64)
+    pixels = int(np.prod(second.shape[1:]))
+    a = first.reshape(len(first), pixels).astype(np.float64)
+    b = second.reshape(len(second), pixels).astype(np.float64)
     shared = a @ b.T
     union = a.sum(axis=1)[:, None] + b.sum(axis=1)[None, :] - shared
     return shared / np.maximum(union, 1)
