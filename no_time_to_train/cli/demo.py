@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 
 def run(arguments: argparse.Namespace) -> int:
     """Generate scenes of classes that were never trained on, find the objects, print AP, write pictures."""
+    from no_time_to_train.cli.real_pictures import describe, load_real_pictures, search_real_pictures
     from no_time_to_train.dataset.scenes import write_demo_dataset
     from no_time_to_train.pl_wrapper.lightning_cli import main as run_lightning
 
     folder = Path(arguments.out)
+    photographs = load_real_pictures() if arguments.real else []
     started = time.monotonic()
     print(f"generated scenes with {arguments.shots} references per class -> {folder / 'data'}", flush=True)
     data = write_demo_dataset(
@@ -33,10 +35,8 @@ def run(arguments: argparse.Namespace) -> int:
     if code == 0:
         print(f"report: {folder / 'report.html'}")
         print(f"pictures with masks: {folder / 'overlays'}; detections: {folder / 'predictions.json'}")
-        if arguments.real:
-            from no_time_to_train.cli.real_pictures import describe, search_real_pictures
-
-            print(describe(search_real_pictures(folder)))
+        if photographs:
+            print(describe(search_real_pictures(folder, photographs)))
         print(f"{time.monotonic() - started:.0f} s in all")
         print(
             "The nano weights were trained on generated scenes: for trying out and for tests. "

@@ -40,23 +40,21 @@ class RealPicture:
     truth: str
 
 
-def search_real_pictures(folder: Path) -> list[dict[str, Any]]:
+def search_real_pictures(folder: Path, pictures: list[RealPicture]) -> list[dict[str, Any]]:
     """Search each picture for the rest of its objects with the nano weights; write pictures and figures.
 
     Args:
         folder: ``real/`` is made in it.
+        pictures: from :func:`load_real_pictures`.
 
     Returns:
         For each picture its name, how many objects were to be found, how many were, how many masks were
         given, and where the picture with masks is.
-
-    Raises:
-        ConfigError: scikit-image is not installed.
     """
     from no_time_to_train.api import Segmenter
 
     figures = []
-    for picture in load_real_pictures():
+    for picture in pictures:
         finder = Segmenter("dinov3_nano", sam2="sam2_nano")
         finder.add(picture.name, picture.image, mask=picture.objects[0])
         found = finder.predict(picture.image, min_score=MIN_SCORE)
