@@ -1,17 +1,17 @@
-# The same commands without make stand in README.md.
+# The same commands without make stand in README.md and CONTRIBUTING.md.
 PYTHON ?= python3
 RUN := .venv/bin/python
 
-.PHONY: env demo demo-staged test lint clean
+.PHONY: env demo demo-staged test coverage lint lock clean
 
 env:
 	@$(PYTHON) tools/environment.py
 
 demo: env
-	$(RUN) -m no_time_to_train.cli demo
+	$(RUN) -m no_time_to_train.cli demo --real
 
 demo-staged: env
-	$(RUN) -m no_time_to_train.cli demo --staged
+	$(RUN) -m no_time_to_train.cli demo --staged --out runs/demo-staged
 
 lint: env
 	$(RUN) -m ruff check .
@@ -19,8 +19,18 @@ lint: env
 	$(RUN) -m mypy
 
 # One process per core, one thread each: on small models threads cost more than they bring.
+PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist loadfile --no-loadscope-reorder
+
 test: lint
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist loadfile
+	$(PYTEST)
+
+# Lines and branches that the tests pass through, also in the processes that they start.
+coverage: env
+	$(PYTEST) -q --cov --cov-report=term --cov-report=html
+
+# New exact versions; needs uv. LIMITS='"torch<=2.14.1"' keeps some of them back.
+lock: env
+	$(RUN) tools/lock.py $(LIMITS)
 
 clean:
-	rm -rf .venv runs build dist
+	rm -rf .venv runs build dist htmlcov .coverage

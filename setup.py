@@ -1,4 +1,4 @@
-"""Installs the packages ``no_time_to_train`` and ``dinov3`` with their YAML files and nano weights."""
+"""Installs ``no_time_to_train`` and ``dinov3`` with their YAML files, report page and nano weights."""
 
 import re
 from pathlib import Path
@@ -6,19 +6,41 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
-VERSION = re.search(r'__version__ = "(.+)"', (HERE / "no_time_to_train/__init__.py").read_text())[1]
+INIT = (HERE / "no_time_to_train/__init__.py").read_text(encoding="utf-8")
+VERSION = re.search(r'__version__ = "(.+)"', INIT)[1]
+
+# Every floor is the oldest version that the tests ran with; tools/try_versions.py installs them.
+REQUIRES = [
+    "torch>=2.5.1",  # sam2 1.1 wants it
+    "torchvision>=0.20.1",
+    "lightning>=2.2",
+    "jsonargparse[signatures,omegaconf]>=4.33.1",
+    "numpy>=1.24.4",
+    "pillow>=10",
+    "pycocotools>=2.0.7",
+    "pyyaml>=6",
+    "safetensors>=0.4",
+    "sam2>=1.1",
+    "scipy>=1.11",
+    "timm>=1.0.20",
+    "tqdm>=4.66.1",
+]
 
 EXTRAS = {
     "matcher": ["pot>=0.9.4"],
     "eval": ["faster-coco-eval>=1.6"],
     "report": ["supervision>=0.25"],
+    "notebooks": ["ipykernel>=6.29"],
     "dev": [
         "faster-coco-eval>=1.6",
+        "coverage>=7.10",
         "hypothesis>=6.100",
         "mypy>=1.10",
         "pot>=0.9.4",
+        "pre-commit>=3.7",
         "pytest>=8",
-        "pytest-xdist>=3.5",
+        "pytest-cov>=5",
+        "pytest-xdist>=3.8",
         "ruff>=0.6",
         "scikit-image>=0.22",
     ],
@@ -28,27 +50,13 @@ setup(
     name="no-time-to-train",
     version=VERSION,
     description="Training-free, reference-based instance segmentation",
-    long_description=(HERE / "README.md").read_text() if (HERE / "README.md").exists() else "",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["no_time_to_train*", "dinov3*"]),
     package_data={"no_time_to_train": ["pl_configs/**/*.yaml", "report/template/*", "weights/*"]},
-    install_requires=[
-        "torch>=2.4",
-        "torchvision>=0.19",
-        "lightning>=2.2",
-        "jsonargparse[signatures,omegaconf]>=4.33",
-        "numpy>=1.24",
-        "pillow>=10",
-        "pycocotools>=2.0.7",
-        "pyyaml>=6",
-        "safetensors>=0.4",
-        "sam2>=1.1",
-        "scipy>=1.11",
-        "timm>=1.0.20",
-        "tqdm>=4.66",
-    ],
+    install_requires=REQUIRES,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["ntt = no_time_to_train.cli:main"]},
 )

@@ -240,7 +240,10 @@ def test_what_can_be_mended_is_one_sentence(
     assert error.strip().splitlines()[-1].startswith("error: ")
 
 
-def test_references_or_memory_must_be_given(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
+def test_references_or_memory_must_be_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
     assert main(["inspect"]) == 2
     assert "--references FOLDER" in capsys.readouterr().err
 

@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 
 def run(arguments: argparse.Namespace) -> int:
     """Generate scenes of classes that were never trained on, find the objects, print AP, write pictures."""
+    from no_time_to_train.cli.real_pictures import describe, load_real_pictures, search_real_pictures
     from no_time_to_train.dataset.scenes import write_demo_dataset
     from no_time_to_train.pl_wrapper.lightning_cli import main as run_lightning
 
     folder = Path(arguments.out)
+    photographs = load_real_pictures() if arguments.real else []
     started = time.monotonic()
     print(f"generated scenes with {arguments.shots} references per class -> {folder / 'data'}", flush=True)
     data = write_demo_dataset(
@@ -31,7 +33,10 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             code = run_lightning(["test", *common])
     if code == 0:
+        print(f"report: {folder / 'report.html'}")
         print(f"pictures with masks: {folder / 'overlays'}; detections: {folder / 'predictions.json'}")
+        if photographs:
+            print(describe(search_real_pictures(folder, photographs)))
         print(f"{time.monotonic() - started:.0f} s in all")
         print(
             "The nano weights were trained on generated scenes: for trying out and for tests. "
@@ -48,6 +53,9 @@ def add_to(commands: Any) -> None:
     command.add_argument("--shots", type=int, default=5, help="references per class (%(default)s)")
     command.add_argument("--seed", type=int, default=0, help="seed of the scenes (%(default)s)")
     command.add_argument("--staged", action="store_true", help="three commands with files between them")
+    command.add_argument(
+        "--real", action="store_true", help="also search two photographs (needs scikit-image)"
+    )
     command.set_defaults(run=run)
 
 
@@ -67,7 +75,9 @@ def _run_staged(run_lightning: Any, common: list[str], folder: Path) -> int:
         ("postprocess_memory", ["--ckpt_path", filled, "--out_path", ready]),
         ("test", ["--ckpt_path", ready]),
     ):
+        started = time.monotonic()
         code = run_lightning(["test", *common, "--model.test_mode", mode, *paths])
         if code:
             return code
+        print(f"{mode}: {time.monotonic() - started:.1f} s -> {paths[-1] if mode != 'test' else folder}")
     return 0

@@ -7,7 +7,9 @@ import http.client
 import logging
 import os
 import shutil
+import socket
 import time
+import urllib.error
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
@@ -74,7 +76,7 @@ def _download(remote: Remote, target: Path, attempts: int, pause: float) -> None
         except (DroppedError, http.client.HTTPException, OSError) as error:
             if isinstance(error, RangeRefusedError):
                 part.unlink(missing_ok=True)
-            if attempt == attempts:
+            if attempt == attempts or _is_without_network(error):
                 raise CheckpointError(
                     f"{remote} could not be fetched ({_reason(error)}); check the network or set a mirror, "
                     "then run again: what came is kept and continued"
@@ -84,6 +86,11 @@ def _download(remote: Remote, target: Path, attempts: int, pause: float) -> None
     _check_hash(part, remote, sha256)
     _tag_of(part).unlink(missing_ok=True)
     part.replace(target)
+
+
+def _is_without_network(error: Exception) -> bool:
+    """True when the server's name is not known here: waiting a few seconds does not help."""
+    return isinstance(error, urllib.error.URLError) and isinstance(error.reason, socket.gaierror)
 
 
 def _fetch(remote: Remote, part: Path) -> str | None:

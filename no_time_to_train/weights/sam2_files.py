@@ -59,6 +59,12 @@ def model_of_config(config_name: str) -> Sam2Model:
     return Sam2Model(version, LETTERS.get(tail, tail))
 
 
+def sam2_entry(config_name: str) -> str:
+    """The catalogue's name of the weights for a configuration."""
+    wanted = model_of_config(config_name)
+    return f"sam{wanted.version}_hiera_{wanted.size}" if wanted.size != "nano" else "sam2_nano"
+
+
 def model_of_state(state: Mapping[str, Tensor]) -> Sam2Model | None:
     """Read version and size from keys and shapes; None where it is no SAM 2."""
     patch = state.get("image_encoder.trunk.patch_embed.proj.weight")
@@ -85,8 +91,7 @@ def load_sam2_state(config_name: str, ckpt_path: str | None) -> dict[str, Tensor
         CheckpointError: missing, unreadable, no SAM 2, another size, or 2.1 where 2.0 was asked for.
     """
     wanted = model_of_config(config_name)
-    entry = f"sam{wanted.version}_hiera_{wanted.size}" if wanted.size != "nano" else "sam2_nano"
-    path = find_weights(ckpt_path, entry, config_name)
+    path = find_weights(ckpt_path, sam2_entry(config_name), config_name)
     with naming(config_name):
         state = find_state_dict(read_checkpoint(str(path)), str(path))
     state = {key.removeprefix("module."): value for key, value in state.items()}
