@@ -30,7 +30,7 @@ from no_time_to_train.dataset.coco_results import to_coco_rows
 from no_time_to_train.dataset.readers.detect import read_annotated
 from no_time_to_train.dataset.samples import Unreadable
 from no_time_to_train.errors import ConfigError, DatasetError
-from no_time_to_train.models.encoders.fingerprint import encoder_fingerprint
+from no_time_to_train.models.encoders.fingerprint import memory_fingerprint
 from no_time_to_train.models.factory import build_model
 from no_time_to_train.models.memory.bank_file import load_bank, read_bank, save_bank
 from no_time_to_train.models.segmenter import ReferenceSegmenter
@@ -253,4 +253,4 @@ class Sam2MatcherLightningModel(LightningModule):
 
     def fingerprint(self) -> dict[str, Any]:
         """What a bank's figures depend on."""
-        return {"model": self.model_cfg.name.lower(), **encoder_fingerprint(self.segmenter.encoder)}
+        return memory_fingerprint(self.model_cfg.name, self.segmenter.encoder)

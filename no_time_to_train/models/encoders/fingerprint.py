@@ -14,19 +14,22 @@ SAMPLES = 64
 """Values looked at per tensor: other weights differ in nearly all, and reading a gigabyte takes long."""
 
 
+def memory_fingerprint(model_name: str, encoder: FeatureEncoder) -> dict[str, Any]:
+    """What the figures of a memory depend on: the class of model (``model_cfg.name``) and its encoder."""
+    return {"model": model_name.lower(), **encoder_fingerprint(encoder)}
+
+
 def encoder_fingerprint(encoder: FeatureEncoder) -> dict[str, Any]:
     """Describe an encoder in JSON values; two that give the same features have the same description."""
-    described: dict[str, Any] = {
+    return {
         "encoder": encoder.spec.name,
         "img_size": encoder.img_size,
         "patch_size": encoder.patch_size,
         "patches": encoder.grid**2,
         "embed_dim": encoder.embed_dim,
         "weights": weights_hash(encoder.backbone),
+        "layers": None if encoder.layers is None else [encoder.layer_fusion, *encoder.layers],
     }
-    if encoder.layers is not None:
-        described["layers"] = [encoder.layer_fusion, *encoder.layers]
-    return described
 
 
 def weights_hash(module: nn.Module) -> str:
