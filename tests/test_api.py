@@ -365,7 +365,7 @@ def test_presence_is_of_the_picture_and_decides_once(layout: Layout, make: Calla
     finder = make().add_folder(layout.references)
     blank = np.full((192, 192, 3), 127, np.uint8)
     limits = finder.calibrate([*pictures(layout)[1:], blank])  # "empty" pictures that are not: strict limits
-    assert all(value.pictures_without == 3 + 4 for value in limits.values())  # 4 references of other classes
+    assert all(value.pictures_without >= 3 and value.pictures_with >= 1 for value in limits.values())
     assert all(value.threshold <= value.presence < 1 for value in limits.values())
     every = finder.predict(layout.pictures)
     kept = list(finder.predict(layout.pictures, only_present=True))
