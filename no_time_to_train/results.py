@@ -80,6 +80,8 @@ class Instances:
         name: of the image, as its folder or list has it; may be empty.
         path: the file that the image was read from, if it was one.
         plain_scores: (N,) the published scores, where ``scores`` are calibrated; else None.
+        presence: (K,) in [0, 1] for each class: from 0.5 on it is in the picture at all; None where scores
+            are not calibrated. Taking rows leaves it as it is.
     """
 
     rles: tuple[RLE, ...]
@@ -91,6 +93,7 @@ class Instances:
     name: str = ""
     path: Path | None = None
     plain_scores: Tensor | None = None
+    presence: Tensor | None = None
 
     def __post_init__(self) -> None:
         n = len(self.rles)
@@ -152,9 +155,19 @@ class Instances:
         )
 
     def present(self, min_score: float = 0.5) -> tuple[str, ...]:
-        """Classes of which at least one instance scores ``min_score``, in the order of their indices."""
-        labels = self.labels[self.scores >= min_score].unique().tolist()
+        """Classes that are in the picture, in the order of their indices.
+
+        Decided by ``presence`` where there is one, else by the best instance: at least ``min_score``.
+        """
+        if self.presence is None:
+            labels = self.labels[self.scores >= min_score].unique().tolist()
+        else:
+            labels = (self.presence >= min_score).nonzero().flatten().tolist()
         return tuple(self.class_name(label) for label in labels)
+
+    def only_present(self) -> Instances:
+        """Without the instances of classes that ``presence`` denies; all of them where there is none."""
+        return self if self.presence is None else self[self.presence[self.labels] >= 0.5]
 
     def to_coco(
         self, image_id: int | str = 1, category_ids: Sequence[int | str] | None = None

@@ -353,9 +353,33 @@ def test_calibration_is_off_until_asked_for_and_keeps_the_published_scores(
     loaded = Segmenter.load(finder.save(tmp_path / "m"), device="cpu")
     assert loaded.thresholds == thresholds
     assert_same(loaded.predict(pictures(layout)[0]), found)
+    assert torch.equal(loaded.predict(pictures(layout)[0]).presence, found.presence)
     finder.remove(layout.class_names[0], shot=0)
     assert not finder.thresholds
     assert finder.predict(pictures(layout)[0]).plain_scores is None
+    with pytest.raises(ConfigError, match="call calibrate"):
+        finder.predict(pictures(layout)[0], only_present=True)
+
+
+def test_presence_is_of_the_picture_and_decides_once(layout: Layout, make: Callable[..., Segmenter]) -> None:
+    finder = make().add_folder(layout.references)
+    blank = np.full((192, 192, 3), 127, np.uint8)
+    limits = finder.calibrate([*pictures(layout)[1:], blank])  # "empty" pictures that are not: strict limits
+    assert all(value.pictures_without >= 3 and value.pictures_with >= 1 for value in limits.values())
+    assert all(value.threshold <= value.presence < 1 for value in limits.values())
+    every = finder.predict(layout.pictures)
+    kept = list(finder.predict(layout.pictures, only_present=True))
+    for one, other in zip(every, kept, strict=True):
+        tops = [one.plain_scores[one.labels == label].amax() for label in one.labels.unique()]
+        there = {
+            name
+            for label, top in zip(one.labels.unique(), tops, strict=True)
+            if top >= limits[name := one.class_name(label)].presence
+        }
+        assert set(one.present()) == set(other.present()) == there
+        assert {other.class_name(label) for label in other.labels} == there
+        assert_same(one.only_present(), other)
+    assert any(len(item.present()) < 3 for item in kept)
 
 
 # -- memory files ------------------------------------------------------------------------------------------
@@ -383,7 +407,7 @@ def test_a_memory_of_other_weights_or_size_is_refused(shown: Segmenter, tmp_path
     path = shown.save(tmp_path / "things.memory")
     state = load_file(EMBEDDED_FOLDER / "dinov3_nano.safetensors")
     save_file({key: value * 1.01 for key, value in state.items()}, tmp_path / "other.safetensors")
-    with pytest.raises(MemoryMismatchError, match="encoder_weights"):
+    with pytest.raises(MemoryMismatchError, match="weights"):
         Segmenter.load(path, encoder_weights=str(tmp_path / "other.safetensors"), device="cpu")
     with pytest.raises(MemoryMismatchError, match="img_size"):
         Segmenter.load(path, img_size=96, device="cpu")
@@ -552,9 +576,32 @@ def test_tiles_leave_small_pictures_alone_and_find_small_things_in_large_ones(
     assert all(rle["size"] == [384, 384] for rle in found.rles)
     assert found.scores.tolist() == sorted(found.scores.tolist(), reverse=True)
     assert len(found) > len(shown.predict(mosaic))
-    for wrong in ({"tile": 0}, {"tile": 100, "overlap": 1.0}):
+    for wrong in ({"tile": 0}, {"tile": "some"}, {"tile": None}, {"tile": 100, "overlap": 1.0}):
         with pytest.raises(ConfigError):
             shown.predict(mosaic, **wrong)
+
+
+def test_tiles_are_chosen_by_the_size_of_the_picture(
+    layout: Layout, shown: Segmenter, tmp_path: Path
+) -> None:
+    path = pictures(layout)[0]
+    wide = Image.open(path).convert("RGB").resize((1025, 192))  # the nano SAM 2 sees 256 pixels
+    wide.save(tmp_path / "wide.png")
+    assert_same(shown.predict(tmp_path / "wide.png"), shown.predict(wide, tile=512))
+    assert len(shown.predict(wide)) > len(shown.predict(wide, tile="off"))
+    whole = wide.crop((0, 0, 1024, 192))
+    assert_same(shown.predict(whole), shown.predict(whole, tile="off"))
+
+
+def test_a_large_picture_that_is_damaged_is_skipped_as_well(
+    layout: Layout, shown: Segmenter, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    Image.new("RGB", (1400, 300)).save(tmp_path / "a.jpg")
+    content = (tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "a.jpg").write_bytes(content[: len(content) // 2])
+    (tmp_path / "b.png").write_bytes(pictures(layout)[0].read_bytes())
+    assert [found.name for found in shown.predict(tmp_path)] == ["b.png"]
+    assert "a.jpg" in caplog.text
 
 
 # -- results -----------------------------------------------------------------------------------------------

@@ -91,6 +91,37 @@ def test_it_finds_what_the_python_face_finds(finished: Path, layout: Layout) -> 
     assert rows == read(finished / "predictions.json")
 
 
+def test_presence_is_written_and_equals_the_python_face(
+    layout: Layout, predict: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [
+        "--out",
+        tmp_path,
+        "--calibrate",
+        "--empty",
+        layout.pictures,
+        "--only-present",
+        "--format",
+        "coco,csv",
+    ]
+    assert predict(*words) == 0
+    assert "without)" in capsys.readouterr().out
+    finder = Segmenter("dinov3_nano", "sam2_nano", **FAST).add_folder(layout.references)
+    finder.calibrate(layout.pictures)
+    found = list(finder.predict(layout.pictures, only_present=True))
+    rows = [row for number, item in enumerate(found, 1) for row in item.to_coco(number)]
+    assert rows == read(tmp_path / "predictions.json")
+    images = read(tmp_path / "annotations.json")["images"]
+    with (tmp_path / "presence.csv").open(encoding="utf-8") as file:
+        table = list(csv.DictReader(file))
+    for item, image, line in zip(found, images, table, strict=True):
+        assert list(image["presence"].values()) == item.presence.tolist()
+        assert [line[name] for name in layout.class_names] == [f"{score:.4f}" for score in item.presence]
+        assert line["present"] == "; ".join(item.present())
+    assert predict("--out", tmp_path / "o", "--empty", layout.pictures) == 2
+    assert "give both" in capsys.readouterr().err
+
+
 def test_a_saved_memory_finds_the_same(finished: Path, predict: Callable[..., int], tmp_path: Path) -> None:
     memory = tmp_path / "memory of one.safetensors"
     shutil.copy(finished / "memory.safetensors", memory)

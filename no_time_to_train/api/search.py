@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import RLock
 from typing import Any
 
-import numpy as np
-
+from no_time_to_train.api.calibration import ClassThreshold
+from no_time_to_train.api.tiling import Tiling
 from no_time_to_train.config import ModelConfig
 from no_time_to_train.dataset.image_streams import ImageStream, as_target, read_ahead
-from no_time_to_train.dataset.images import read_image
+from no_time_to_train.dataset.images import read_image, read_image_size
 from no_time_to_train.dataset.samples import Target
 from no_time_to_train.dataset.targets import read_target
-from no_time_to_train.errors import ConfigError, DatasetError
+from no_time_to_train.errors import DatasetError
 from no_time_to_train.models.matching.score_calibration import calibrate
 from no_time_to_train.models.memory.memory_bank import MemoryBank
 from no_time_to_train.models.memory.reference_set import StoredReference, make_bank, make_negative_bank
@@ -26,8 +26,8 @@ from no_time_to_train.results import Instances, Query
 
 log = logging.getLogger(__name__)
 
-Read = tuple[Target, Query | np.ndarray]
-"""A target, with its pixels when it is to be searched in tiles, else prepared for the model."""
+Read = tuple[Target, Query | int]
+"""A target prepared for the model, or the side of the tiles that it is to be searched in."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,12 @@ class Memory:
     """What a search looks for; never changed, only replaced.
 
     Attributes:
-        thresholds: one per class, to calibrate the scores with; None leaves them as published.
+        thresholds: one per class, to calibrate the scores with; none leave them as published.
     """
 
     bank: MemoryBank
     negatives: MemoryBank | None
-    thresholds: tuple[float, ...] | None = None
+    thresholds: tuple[ClassThreshold, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,8 @@ class Looking:
     """How ``Segmenter.predict`` looks at each picture; see its arguments."""
 
     min_score: float = 0.0
-    tile: int | None = None
-    overlap: float = 0.25
-
-    def __post_init__(self) -> None:
-        if self.tile is not None and self.tile < 1:
-            raise ConfigError(f"tile must be a side in pixels, at least 1, got {self.tile}")
-        if not 0 <= self.overlap < 1:
-            raise ConfigError(f"overlap must be a share of a tile in [0, 1), got {self.overlap}")
+    only_present: bool = False
+    tiling: Tiling = field(default_factory=Tiling)
 
 
 class Searcher:
@@ -70,14 +64,14 @@ class Searcher:
         self.lock = RLock()
 
     def memory_of(
-        self, references: Sequence[StoredReference], thresholds: tuple[float, ...] | None = None
+        self, references: Sequence[StoredReference], thresholds: Sequence[ClassThreshold] = ()
     ) -> Memory:
         """Banks of these references, on the model's device."""
         width, device = self.model.encoder.embed_dim, self.model.device
         unit = self.config.memory_bank_cfg.normalize_instances
         bank = make_bank(references, width, normalize_instances=unit).to(device)
         negatives = make_negative_bank(references, width)
-        return Memory(bank, None if negatives is None else negatives.to(device), thresholds)
+        return Memory(bank, None if negatives is None else negatives.to(device), tuple(thresholds))
 
     def search(self, target: Target, memory: Memory, how: Looking) -> Instances:
         """Search one picture.
@@ -99,21 +93,26 @@ class Searcher:
                 return error
 
         for item in read_ahead(read, enumerate(stream.items, 1), stream.ahead):
-            if not isinstance(item, DatasetError):
-                yield self._find(item, memory, how)
-            elif skip:
-                log.warning("skipped: %s", item)
-            else:
-                raise item
+            try:
+                if isinstance(item, DatasetError):
+                    raise item
+                found = self._find(item, memory, how)
+            except DatasetError as error:
+                if not skip:
+                    raise
+                log.warning("skipped: %s", error)
+                continue
+            yield found
 
     def _read(self, target: Target, how: Looking) -> Read:
-        """A picture that needs tiles comes as its pixels, any other prepared for the model."""
-        if how.tile is not None:
-            pixels = target.image
-            if isinstance(pixels, Path):
-                pixels = read_image(pixels, target.stated_size)
-            if max(pixels.shape[:2]) > how.tile:
-                return target, pixels
+        """A picture that needs tiles is not read yet: of the large ones there is one in memory at a time."""
+        if isinstance(target.image, Path):
+            size = read_image_size(target.image, target.stated_size)
+        else:
+            size = (target.image.shape[0], target.image.shape[1])
+        tile = how.tiling.side(size, self.model.sam.image_size)
+        if tile is not None:
+            return target, tile
         direct = self.model.direct_size
         return target, read_target(target, self.model.sam.image_size, direct)
 
@@ -121,16 +120,27 @@ class Searcher:
         target, image = read
         with self.lock:
             self.model.bank, self.model.negative_bank = memory.bank, memory.negatives
-            found = self.model.segment(image) if isinstance(image, Query) else self._in_tiles(image, how)
-        if memory.thresholds is not None:
-            found = calibrate(found, memory.thresholds)
+            if isinstance(image, Query):
+                found = self.model.segment(image)
+            else:
+                found = self._in_tiles(target, image, how.tiling)
+        if memory.thresholds:
+            instance, presence = zip(*((of.threshold, of.presence) for of in memory.thresholds), strict=True)
+            found = calibrate(found, instance, presence)
+        if how.only_present:
+            found = found.only_present()
         path = target.image if isinstance(target.image, Path) else None
         return replace(found, name=target.file_name, path=path)[found.scores >= how.min_score]
 
-    def _in_tiles(self, image: np.ndarray, how: Looking) -> Instances:
+    def _in_tiles(self, target: Target, tile: int, tiling: Tiling) -> Instances:
         """Search the whole picture, for what is large, and every tile of it, for what is small."""
+        image = target.image
+        if isinstance(image, Path):
+            image = read_image(image, target.stated_size)
         height, width = image.shape[:2]
-        windows = tile_windows((height, width), how.tile or max(height, width), how.overlap)
+        windows = tile_windows((height, width), tile, tiling.overlap)
+        if tiling.tile == "auto":
+            log.info("%s: %d x %d, in %d tiles of %d", target.file_name, width, height, len(windows), tile)
         views = [
             ((x1, y1, x2, y2), self.model.segment(image[y1:y2, x1:x2]))
             for x1, y1, x2, y2 in [(0, 0, width, height), *windows]

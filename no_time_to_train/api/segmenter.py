@@ -10,36 +10,22 @@ from typing import Any, Literal
 import torch
 
 from no_time_to_train.api.calibration import ClassThreshold, measure_thresholds
+from no_time_to_train.api.memory_file import read_memory, write_memory
 from no_time_to_train.api.presets import preset_options
 from no_time_to_train.api.references import encode_references
 from no_time_to_train.api.search import Looking, Memory, Searcher
 from no_time_to_train.api.settings import choose_device, choose_models, model_config
+from no_time_to_train.api.tiling import Tile, Tiling
 from no_time_to_train.config import CacheConfig
 from no_time_to_train.dataset.given_references import NamedReference, references_by_hand, references_in
-from no_time_to_train.dataset.image_streams import (
-    as_target,
-    is_one_image,
-    open_stream,
-)
+from no_time_to_train.dataset.image_streams import as_target, is_one_image, open_stream
 from no_time_to_train.dataset.reference_crops import crop_reference
 from no_time_to_train.dataset.samples import Reference
-from no_time_to_train.errors import (
-    ConfigError,
-    MemoryMismatchError,
-    MemoryNotReadyError,
-    did_you_mean,
-)
-from no_time_to_train.models.encoders.fingerprint import weights_hash
+from no_time_to_train.errors import ConfigError, MemoryNotReadyError, did_you_mean
 from no_time_to_train.models.factory import build_model
-from no_time_to_train.models.memory.bank_file import read_bank, save_bank
-from no_time_to_train.models.memory.memory_options import PUBLISHED, memory_options
+from no_time_to_train.models.memory.memory_options import memory_fingerprint
 from no_time_to_train.models.memory.reference_quality import ReferenceScore, score_references
-from no_time_to_train.models.memory.reference_set import (
-    StoredReference,
-    class_names_of,
-    described,
-    references_from_bank,
-)
+from no_time_to_train.models.memory.reference_set import StoredReference, class_names_of
 from no_time_to_train.results import Instances, ReferenceCrop
 
 OnError = Literal["skip", "stop"]
@@ -224,7 +210,8 @@ class Segmenter:
         images: Any,
         *,
         min_score: float = 0.0,
-        tile: int | None = None,
+        only_present: bool = False,
+        tile: Tile = "auto",
         overlap: float = 0.25,
         on_error: OnError | None = None,
     ) -> Any:  # Instances for one image, Iterator[Instances] for several
@@ -234,8 +221,12 @@ class Segmenter:
             images: one image (path, array, tensor, Pillow), or several: a list, a folder (searched through,
                 by name) or a generator, which is drawn on one image at a time.
             min_score: leave out instances that score less.
-            tile: search a picture with a side longer than this in square tiles of it as well as whole, so
-                that small things in it are found; None searches it whole, as published.
+            only_present: leave out instances of classes that the picture does not show at all, as their
+                ``presence`` says; needs :meth:`calibrate`.
+            tile: side in pixels; a picture with a longer side is searched in square tiles of it as well as
+                whole, so that small things in it are found. ``auto`` does so with pictures longer than four
+                times SAM 2's input (4096 pixels with the released models), in tiles of twice that input;
+                ``off`` searches all pictures whole, as published.
             overlap: share of a tile that its neighbour sees too; best no less than the things are long.
             on_error: an image that cannot be read is named and skipped, or stops the search; None skips in
                 a folder and stops elsewhere.
@@ -247,8 +238,11 @@ class Segmenter:
         Raises:
             MemoryNotReadyError: no reference was added yet.
             DatasetError: no image there, or one that cannot be read.
+            ConfigError: ``only_present`` without thresholds.
         """
-        memory, how = self._ready_memory(), Looking(min_score, tile, overlap)
+        memory, how = self._ready_memory(), Looking(min_score, only_present, Tiling(tile, overlap))
+        if only_present and not memory.thresholds:
+            raise ConfigError("only_present needs thresholds of presence; call calibrate() first")
         if is_one_image(images):
             return self._searcher.search(as_target(images, 1), memory, how)
         stream = open_stream(images)
@@ -262,11 +256,16 @@ class Segmenter:
         """
         return score_references(self._references)
 
-    def calibrate(self) -> dict[str, ClassThreshold]:
-        """Measure a threshold for each class on the references; later results have calibrated scores.
+    def calibrate(self, empty: Any = None) -> dict[str, ClassThreshold]:
+        """Measure thresholds for each class on the references; later results have calibrated scores.
 
-        In them 0.5 is the threshold of every class, and ``plain_scores`` keeps the published ones. Costs one
-        search per reference. Showing or removing a reference takes the calibration back.
+        In them 0.5 is the threshold of every class, ``plain_scores`` keeps the published ones, and
+        ``presence`` says whether a class is in the picture at all. Costs one search per reference. Showing
+        or removing a reference takes the calibration back.
+
+        Args:
+            empty: pictures that show none of the classes, as for :meth:`predict`; the more there are, the
+                better it is known what a false alarm scores.
 
         Raises:
             MemoryNotReadyError: no reference was added yet.
@@ -278,8 +277,13 @@ class Segmenter:
             )
 
         with self._lock:
-            self._ready_memory()
-            thresholds = measure_thresholds(self._references, search)
+            memory = replace(self._ready_memory(), thresholds=())
+            pictures = [] if empty is None else [empty] if is_one_image(empty) else open_stream(empty).items
+            alarms = (
+                self._searcher.search(as_target(picture, number), memory, Looking())
+                for number, picture in enumerate(pictures, 1)
+            )
+            thresholds = measure_thresholds(self._references, search, alarms)
             self._replace(self._references, thresholds)
         return thresholds
 
@@ -295,17 +299,8 @@ class Segmenter:
         Raises:
             MemoryNotReadyError: no reference was added yet.
         """
-        memory = self._ready_memory()
-        metadata = {
-            **self.fingerprint(),
-            "sam2": self.config.sam2_cfg_file,
-            "options": self._options,
-            "references": described(self._references),
-            "category_ids": list(range(1, memory.bank.num_categories + 1)),
-            "thresholds": {name: asdict(value) for name, value in self._thresholds.items()},
-        }
-        save_bank(path, memory.bank, memory.negatives, metadata)
-        return Path(path)
+        memory, facts = self._ready_memory(), {**self.fingerprint(), "sam2": self.config.sam2_cfg_file}
+        return write_memory(path, memory, self._references, self._thresholds, **facts, options=self._options)
 
     @classmethod
     def load(
@@ -328,44 +323,22 @@ class Segmenter:
         Raises:
             MemoryMismatchError: no memory file, or one of another encoder, size or weights.
         """
-        tensors, metadata = read_bank(path)
-        if "sums" not in tensors:
-            raise MemoryMismatchError(f"{path} holds patch features; use run_lightening.py with it")
-        defaults = {"img_size": metadata["img_size"]} if "img_size" in metadata else {}
+        saved = read_memory(path)
         finder = cls(
-            metadata["encoder"],
-            sam2 or metadata.get("sam2"),
+            saved.encoder,
+            sam2 or saved.sam2,
             encoder_weights=encoder_weights,
             sam2_weights=sam2_weights,
             device=device,
-            **{**defaults, **metadata.get("options", {}), **options},
+            **{**saved.options, **options},
         )
-        metadata.setdefault("memory_options", PUBLISHED)
-        for key, wanted in finder.fingerprint().items():
-            if key in metadata and key != "model" and metadata[key] != wanted:
-                raise MemoryMismatchError(
-                    f"{path} was made with {key} {metadata[key]!r}, here it is {wanted!r}; "
-                    f"add the references anew, or use what the file was made with"
-                )
-        names = metadata["class_names"]
-        finder._replace(
-            tuple(references_from_bank(tensors, names, metadata.get("references"))),
-            {name: ClassThreshold(**value) for name, value in metadata.get("thresholds", {}).items()},
-        )
+        saved.require(finder.fingerprint())
+        finder._replace(saved.references, saved.thresholds)
         return finder
 
     def fingerprint(self) -> dict[str, Any]:
-        """What the figures of a memory depend on: the encoder, its size and weights."""
-        encoder = self._model.encoder
-        return {
-            "model": self.config.name.lower(),
-            "encoder": encoder.spec.name,
-            "encoder_weights": weights_hash(encoder),
-            "img_size": encoder.img_size,
-            "patch_size": encoder.patch_size,
-            "embed_dim": encoder.embed_dim,
-            "memory_options": memory_options(self.config.encoder_cfg, self.config.memory_bank_cfg),
-        }
+        """What the figures of a memory depend on: the model, its encoder, its size and weights."""
+        return memory_fingerprint(self.config, self._model.encoder)
 
     def _remember(self, given: Sequence[NamedReference], negative: bool, *, skip: bool) -> None:
         """Put references into the memory: all of a call, or none."""
@@ -391,10 +364,8 @@ class Segmenter:
                     "there is no reference yet; show one with add(name, image, mask=...)"
                 )
             if self._memory is None:
-                thresholds = tuple(
-                    self._thresholds[name].threshold for name in self.classes if self._thresholds
-                )
-                self._memory = self._searcher.memory_of(self._references, thresholds or None)
+                thresholds = [self._thresholds[name] for name in self.classes if self._thresholds]
+                self._memory = self._searcher.memory_of(self._references, thresholds)
             return self._memory
 
 

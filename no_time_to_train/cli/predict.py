@@ -77,7 +77,19 @@ def add_to(commands: Any) -> None:
         default=0.5,
         help="what is drawn and counted; predictions.json keeps all (%(default)s)",
     )
-    command.add_argument("--tile", type=int, help="also search larger pictures in tiles of this side (off)")
+    command.add_argument(
+        "--only-present",
+        action="store_true",
+        help="leave out classes that a picture does not show at all; with --calibrate (off)",
+    )
+    command.add_argument(
+        "--tile",
+        type=read_tile,
+        default="auto",
+        metavar="SIDE",
+        help="also search larger pictures in tiles of this side; auto: pictures of over four times SAM 2's "
+        "input, 4096 pixels with the released models; off: none (%(default)s)",
+    )
     command.add_argument("--overlap", type=float, default=0.25, help="share of a tile (%(default)s)")
     going_on = command.add_mutually_exclusive_group()
     going_on.add_argument("--resume", action="store_true", help="go on with an interrupted run in --out")
@@ -85,6 +97,11 @@ def add_to(commands: Any) -> None:
     add_reference_arguments(command)
     add_model_arguments(command)
     command.set_defaults(run=run)
+
+
+def read_tile(text: str) -> int | str:
+    """``--tile``: a number of pixels, or a word that ``Segmenter.predict`` knows."""
+    return int(text) if text.isdecimal() else text
 
 
 def find_targets(images: Path, out: Path) -> list[Target]:
@@ -132,7 +149,13 @@ def _search(
     from no_time_to_train.cli.results_folder import OVERLAYS, write_found
 
     left = [target for target in targets if target.file_name not in writer.finished]
-    stream = finder.predict(left, tile=arguments.tile, overlap=arguments.overlap, on_error="skip")
+    stream = finder.predict(
+        left,
+        only_present=arguments.only_present,
+        tile=arguments.tile,
+        overlap=arguments.overlap,
+        on_error="skip",
+    )
     for found in tqdm(stream, total=len(left), unit="image", disable=None):
         if folder is not None:
             picture = (folder / OVERLAYS / found.name).with_suffix(".jpg")
@@ -154,6 +177,7 @@ def _settings(arguments: argparse.Namespace, finder: Segmenter) -> dict[str, Any
         "references": held.hexdigest(),
         "images": str(Path(arguments.images).resolve()),
         "min_score": arguments.min_score,
+        "only_present": arguments.only_present,
         "tile": [arguments.tile, arguments.overlap],
     }
 

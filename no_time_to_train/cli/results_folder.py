@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from no_time_to_train.dataset.coco_results import from_coco_rows
 from no_time_to_train.dataset.export import export_results
 from no_time_to_train.dataset.export.image_result import ImageResult
@@ -20,7 +22,7 @@ FORMATS: Mapping[str, tuple[str, ...]] = {
     "coco": ("coco",),
     "png": ("masks",),
     "index": ("index",),
-    "csv": ("counts",),
+    "csv": ("counts", "presence"),
     "yolo": ("yolo",),
     "labelme": ("labelme",),
     "overlay": (),
@@ -40,6 +42,7 @@ OURS = (
     "predictions.json",
     "annotations.json",
     "counts.csv",
+    "presence.csv",
     "report.html",
     "run.json",
     "memory.safetensors",
@@ -107,6 +110,7 @@ def write_found(writer: ResultWriter, found: Instances) -> None:
             "file_name": found.name,
             "size": list(found.size),
             "rows": found.to_coco(found.name),
+            "presence": None if found.presence is None else found.presence.tolist(),
         }
     )
 
@@ -121,7 +125,8 @@ def read_found(
         height, width = record["size"]
         empty = Instances.empty((height, width), class_names)
         read = from_coco_rows(record["rows"], list(category_ids), class_names)
-        by_name[record["file_name"]] = read.get(record["image_id"], empty)
+        presence = None if record["presence"] is None else torch.tensor(record["presence"])
+        by_name[record["file_name"]] = replace(read.get(record["image_id"], empty), presence=presence)
     return [
         replace(by_name[target.file_name], name=target.file_name, path=Path(str(target.image)))
         for target in targets

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from no_time_to_train.api import Segmenter
+    from no_time_to_train.api.calibration import ClassThreshold
 
 
 def add_model_arguments(command: argparse.ArgumentParser) -> None:
@@ -53,6 +54,11 @@ def add_reference_arguments(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="measure a threshold per class on the references and move it to 0.5 (off)",
     )
+    group.add_argument(
+        "--empty",
+        metavar="PATH",
+        help="pictures that show none of the classes, for --calibrate",
+    )
     group.add_argument("--memory", metavar="FILE", help="a saved memory, in place of or beside --references")
 
 
@@ -97,8 +103,10 @@ def build_segmenter(arguments: argparse.Namespace) -> Segmenter:
     if arguments.negatives is not None:
         finder.add_folder(arguments.negatives, negative=True)
     if arguments.calibrate:
-        for name, value in finder.calibrate().items():
-            print(f"{name}: threshold {value.threshold:.2f} of {value.positives} + {value.negatives} scores")
+        for name, value in finder.calibrate(arguments.empty).items():
+            print(_measured(name, value))
+    elif arguments.empty is not None:
+        raise ConfigError("--empty is for --calibrate; give both or none")
     return finder
 
 
@@ -109,6 +117,14 @@ def _cache(arguments: argparse.Namespace) -> dict[str, Any]:
         raise ConfigError("--cache-size bounds a cache; say where it is with --cache FOLDER")
     given = {"cache": arguments.cache, "cache_gb": arguments.cache_size}
     return {name: value for name, value in given.items() if value is not None}
+
+
+def _measured(name: str, value: ClassThreshold) -> str:
+    return (
+        f"{name}: an instance from {value.threshold:.2f} on ({value.positives} true, {value.negatives} false "
+        f"scores), there from {value.presence:.2f} on ({value.pictures_with} pictures with it, "
+        f"{value.pictures_without} without)"
+    )
 
 
 def read_options(words: list[str]) -> dict[str, Any]:

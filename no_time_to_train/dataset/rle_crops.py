@@ -4,29 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from no_time_to_train.models.run_lengths import runs
 from no_time_to_train.results import RLE
-
-
-def run_lengths(rle: RLE) -> np.ndarray:
-    """Decode the text of a compressed RLE: lengths of its runs, background first, in column order.
-
-    Six bits a letter, five of them a digit and one that says whether more follow; from the fourth number
-    on, each is the difference from the one before the last (``maskApi.c`` of the COCO tools).
-    """
-    counts = rle["counts"]
-    letters = np.frombuffer(counts.encode("ascii") if isinstance(counts, str) else counts, dtype=np.uint8)
-    codes = letters.astype(np.int64) - 48
-    last = (codes & 32) == 0  # the last letter of each number
-    number = np.concatenate([[0], np.cumsum(last)[:-1]])
-    first = np.flatnonzero(np.concatenate([[True], last[:-1]]))
-    place = np.arange(len(codes)) - first[number]
-    values = np.zeros(int(last.sum()), dtype=np.int64)
-    np.add.at(values, number, (codes & 31) << (5 * place))
-    negative = (codes[last] & 16) != 0
-    values -= np.where(negative, np.int64(1) << (5 * (place[last] + 1)), 0)
-    for start in (1, 2):  # two chains of differences: odd places, and even ones from the third number on
-        values[start::2] = np.cumsum(values[start::2])
-    return values
 
 
 def decode_crop(rle: RLE) -> tuple[np.ndarray, int, int]:
@@ -40,11 +19,7 @@ def decode_crop(rle: RLE) -> tuple[np.ndarray, int, int]:
         Takes memory for H times w pixels.
     """
     height = int(rle["size"][0])
-    edges = np.cumsum(run_lengths(rle))
-    starts, ends = edges[:-1:2], edges[1::2]
-    starts, ends = starts[: len(ends)], ends
-    kept = ends > starts
-    starts, ends = starts[kept], ends[kept]
+    starts, ends = runs(rle)
     if len(starts) == 0:
         return np.zeros((0, 0), dtype=bool), 0, 0
     left, right = int(starts[0]) // height, int(ends[-1] - 1) // height + 1

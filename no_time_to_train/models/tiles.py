@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from pycocotools import mask as coco_mask
 
+from no_time_to_train.models.run_lengths import runs
 from no_time_to_train.results import RLE, Instances
 
 Window = tuple[int, int, int, int]
@@ -26,12 +27,25 @@ INSIDE = 0.8
 
 @dataclass(frozen=True)
 class Piece:
-    """One instance in the frame of the whole picture, and the window that it was seen in."""
+    """One instance in the frame of the whole picture, and the window that it was seen in.
+
+    Attributes:
+        box: (x1, y1, x2, y2) around the mask, end-exclusive.
+        area: pixels of the mask.
+    """
 
     rle: RLE
     score: float
     label: int
     window: Window
+    box: Window
+    area: int
+
+    @classmethod
+    def of(cls, rle: RLE, score: float, label: int, window: Window) -> Piece:
+        """With the box and area of its mask; reading them from the code again and again takes long."""
+        x, y, w, h = (int(value) for value in coco_mask.toBbox(rle))
+        return cls(rle, score, label, window, (x, y, x + w, y + h), int(coco_mask.area(rle)))
 
 
 def tile_windows(size: tuple[int, int], tile: int, overlap: float) -> list[Window]:
@@ -72,7 +86,7 @@ def merge_views(
     """
     names = next((found.class_names for _, found in views if found.class_names), ())
     pieces = [
-        Piece(shift_rle(rle, window, size), float(score), int(label), window)
+        Piece.of(shift_rle(rle, window, size), float(score), int(label), window)
         for window, found in views
         for rle, score, label in zip(found.rles, found.scores, found.labels, strict=True)
     ]
@@ -85,9 +99,9 @@ def merge_views(
     kept.sort(key=lambda piece: -piece.score)
     boxes = torch.zeros(len(kept), 4)
     for row, piece in enumerate(kept):
-        x, y, w, h = coco_mask.toBbox(piece.rle).tolist()
+        x1, y1, x2, y2 = piece.box
         last = 0 if exclusive_boxes else 1
-        boxes[row] = torch.tensor([x, y, max(x + w - last, x), max(y + h - last, y)])
+        boxes[row] = torch.tensor([x1, y1, max(x2 - last, x1), max(y2 - last, y1)])
     return Instances(
         tuple(piece.rle for piece in kept),
         boxes,
@@ -100,14 +114,20 @@ def merge_views(
 
 def shift_rle(rle: RLE, window: Window, size: tuple[int, int]) -> RLE:
     """A mask in the frame of a window, in the frame of the picture of (H, W); nothing large is decoded."""
-    x1, y1, _, _ = window
+    if window == (0, 0, size[1], size[0]):
+        return rle
+    x1, y1, _, y2 = window
     height, width = size
-    mask = coco_mask.decode(rle)  # (h, w), the window's
-    edges = np.diff(np.pad(mask, ((1, 1), (0, 0))).astype(np.int8), axis=0)  # (h + 1, w)
-    columns, starts = np.nonzero(edges.T == 1)
-    _, ends = np.nonzero(edges.T == -1)
-    base = (columns + x1) * height + y1  # flat, column by column
-    first, last = base + starts, base + ends
+    starts, ends = runs(rle)
+    tall = y2 - y1  # of the window; a run that goes on in the next column is cut there
+    first_column, last_column = starts // tall, (ends - 1) // tall
+    pieces = last_column - first_column + 1
+    owner = np.repeat(np.arange(len(starts)), pieces)
+    column = np.arange(len(owner)) - np.repeat(np.cumsum(pieces) - pieces, pieces) + first_column[owner]
+    top = np.maximum(starts[owner], column * tall) - column * tall
+    bottom = np.minimum(ends[owner], (column + 1) * tall) - column * tall
+    base = (column + x1) * height + y1  # flat, column by column
+    first, last = base + top, base + bottom
     if len(first):  # runs that go on at the top of the next column are one
         apart = first[1:] != last[:-1]
         first, last = first[np.append(True, apart)], last[np.append(apart, True)]
@@ -129,93 +149,111 @@ def _starts(length: int, tile: int, overlap: float) -> list[int]:
 def _unite(pieces: Sequence[Piece], size: tuple[int, int]) -> list[Piece]:
     """Join pieces of one class that are one object; the window of a joined one holds those of its parts."""
     group = list(range(len(pieces)))
+    boxes = _boxes(pieces)
     for row, one in enumerate(pieces):
-        for column in range(row):
+        for column in _meeting(one, boxes[:row]):
             if one.window != pieces[column].window and _agree(one, pieces[column], size):
                 old, new = group[row], group[column]
                 group = [new if number == old else number for number in group]
     united = []
     for number in dict.fromkeys(group):
         own = [piece for piece, member in zip(pieces, group, strict=True) if member == number]
+        if len(own) == 1:
+            united += own
+            continue
         corners = np.array([piece.window for piece in own])
         window = (*corners[:, :2].min(axis=0).tolist(), *corners[:, 2:].max(axis=0).tolist())
-        rle = coco_mask.merge([piece.rle for piece in own]) if len(own) > 1 else own[0].rle
-        united.append(Piece(rle, max(piece.score for piece in own), own[0].label, window))
+        rle = coco_mask.merge([piece.rle for piece in own])
+        united.append(Piece.of(rle, max(piece.score for piece in own), own[0].label, window))
     return united
 
 
 def _agree(one: Piece, other: Piece, size: tuple[int, int]) -> bool:
     x1, y1 = max(one.window[0], other.window[0]), max(one.window[1], other.window[1])
     x2, y2 = min(one.window[2], other.window[2]), min(one.window[3], other.window[3])
-    if x1 >= x2 or y1 >= y2 or not _boxes_meet(one.rle, other.rle):
+    if x1 >= x2 or y1 >= y2:
         return False
-    both = _area([one.rle, other.rle], intersect=True)
+    both = _common(one, other)
     if both == 0:
         return False
-    common = coco_mask.frPyObjects([[x1, y1, x2, y1, x2, y2, x1, y2]], *size)[0]
-    first, second = _area([one.rle, common], intersect=True), _area([other.rle, common], intersect=True)
+    first, second = (_area_within(piece, (x1, y1, x2, y2), size) for piece in (one, other))
     return both >= AGREE * (first + second - both)
 
 
 def _without_doubles(pieces: Sequence[Piece], size: tuple[int, int]) -> list[Piece]:
     """Drop doubles; what a better one from another window covers in part loses score, as in soft merging."""
-    kept: list[Piece] = []
-    for piece in sorted(pieces, key=lambda item: -item.score):
+    ordered = sorted(pieces, key=lambda item: -item.score)
+    boxes, kept_rows = _boxes(ordered), []
+    scores: list[float] = []
+    for row, piece in enumerate(ordered):
         share = 0.0
-        for better in kept:
-            if better.window == piece.window or not _boxes_meet(piece.rle, better.rle):
+        rows = np.array(kept_rows, dtype=np.int64)
+        for better in (ordered[place] for place in rows[_meeting(piece, boxes[rows])]):
+            if better.window == piece.window:
                 continue
-            both = _area([piece.rle, better.rle], intersect=True)
-            area = _area([piece.rle])
-            if both >= AGREE * (area + _area([better.rle]) - both):
+            both = _common(piece, better)
+            if both >= AGREE * (piece.area + better.area - both):
                 share = 1.0
-            share = max(share, both / max(area, 1))
+            share = max(share, both / max(piece.area, 1))
             if share >= (INSIDE if is_cut(piece, size) else 1.0):
                 break
         else:
-            kept.append(replace(piece, score=piece.score * (1 - share) ** 0.5))
-    return [piece for piece in kept if not _is_part(piece, kept, size)]
+            kept_rows.append(row)
+            scores.append(piece.score * (1 - share) ** 0.5)
+    kept = [replace(ordered[row], score=score) for row, score in zip(kept_rows, scores, strict=True)]
+    boxes = _boxes(kept)
+    return [piece for piece in kept if not _is_part(piece, [kept[i] for i in _meeting(piece, boxes)], size)]
 
 
 def _is_part(piece: Piece, others: Sequence[Piece], size: tuple[int, int]) -> bool:
     """Whether a cut-off part lies in another mask, of whatever score."""
-    area = _area([piece.rle])
     return is_cut(piece, size) and any(
-        other is not piece
-        and _boxes_meet(piece.rle, other.rle)
-        and _area([piece.rle, other.rle], intersect=True) >= INSIDE * area
-        for other in others
+        other is not piece and _common(piece, other) >= INSIDE * piece.area for other in others
     )
 
 
 def is_cut(piece: Piece, size: tuple[int, int]) -> bool:
     """Whether the mask touches a side of its window that is no side of the picture."""
-    return _reaches_side(piece.rle, piece.window, size, 0)
+    return _reaches_side(piece.box, piece.window, size, 0)
 
 
 def _seen_better(piece: Piece, tiles: Sequence[Window], size: tuple[int, int]) -> bool:
     """Whether a cut-off part lies well inside another tile."""
     return is_cut(piece, size) and any(
-        not _reaches_side(piece.rle, tile, size, MARGIN * (tile[2] - tile[0])) for tile in tiles
+        not _reaches_side(piece.box, tile, size, MARGIN * (tile[2] - tile[0])) for tile in tiles
     )
 
 
-def _reaches_side(rle: RLE, window: Window, size: tuple[int, int], margin: float) -> bool:
-    x, y, w, h = coco_mask.toBbox(rle).tolist()
+def _reaches_side(box: Window, window: Window, size: tuple[int, int], margin: float) -> bool:
     x1, y1, x2, y2 = window
     return bool(
-        (x1 > 0 and x - margin <= x1)
-        or (y1 > 0 and y - margin <= y1)
-        or (x2 < size[1] and x + w + margin >= x2)
-        or (y2 < size[0] and y + h + margin >= y2)
+        (x1 > 0 and box[0] - margin <= x1)
+        or (y1 > 0 and box[1] - margin <= y1)
+        or (x2 < size[1] and box[2] + margin >= x2)
+        or (y2 < size[0] and box[3] + margin >= y2)
     )
 
 
-def _boxes_meet(one: RLE, other: RLE) -> bool:
-    ax, ay, aw, ah = coco_mask.toBbox(one).tolist()
-    bx, by, bw, bh = coco_mask.toBbox(other).tolist()
-    return bool(ax < bx + bw and bx < ax + aw and ay < by + bh and by < ay + ah)
+def _boxes(pieces: Sequence[Piece]) -> np.ndarray:
+    """(N, 4)."""
+    return np.array([piece.box for piece in pieces], dtype=np.int64).reshape(-1, 4)
 
 
-def _area(rles: Sequence[RLE], *, intersect: bool = False) -> int:
-    return int(coco_mask.area(coco_mask.merge(list(rles), intersect=intersect) if intersect else rles[0]))
+def _meeting(piece: Piece, boxes: np.ndarray) -> np.ndarray:
+    """Rows of (N, 4) boxes that overlap the box of a piece."""
+    x1, y1, x2, y2 = piece.box
+    return np.flatnonzero((boxes[:, 0] < x2) & (x1 < boxes[:, 2]) & (boxes[:, 1] < y2) & (y1 < boxes[:, 3]))
+
+
+def _common(one: Piece, other: Piece) -> int:
+    """Pixels that two masks share."""
+    return int(coco_mask.area(coco_mask.merge([one.rle, other.rle], intersect=True)))
+
+
+def _area_within(piece: Piece, window: Window, size: tuple[int, int]) -> int:
+    """Pixels of a mask inside a window."""
+    x1, y1, x2, y2 = window
+    if piece.box[0] >= x1 and piece.box[1] >= y1 and piece.box[2] <= x2 and piece.box[3] <= y2:
+        return piece.area
+    inside = coco_mask.frPyObjects([[x1, y1, x2, y1, x2, y2, x1, y2]], *size)[0]
+    return int(coco_mask.area(coco_mask.merge([piece.rle, inside], intersect=True)))

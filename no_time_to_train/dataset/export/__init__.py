@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from no_time_to_train.dataset.export.coco import CocoAnnotations, CocoResults
-from no_time_to_train.dataset.export.counts import CountsTable
+from no_time_to_train.dataset.export.counts import CountsTable, PresenceTable
 from no_time_to_train.dataset.export.image_result import ImageResult
 from no_time_to_train.dataset.export.labelme import LabelmeFiles
 from no_time_to_train.dataset.export.pngs import IndexPngs, InstancePngs
@@ -33,6 +33,7 @@ EXPORTERS: dict[str, Callable[[str | Path, Sequence[str]], Exporter]] = {
     "masks": InstancePngs,
     "index": IndexPngs,
     "counts": CountsTable,
+    "presence": PresenceTable,
 }
 """Formats by name; formats with files per image get a folder of that name."""
 
@@ -46,8 +47,8 @@ def export_results(
 
     Args:
         results: one per image; may be a generator.
-        folder: receives ``predictions.json``, ``annotations.json``, ``counts.csv`` and the folders
-            ``yolo``, ``labelme``, ``masks``, ``index``, as far as they are asked for.
+        folder: receives ``predictions.json``, ``annotations.json``, ``counts.csv``, ``presence.csv`` and the
+            folders ``yolo``, ``labelme``, ``masks``, ``index``, as far as they are asked for.
         class_names: name per class index.
         formats: names in ``EXPORTERS``.
     """

@@ -63,10 +63,19 @@ class CocoAnnotations:
         self._count = 0
 
     def write(self, result: ImageResult) -> None:
-        """Append one image and its annotations; the score is kept as ``score``."""
+        """Append one image and its annotations; the score is kept as ``score``, and so is ``presence``."""
         image_id: ImageId = len(self._images) + 1 if result.image_id is None else result.image_id
         height, width = result.instances.size
-        self._images.append({"id": image_id, "file_name": result.file_name, "height": height, "width": width})
+        record: dict[str, Any] = {
+            "id": image_id,
+            "file_name": result.file_name,
+            "height": height,
+            "width": width,
+        }
+        if result.instances.presence is not None:
+            scores = result.instances.presence.tolist()
+            record["presence"] = dict(zip(result.instances.class_names, scores, strict=True))
+        self._images.append(record)
         rows = to_coco_rows(result.instances, image_id, self.category_ids)
         for row, rle in zip(rows, result.instances.rles, strict=True):
             self._count += 1

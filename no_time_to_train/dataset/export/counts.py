@@ -1,4 +1,4 @@
-"""How many of each class were found in each image, as a table."""
+"""How many of each class were found in each image, and whether it is there at all, as tables."""
 
 from __future__ import annotations
 
@@ -37,6 +37,31 @@ class CountsTable:
     def close(self) -> None:
         """Finish the file."""
         self._file.close()
+
+
+class PresenceTable:
+    """``<folder>/presence.csv``: file_name, presence of each class in [0, 1], names of those from 0.5 on.
+
+    There is no file when no image has a presence, which is so where scores were not calibrated.
+    """
+
+    def __init__(self, folder: str | Path, class_names: Sequence[str]) -> None:
+        self.class_names = tuple(class_names)
+        self.path = Path(folder) / "presence.csv"
+        self._rows: list[list[str]] = []
+
+    def write(self, result: ImageResult) -> None:
+        """Note the line of one image."""
+        found = result.instances
+        if found.presence is not None:
+            scores = [f"{score:.4f}" for score in found.presence.tolist()]
+            self._rows.append([result.file_name, *scores, "; ".join(found.present())])
+
+    def close(self) -> None:
+        """Write the file."""
+        if self._rows:
+            with self.path.open("w", newline="", encoding="utf-8") as file:
+                csv.writer(file).writerows([["file_name", *self.class_names, "present"], *self._rows])
 
 
 def read_counts(path: str | Path) -> dict[str, dict[str, int]]:

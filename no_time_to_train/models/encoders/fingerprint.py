@@ -16,17 +16,15 @@ SAMPLES = 64
 
 def encoder_fingerprint(encoder: FeatureEncoder) -> dict[str, Any]:
     """Describe an encoder in JSON values; two that give the same features have the same description."""
-    described: dict[str, Any] = {
+    return {
         "encoder": encoder.spec.name,
         "img_size": encoder.img_size,
         "patch_size": encoder.patch_size,
         "patches": encoder.grid**2,
         "embed_dim": encoder.embed_dim,
         "weights": weights_hash(encoder.backbone),
+        "layers": None if encoder.layers is None else [encoder.layer_fusion, *encoder.layers],
     }
-    if encoder.layers is not None:
-        described["layers"] = [encoder.layer_fusion, *encoder.layers]
-    return described
 
 
 def weights_hash(module: nn.Module) -> str:

@@ -79,11 +79,27 @@ def calibrated(scores: Tensor, labels: Tensor, thresholds: Tensor) -> Tensor:
     return torch.where(scores < own, below, above)
 
 
-def calibrate(found: Instances, thresholds: Sequence[float]) -> Instances:
-    """The same instances with calibrated scores, best first; ``plain_scores`` keeps the published ones."""
+def best_scores(scores: Tensor, labels: Tensor, num_classes: int) -> Tensor:
+    """(K,) highest score of each class; 0 where it has none."""
+    best = torch.zeros(num_classes, dtype=scores.dtype)
+    return best.scatter_reduce(0, labels, scores, reduce="amax")
+
+
+def calibrate(found: Instances, thresholds: Sequence[float], presence: Sequence[float]) -> Instances:
+    """The same instances with calibrated scores, best first, and the presence of each class.
+
+    Args:
+        thresholds: K operating thresholds of single instances.
+        presence: K thresholds of the best score of a class in a picture.
+
+    Returns:
+        Instances whose ``plain_scores`` are the published ones.
+    """
+    best = best_scores(found.scores, found.labels, len(presence))
+    there = calibrated(best, torch.arange(len(presence)), torch.tensor(list(presence)))
     scores = calibrated(found.scores, found.labels, torch.tensor(list(thresholds)))
     order = scores.argsort(descending=True, stable=True)
-    return replace(found, scores=scores, plain_scores=found.scores)[order]
+    return replace(found, scores=scores, plain_scores=found.scores, presence=there)[order]
 
 
 def _safe(threshold: float) -> float:

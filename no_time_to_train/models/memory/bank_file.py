@@ -105,14 +105,7 @@ def load_bank(
         MemoryMismatchError: the file was made with another encoder, size or class list.
     """
     tensors, metadata = read_bank(path)
-    for key, wanted in {**expected, "class_names": list(bank.class_names)}.items():
-        came = metadata.get(key, PUBLISHED if key == "memory_options" else wanted)
-        if not _agree(key, came, wanted):
-            here, there = _contrast(wanted, came)
-            raise MemoryMismatchError(
-                f"{path} was made with {key} {there}, the configuration has {here}; "
-                f"fill the memory again or use the configuration it was made with"
-            )
+    require_same_making(path, metadata, {**expected, "class_names": list(bank.class_names)})
     own = {name: part for name, part in tensors.items() if not name.startswith(NEGATIVE)}
     against = {
         name.removeprefix(NEGATIVE): part for name, part in tensors.items() if name.startswith(NEGATIVE)
@@ -122,6 +115,28 @@ def load_bank(
         _require_fit(against, negatives, f"{path} holds negative references of")
         negatives.load_state_dict(against)
     bank.load_state_dict(own)
+
+
+def require_same_making(path: str | Path, metadata: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    """Refuse a bank file whose figures come from something else than the running configuration.
+
+    Args:
+        path: for the message.
+        metadata: of the file; a key that it lacks says nothing, except that without ``memory_options`` it
+            has those of the paper.
+        expected: what the running configuration has.
+
+    Raises:
+        MemoryMismatchError: the first key that differs, with both values.
+    """
+    for key, wanted in expected.items():
+        came = metadata.get(key, PUBLISHED if key == "memory_options" else wanted)
+        if not _agree(key, came, wanted):
+            here, there = _contrast(wanted, came)
+            raise MemoryMismatchError(
+                f"{path} was made with {key} {there}, the configuration has {here}; "
+                f"fill the memory again or use the configuration it was made with"
+            )
 
 
 def _agree(key: str, came: Any, wanted: Any) -> bool:

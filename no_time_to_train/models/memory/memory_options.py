@@ -1,14 +1,25 @@
-"""Which options a stored reference depends on, so that a memory made with others is refused."""
+"""What a stored reference depends on, so that a memory made with something else is refused."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from no_time_to_train.config import EncoderConfig, MemoryBankConfig
+from no_time_to_train.config import EncoderConfig, MemoryBankConfig, ModelConfig
 from no_time_to_train.errors import ConfigError
+from no_time_to_train.models.encoders.feature_encoder import FeatureEncoder
+from no_time_to_train.models.encoders.fingerprint import encoder_fingerprint
 
 PUBLISHED: dict[str, Any] = {}
 """Options of a memory that says nothing of them: those of the paper."""
+
+
+def memory_fingerprint(cfg: ModelConfig, encoder: FeatureEncoder) -> dict[str, Any]:
+    """What the figures of a memory depend on, as JSON values: class of model, encoder, options."""
+    return {
+        "model": cfg.name.lower(),
+        **encoder_fingerprint(encoder),
+        "memory_options": memory_options(cfg.encoder_cfg, cfg.memory_bank_cfg),
+    }
 
 
 def memory_options(encoder: EncoderConfig, bank: MemoryBankConfig) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def test_size_layers_and_precision_show() -> None:
     assert encoder_fingerprint(nano(img_size=96))["img_size"] == 96
     fused = encoder_fingerprint(nano(layers=(0, -1)))
     assert fused["layers"] == ["mean", 0, 3]
-    assert "layers" not in plain
+    assert plain["layers"] is None
     assert encoder_fingerprint(nano(dtype="bf16"))["weights"].startswith("bfloat16")
 
 

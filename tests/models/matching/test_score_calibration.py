@@ -60,12 +60,16 @@ def test_calibrated_instances_are_best_first_and_keep_the_published_scores() -> 
     found = Instances.from_masks(
         torch.ones(2, 3, 3, dtype=torch.bool), torch.tensor([0.8, 0.6]), torch.tensor([0, 1]), ("a", "b")
     )
-    moved = calibrate(found, [0.9, 0.3])
+    moved = calibrate(found, [0.9, 0.3], [0.95, 0.3])
     assert moved.labels.tolist() == [1, 0]
     torch.testing.assert_close(moved.plain_scores, torch.tensor([0.6, 0.8]))
     assert moved[:1].plain_scores.tolist() == pytest.approx([0.6])
     assert moved.present() == ("b",)
+    assert moved.presence.tolist() == pytest.approx([0.5 * 0.8 / 0.95, 0.5 + 0.5 * 0.3 / 0.7])
+    assert moved.only_present().labels.tolist() == [1]
+    assert found.only_present() is found
+    assert moved[1:].present() == ("b",)  # of the picture, whatever rows are left
     assert found.present() == ("a", "b")
     assert moved.to_coco()[0]["plain_score"] == pytest.approx(0.6)
     assert "plain_score" not in found.to_coco()[0]
-    assert len(calibrate(Instances.empty((3, 3)), [0.5])) == 0
+    assert calibrate(Instances.empty((3, 3)), [0.5], [0.5]).presence.tolist() == [0.0]
