@@ -10,13 +10,10 @@ from a pass of its own, above what was in use before it. transformers is left ou
 from __future__ import annotations
 
 import argparse
-import ctypes
 import importlib.util
-import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
@@ -27,6 +24,7 @@ from torch import Tensor, nn
 from benchmarks.dinov3_layouts import to_timm, to_transformers
 from dinov3.hub import backbones
 from dinov3.models.vision_transformer import DinoVisionTransformer
+from no_time_to_train.bench.costs import read_peak, start_peak
 
 Forward = Callable[[Tensor], Tensor]  # images in, normed tokens (B, 1 + 4 + N, D) out
 
@@ -121,31 +119,6 @@ def measure_peak(forward: Forward, image: Tensor) -> float | None:
     forward(image)
     after = read_peak(image.device)
     return None if before is None or after is None else after - before
-
-
-def start_peak(device: torch.device) -> float | None:
-    """Forget earlier peaks; return the MB in use now, or None where the system does not tell."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-        return torch.cuda.memory_allocated() / 2**20
-    if sys.platform != "linux":
-        return None
-    ctypes.CDLL(None).malloc_trim(0)  # or memory freed by the previous model would serve this one unseen
-    Path("/proc/self/clear_refs").write_text("5")
-    return read_status("VmRSS")
-
-
-def read_peak(device: torch.device) -> float | None:
-    """Highest MB in use since ``start_peak``."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated() / 2**20
-    return read_status("VmHWM") if sys.platform == "linux" else None
-
-
-def read_status(field: str) -> float:
-    """MB of one field of this process's status."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith(field)).split()[1]) / 1024
 
 
 @torch.inference_mode()

@@ -22,7 +22,7 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from benchmarks.encoder_forward import read_peak, start_peak
+from no_time_to_train.bench.costs import product_rate, read_peak, start_peak
 from no_time_to_train.models.proposals.sam2_backend import (
     SAM2_SIZES,
     DecodedMasks,
@@ -52,16 +52,6 @@ def measure(work: Callable[[], Result], prompts: int) -> tuple[Cost, Result]:
     after = read_peak(torch.device("cpu"))
     peak = float("nan") if before is None or after is None else after - before
     return Cost(cpu * 1024 / prompts, wall * 1024 / prompts, peak), result
-
-
-def product_rate() -> float:
-    """GFLOP per CPU second of a 2048 x 2048 product, the best of five."""
-    matrix, best = torch.randn(2048, 2048), float("inf")
-    for _ in range(5):
-        start = time.process_time()
-        torch.mm(matrix, matrix)
-        best = min(best, time.process_time() - start)
-    return 2 * 2048**3 / best / 1e9
 
 
 def by_sam2(
@@ -132,7 +122,7 @@ def main() -> None:
     args = parse_args()
     torch.set_num_threads(args.threads)
     print(f"torch {torch.__version__}, threads {args.threads}, size {args.size}, float32", end=", ")
-    print(f"a large product runs at {product_rate():.0f} GFLOP per CPU second\n")
+    print(f"a large product runs at {product_rate(torch.device('cpu')):.0f} GFLOP per CPU second\n")
     compare(args)
 
 

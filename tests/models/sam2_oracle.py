@@ -5,34 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from no_time_to_train.bench.random_weights import spread_weights
 from no_time_to_train.models.proposals.sam2_backend import SAM2_SIZES, ImageEmbedding, Prompts, Sam2Backend
 
 KINDS = ("point", "points", "box", "box and points", "mask", "mask and point", "mask, box and points")
 
 
 def spread_sam(size: str, seed: int = 0, image_size: int | None = None) -> Sam2Backend:
-    """The backend with seeded weights: attention neither uniform nor on one token, every bias non-zero."""
+    """The backend with seeded weights, see :func:`spread_weights`."""
     spec = SAM2_SIZES[size]
     sam = Sam2Backend(replace(spec, image_size=image_size or spec.image_size)).requires_grad_(False)
-    draw = torch.Generator().manual_seed(seed)
-    tables = [
-        parameter
-        for module in sam.modules()
-        if isinstance(module, nn.Embedding)
-        for parameter in module.parameters()
-    ]
-    for name, parameter in sam.named_parameters():
-        noise = torch.randn(parameter.shape, generator=draw)
-        if any(parameter is table for table in tables):
-            parameter.copy_(noise * 0.5)
-        elif parameter.ndim > 1:
-            fan_in = parameter.shape[0] if "output_upscaling" in name else parameter[0].numel()
-            parameter.copy_(noise / fan_in**0.5)
-        else:
-            is_norm = parameter.ndim == 1 and name.endswith("weight")
-            parameter.copy_(float(is_norm) + noise * 0.2)
+    spread_weights(sam, seed)
     return sam
 
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from no_time_to_train.bench import published
 from no_time_to_train.errors import MemoryMismatchError
 from no_time_to_train.models.memory.bank_file import load_bank, read_bank, save_bank
 from no_time_to_train.models.memory.memory_bank import MemoryBank
 from tests.models.tiny import generator
-from tests.oracle import published
 
 CATEGORIES, LENGTH, GRID, EMBED = 3, 2, 5, 6
 

@@ -1,9 +1,9 @@
 """The published pipeline once more, slow and literal, as a second opinion on the fast one.
 
-Written from the specification's section 4 alone: it upsamples before it pools, suppresses in a plain loop,
-and counts pixels on dense masks. It shares no arithmetic with ``no_time_to_train.models``. Where the original
-divides by zero or raises for want of masks, this follows the repaired behaviour of the defect register
-(D3, D10, D11).
+The tests hold the models to it, and ``ntt bench`` measures against it. Written from the specification's
+section 4 alone: it upsamples before it pools, suppresses in a plain loop, and counts pixels on dense masks.
+It shares no arithmetic with ``no_time_to_train.models``. Where the original divides by zero or raises for
+want of masks, this follows the repaired behaviour of the defect register (D3, D10, D11).
 """
 
 from __future__ import annotations
@@ -86,15 +86,18 @@ def grid_points(per_side: int, side: int) -> list[tuple[float, float]]:
     return [(x, y) for x in axis for y in axis]
 
 
-def propose(
-    sam: Any, square: Tensor, per_side: int, iou_thr: float, batch: int = 4, no_mem_embed: bool = False
-) -> tuple[Tensor, Tensor]:
-    """4.4 steps 2 to 6 with ``sam2``'s own modules: logits (n, q, q) and predicted IoU (n,)."""
+def embed(sam: Any, square: Tensor, no_mem_embed: bool = False) -> tuple[Tensor, list[Tensor]]:
+    """4.4 step 2 with ``sam2``'s own modules: the embedding (1, C, h, w) and the two finer maps."""
     levels = sam.image_encoder(((square - MEAN) / STD)[None])["backbone_fpn"]
     high = [sam.sam_mask_decoder.conv_s0(levels[0]), sam.sam_mask_decoder.conv_s1(levels[1])]
-    embedding = levels[2] + (sam.no_mem_embed.reshape(1, -1, 1, 1) if no_mem_embed else 0)
-    points = torch.tensor(grid_points(per_side, square.shape[-1]))
-    logits, ious = [], []
+    return levels[2] + (sam.no_mem_embed.reshape(1, -1, 1, 1) if no_mem_embed else 0), high
+
+
+def decode_points(
+    sam: Any, embedding: Tensor, high: list[Tensor], points: Tensor, iou_thr: float, batch: int = 4
+) -> tuple[Tensor, Tensor, list[int]]:
+    """4.4 steps 4 to 6: logits (n, q, q), predicted IoU (n,), and which of the (P, 2) points they are of."""
+    logits, ious, prompts = [], [], []
     for start in range(0, len(points), batch):  # the remainder too (D9)
         piece = points[start : start + batch, None]
         label = torch.ones(len(piece), 1, dtype=torch.int)
@@ -110,12 +113,22 @@ def propose(
         for prompt in range(len(piece)):
             best = 1 + int(predicted[prompt, 1:].argmax())
             if predicted[prompt, best] > iou_thr:
-                logits.append(masks[prompt, best])
+                logits.append(masks[prompt, best].clone())  # not the whole batch with it
                 ious.append(predicted[prompt, best])
+                prompts.append(start + prompt)
     side = 4 * embedding.shape[-1]
     if not logits:
-        return torch.zeros(0, side, side), torch.zeros(0)
-    return torch.stack(logits), torch.stack(ious)
+        return torch.zeros(0, side, side), torch.zeros(0), []
+    return torch.stack(logits), torch.stack(ious), prompts
+
+
+def propose(
+    sam: Any, square: Tensor, per_side: int, iou_thr: float, batch: int = 4, no_mem_embed: bool = False
+) -> tuple[Tensor, Tensor]:
+    """4.4 steps 2 to 6: logits (n, q, q) and predicted IoU (n,)."""
+    embedding, high = embed(sam, square, no_mem_embed)
+    points = torch.tensor(grid_points(per_side, square.shape[-1]))
+    return decode_points(sam, embedding, high, points, iou_thr, batch)[:2]
 
 
 def pooled(features: Tensor, logits: Tensor) -> Tensor:
@@ -123,19 +136,18 @@ def pooled(features: Tensor, logits: Tensor) -> Tensor:
     size = logits.shape[-2:]
     chw = features.permute(2, 0, 1)[None].contiguous()
     big = F.interpolate(chw, size, mode="bilinear", align_corners=False, antialias=True)[0]
-    rows = []
-    for mask in logits > 0:
-        mean = big[:, mask].mean(dim=1) if mask.any() else torch.zeros(features.shape[-1])
-        rows.append(mean / max(float(mean.norm()), 1e-12))
-    return torch.stack(rows) if rows else torch.zeros(0, features.shape[-1])
+    masks = (logits > 0).flatten(1).to(big)
+    means = masks @ big.flatten(1).T / masks.sum(dim=1, keepdim=True).clamp(min=1)
+    return means / means.norm(dim=1, keepdim=True).clamp(min=1e-12)
 
 
 def similarities(found: Tensor, bank: Bank) -> Tensor:
     """4.5 step 2: (n, C) of max(0, ⟨f_k, P_c⟩)."""
     table = torch.zeros(len(found), len(bank.features))
-    for k in range(len(found)):
-        for c in range(len(bank.features)):
-            table[k, c] = max(0.0, float(found[k] @ bank.prototype(c)))
+    for c in range(len(bank.features)):
+        prototype = bank.prototype(c)
+        for k in range(len(found)):
+            table[k, c] = max(0.0, float(found[k] @ prototype))
     return table
 
 
