@@ -72,7 +72,7 @@ def test_a_field_is_described_wherever_its_words_stand() -> None:
     assert (found["fourth"].kind, found["fourth"].default) == ("list of 2 float", "[0.5, 1.0]")
     assert (found["fifth"].default, found["sixth"].default) == ('""', "false")
     assert found["block"].block is Inner
-    assert (found["made"].kind, found["made"].default) == ("block", "")
+    assert (found["made"].kind, found["made"].default) == ("a block of keys", "")
 
 
 def test_ranges_are_those_that_the_checks_ask_for() -> None:

@@ -9,11 +9,11 @@ import sys
 import textwrap
 import tokenize
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
-from types import NoneType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from dataclasses import MISSING, Field, dataclass, fields
+from typing import Any, get_type_hints
 from unittest import mock
 
+from no_time_to_train.type_words import dataclass_in, type_words
 from tools.reference_pages.docstrings import read_docstring
 
 
@@ -53,30 +53,6 @@ def facts_of(kind: type) -> list[FieldFacts]:
         )
         for item in fields(kind)
     ]
-
-
-def type_words(hint: object) -> str:
-    """A type in words: ``int``, ``str or null``, ``list of int``, ``one of nearest, area``."""
-    if hint is NoneType:
-        return "null"
-    origin, inner = get_origin(hint), get_args(hint)
-    if origin is Literal:
-        return "one of " + ", ".join(str(value) for value in inner)
-    if origin in (Union, type(int | None)):
-        return " or ".join(type_words(option) for option in inner)
-    if origin in (tuple, list):
-        if Ellipsis in inner or origin is list:
-            return f"list of {type_words(inner[0])}"
-        return f"list of {len(inner)} {type_words(inner[0])}"
-    if dataclass_in(hint) is not None:
-        return "block"
-    return getattr(hint, "__name__", str(hint))
-
-
-def dataclass_in(hint: object) -> type | None:
-    """The dataclass in ``X`` or ``X | None``, if there is one."""
-    options = get_args(hint) or (hint,)
-    return next((option for option in options if isinstance(option, type) and is_dataclass(option)), None)
 
 
 def yaml_words(value: object) -> str:

@@ -86,6 +86,6 @@ def _sections(path: str, kind: type, seen: dict[type, str]) -> Iterator[str]:
 def _row(facts: FieldFacts, where: str) -> tuple[str, ...]:
     kind = facts.kind
     if facts.block is not None and where:
-        kind = kind.replace("block", f"[block]({anchor(f'{where}.{facts.name}')})")
+        kind = kind.replace("a block of keys", f"[block]({anchor(f'{where}.{facts.name}')})")
     meaning = re.sub(r"\bNone\b", "null", from_rst(facts.meaning))
     return (code(facts.name), kind, code(facts.default), facts.range, meaning)
