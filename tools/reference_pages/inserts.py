@@ -16,6 +16,7 @@ from no_time_to_train.weights.catalogue import CATALOGUE
 from tools.reference_pages.markdown import code, table
 from tools.reference_pages.yaml_page import block_kind, fields_table
 
+ROOT = Path(__file__).resolve().parents[2]
 MARKED = re.compile(r"(<!-- generated: (?P<name>[\w. ]+) -->\n).*?(<!-- end of generated -->)", re.DOTALL)
 
 
@@ -30,26 +31,40 @@ def fill_in(page: Path) -> str:
 
 def _make(name: str) -> str:
     what, _, argument = name.partition(" ")
-    return {"encoders": encoders, "presets": presets, "block": _block}[what](argument)
+    return {"encoders": encoders, "presets": presets, "block": _block, "pages": index}[what](argument)
 
 
 def _block(path: str) -> str:
     return fields_table(block_kind(path))
 
 
+def index(folder: str) -> str:
+    """A line for each page of a folder: its title, and the first sentence below it."""
+    lines = []
+    for page in sorted((ROOT / folder).glob("*.md")):
+        if page.name == "README.md":
+            continue
+        title, _, rest = page.read_text("utf-8").partition("\n")
+        words = re.sub(r"^\s*(?:<!--.*?-->\s*)+", "", rest, flags=re.DOTALL).strip().split("\n\n")[0]
+        sentence = re.split(r"(?<=[.:;])\s", " ".join(words.split()), maxsplit=1)[0].rstrip(":;")
+        lines.append(f"- [{title.lstrip('# ')}]({page.name}): {sentence}")
+    return "\n".join(lines)
+
+
 def encoders(_: str) -> str:
     """One row for each encoder: what it costs, its licence and where to get it."""
     rows = []
     for spec in ENCODERS.values():
-        if spec.weights is None:
+        if spec.weights is None or spec.name.endswith("_reg"):
             continue
         entry = CATALOGUE[spec.weights]
         count = parameters(spec.name)
         size = f"{count / 1e6:.3g} M" if count < 1e9 else f"{count / 1e9:.3g} B"
         stored = "in the package" if entry.embedded else f"{4 * count / 1e9:.2g} GB"
+        also = f", {code('…_reg')}" if f"{spec.name}_reg" in ENCODERS else ""
         rows.append(
             (
-                code(spec.name),
+                code(spec.name) + also,
                 f"{spec.img_size}, {_grid(spec)}",
                 size,
                 stored,
