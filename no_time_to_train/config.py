@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, TypeVar, get_type_hints
 
 from no_time_to_train.errors import ConfigError, did_you_mean
+from no_time_to_train.type_words import dataclass_in, type_words
 
 TestMode = Literal[
     "none",
@@ -405,6 +406,11 @@ def parse_block(kind: type[Block], value: Block | Mapping[str, Any] | None, wher
     if value is not None and not isinstance(value, Mapping):
         raise ConfigError(f"{where} must be a block of keys, got {value!r}")
     cleaned = drop_legacy_keys(kind, dict(value or {}), where)
+    hints = get_type_hints(kind)
+    for key, inner in cleaned.items():  # so that a message names the innermost block
+        block = dataclass_in(hints[key])
+        if block is not None and isinstance(inner, Mapping):
+            parse_block(block, inner, f"{where}.{key}")
     from jsonargparse import ArgumentError, ArgumentParser
 
     parser = ArgumentParser(exit_on_error=False)
@@ -414,17 +420,35 @@ def parse_block(kind: type[Block], value: Block | Mapping[str, Any] | None, wher
         instantiate = getattr(parser, "instantiate", None) or parser.instantiate_classes
         return instantiate(parser.parse_object({"block": cleaned})).block
     except ArgumentError as error:
-        raise ConfigError(f"{where}: {_innermost(error)}") from error
+        raise ConfigError(_what_is_wrong(error, hints, cleaned, where)) from error
 
 
-def _innermost(error: BaseException) -> str:
-    """The first of our own messages in a chain of parser errors, else the last line of the parser's."""
+def _what_is_wrong(
+    error: BaseException, hints: Mapping[str, Any], block: Mapping[str, Any], where: str
+) -> str:
+    """The first of our own messages in a chain of parser errors, else the first key of a wrong type."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ConfigError):
-            return str(cause)
+            return f"{where}: {cause}"
         cause = cause.__cause__ or cause.__context__
-    return str(error).strip().splitlines()[-1].strip()
+    for key, value in block.items():
+        if not _fits(hints[key], value):
+            return f"{where}.{key} must be {type_words(hints[key])}, got {value!r}"
+    return f"{where}: {str(error).strip().splitlines()[-1].strip()}"
+
+
+def _fits(hint: object, value: object) -> bool:
+    """Whether a value can be read as a type, by the parser's own rules."""
+    from jsonargparse import ArgumentError, ArgumentParser
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--value", type=hint)
+    try:
+        parser.parse_object({"value": value})
+    except ArgumentError:
+        return False
+    return True
 
 
 def drop_legacy_keys(kind: type, block: dict[str, Any], where: str) -> dict[str, Any]:
@@ -446,7 +470,7 @@ def drop_legacy_keys(kind: type, block: dict[str, Any], where: str) -> dict[str,
             raise ConfigError(
                 f"unknown key {where}.{key}{did_you_mean(key, known)} (known: {', '.join(sorted(known))})"
             )
-        inner = _dataclass_in(hints[key])
+        inner = dataclass_in(hints[key])
         if inner is not None and isinstance(value, inner):
             value = asdict(value)  # the parser takes mappings
         kept[key] = (
@@ -455,9 +479,3 @@ def drop_legacy_keys(kind: type, block: dict[str, Any], where: str) -> dict[str,
             else value
         )
     return kept
-
-
-def _dataclass_in(hint: object) -> type | None:
-    """The dataclass in ``X`` or ``X | None``, if there is one."""
-    options = get_args(hint) if get_origin(hint) in (Union, type(int | None)) else (hint,)
-    return next((option for option in options if isinstance(option, type) and is_dataclass(option)), None)

@@ -1,52 +1,201 @@
-"""What README and the DINOv3 guide say: paths exist, Python blocks compile, the offline one runs."""
+"""The documentation: its commands and Python blocks run, its links exist, its figures have a source."""
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
+from no_time_to_train.config import parse_block
+from no_time_to_train.pl_wrapper.config_files import BLOCKS, read_config
 from tests.conftest import ROOT
+from tests.pages.blocks import Block, read_blocks
+from tests.pages.commands import parse_line, run_line, working_in
+from tests.pages.failures import Failure, message_of, other_failures, weights_failures
+from tests.pages.room import prepare
+from tools.reference_pages.yaml_page import block_kind
 
-PAGES = [
-    ROOT / "README.md",
-    ROOT / "DINOV3_INTEGRATION.md",
-    ROOT / "no_time_to_train" / "weights" / "NANO.md",
-]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+MORE_PAGES = [*sorted((ROOT / "docs" / "reference").glob("*.md")), *sorted(ROOT.glob("*/**/NANO.md"))]
+MOST_UNRUN = 24
+"""Blocks that need large weights, a benchmark's images, a network or an hour; they must stay few."""
+
+by_name = {"ids": lambda page: page.relative_to(ROOT).as_posix()}
 
 
-def blocks(page: Path, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return prepare(tmp_path_factory.mktemp("docs") / "my room")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_and_named_files_exist(page: Path) -> None:
+@pytest.fixture
+def room(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A room of its own for a page; the environment is put back after."""
+    for name in ("NTT_CHECKPOINTS", "HF_TOKEN", "DINOV3_REPO"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NTT_OFFLINE", "1")  # a documented command must not fetch anything here
+    before = dict(os.environ)
+    folder = Path(shutil.copytree(prepared, tmp_path / "my room", symlinks=True))
+    yield folder
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, **by_name)
+def test_what_a_page_tells_to_do_works(page: Path, room: Path) -> None:
+    names: dict[str, object] = {"__name__": "__main__"}
+    for block in read_blocks(page):
+        try:
+            do(block, room, names, page)
+        except Exception as error:
+            raise AssertionError(f"{page.name}, line {block.line}: {error!r}\n{block.as_run}") from error
+
+
+def do(block: Block, room: Path, names: dict[str, object], page: Path) -> None:
+    """Run a block, or let the parsers read it."""
+    if block.file:
+        (room / block.file).parent.mkdir(parents=True, exist_ok=True)
+        (room / block.file).write_text(block.as_run, encoding="utf-8")
+    if block.language == "yaml":
+        check_yaml(block.text)
+    elif block.language == "bash":
+        for line in block.commands(as_run=not block.not_run):
+            (parse_line if block.not_run else run_line)(line, room)
+    elif block.language == "python":
+        code = compile(block.as_run, f"{page.name}:{block.line}", "exec")
+        if not block.not_run:
+            with working_in(room), warnings.catch_warnings():
+                exec(code, names)
+
+
+def check_yaml(text: str) -> None:
+    """A whole configuration, or some of its blocks by their names: keys, types and ranges are right."""
+    content = yaml.safe_load(text)
+    if "model" in content:
+        path = Path("config.yaml")
+        path.write_text(text)
+        read_config(["--config", str(path)])
+        return
+    for name, value in content.items():
+        if name in BLOCKS:
+            parse_block(BLOCKS[name], value, name)
+        elif name.endswith(("_cfg", "_cfgs")):
+            parse_block(block_kind(f"model_cfg.{name}"), value, name)
+        elif name in ("fill_memory", "test", "support", "negatives"):
+            parse_block(block_kind(f"dataset_cfgs.{name}"), value, name)
+        else:
+            parse_block(block_kind("model_cfg"), {name: value}, "model_cfg")
+
+
+@pytest.mark.parametrize("page", [*PAGES, *MORE_PAGES], **by_name)
+def test_links_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
-    named = re.findall(r"(?:python3?|--config) ((?:no_time_to_train|tools|run_light)[\w./]+)", text)
-    for name in links + named:
-        assert (page.parent / name).exists() or (ROOT / name).exists(), name
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" in link or link.startswith("mailto:"):
+            continue
+        name, _, section = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        assert target.exists(), f"{page.name}: {link}"
+        assert target.is_relative_to(ROOT), f"{page.name}: {link} leads out of the project"
+        if section:
+            assert section in sections(target), f"{page.name}: {link}"
 
 
-@pytest.mark.parametrize("page", PAGES[:2], ids=lambda page: page.name)
-def test_python_blocks_compile(page: Path) -> None:
-    found = blocks(page, "python")
-    assert found
-    for number, code in enumerate(found):
-        compile(code, f"{page.name} block {number}", "exec")
+def sections(page: Path) -> set[str]:
+    """Link targets of the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_the_notebook_block_of_the_guide_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    (code,) = blocks(ROOT / "DINOV3_INTEGRATION.md", "python")
-    names: dict[str, object] = {}
-    exec(code, names)
-    assert "dinov3_large" in capsys.readouterr().out
-    assert names["model"].embed_dim == 384  # type: ignore[attr-defined]
+@pytest.mark.parametrize("page", [*PAGES, *MORE_PAGES], **by_name)
+def test_named_files_of_the_project_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    rooms = r"(?:no_time_to_train|tools|tests|scripts|benchmarks|docs|dinov3|notebooks)"
+    for name in re.findall(rf"(?<![\w/.-])({rooms}/[\w./-]*[\w/])", text):
+        assert (ROOT / name).exists() or name.startswith("dinov3/dinov3_"), f"{page.name}: {name}"
+    for module in re.findall(r"python -m ((?:no_time_to_train|tools|benchmarks)[\w.]*)", text):
+        path = ROOT / module.rstrip(".").replace(".", "/")
+        assert path.is_dir() or path.with_suffix(".py").is_file(), f"{page.name}: {module}"
 
 
-def test_every_preset_stands_in_the_guide() -> None:
-    from no_time_to_train.models import DINOV3_CONFIGS
+COMMAND = re.compile(
+    r"`[^`]*\b(?:ntt|python|make|pytest|bash|scripts/)\b[^`]*`|```bash|^ {4}(?:python|ntt|OMP)", re.M
+)
+PUBLISHED = re.compile(r"arXiv|paper|published by|authors report", re.I)
+GENERATED = re.compile(r"<!-- generated: .*?<!-- end of generated -->", re.DOTALL)
 
-    text = (ROOT / "DINOV3_INTEGRATION.md").read_text(encoding="utf-8")
-    assert [name for name in DINOV3_CONFIGS if f"`{name}`" not in text] == []
+
+@pytest.mark.parametrize("page", PAGES, **by_name)
+def test_figures_name_their_command_or_their_source(page: Path) -> None:
+    """Under a heading with a table of decimal figures stands the command that prints them, or the paper."""
+    text = GENERATED.sub("", page.read_text(encoding="utf-8"))
+    for part in re.split(r"^#+ ", text, flags=re.M):
+        rows = [line for line in part.splitlines() if line.startswith("|") and re.search(r"\d\.\d", line)]
+        if rows:
+            assert COMMAND.search(part) or PUBLISHED.search(part), f"{page.name}: {part.splitlines()[0]}"
+
+
+def test_few_blocks_are_left_out_and_each_says_why() -> None:
+    left_out = [
+        f"{page.name}:{block.line}: {block.not_run}"
+        for page in PAGES
+        for block in read_blocks(page)
+        if block.not_run
+    ]
+    assert len(left_out) <= MOST_UNRUN, "\n".join(left_out)
+
+
+def test_readme_quotes_the_figures_of_the_nano_weights() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    nano = (ROOT / "no_time_to_train" / "weights" / "NANO.md").read_text(encoding="utf-8")
+    quoted = re.search(r"segm AP ([\d.]+) and AP50 ([\d.]+)", readme)
+    assert quoted is not None
+    assert f"segm AP {quoted[1]}, AP50 {quoted[2]}" in " ".join(nano.split())
+
+
+def test_pictures_are_small() -> None:
+    pictures = [path for path in (ROOT / "docs" / "pictures").iterdir() if path.is_file()]
+    assert sum(path.stat().st_size for path in pictures) < 700_000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("page", "failures"),
+    [("DINOV3_INTEGRATION.md", weights_failures), ("docs/troubleshooting.md", other_failures)],
+    ids=["weights", "others"],
+)
+def test_messages_are_as_the_page_shows_them(
+    page: str, failures: Callable[[], list[Failure | str]], room: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    blocks = [block for block in read_blocks(ROOT / page) if block.language == "message"]
+    shown = [line for block in blocks for line in block.text.splitlines()]
+    with working_in(room):
+        raised = [message_of(failure) for failure in failures()]
+    for message in raised:
+        assert [line for line in shown if shows(line, message)], f"{page} does not show: {message}"
+    for line in shown:
+        assert [message for message in raised if shows(line, message)], f"nothing says: {line}"
+
+
+def shows(line: str, message: str) -> bool:
+    """Whether a line of a page is this message; ``…`` stands for what differs."""
+    pattern = ".*".join(re.escape(part) for part in line.split("…"))
+    return re.fullmatch(pattern, message, re.DOTALL) is not None
+
+
+LANGUAGES = {"bash", "python", "pycon", "yaml", "json", "text", "message", "bibtex"}
+
+
+@pytest.mark.parametrize("page", [*PAGES, *MORE_PAGES], **by_name)
+def test_every_block_says_its_language(page: Path) -> None:
+    fences = re.findall(r"^```(.*)$", page.read_text(encoding="utf-8"), re.M)
+    assert set(fences[::2]) <= LANGUAGES, f"{page.name}: {set(fences[::2]) - LANGUAGES}"
+    assert set(fences[1::2]) <= {""}, page.name
+    assert len(fences) % 2 == 0, page.name

@@ -10,6 +10,7 @@ from tests.conftest import ROOT
 ORDER = [
     "dinov3",
     "errors",
+    "type_words",
     "results",
     "config",
     "weights",

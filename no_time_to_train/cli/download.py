@@ -43,7 +43,7 @@ def _entry(name: str) -> str:
         return spec.weights
     if name.startswith("sam2"):
         return sam2_entry(name)
-    known = [*ENCODERS, *CATALOGUE]
+    known = [*(each.name for each in ENCODERS.values() if each.weights), *CATALOGUE]
     raise ConfigError(f"no weights are known by the name {name!r}{did_you_mean(name, known)}; see --list")
 
 

@@ -54,6 +54,8 @@ def make_references(
     else:
         annotations = []
     if not annotations:
+        if masks is not None:
+            raise DatasetError(f"{label_text}: its mask is empty; paint the object in it, nonzero on zero")
         raise DatasetError(f"{label_text}: a reference needs at least one mask, box or point")
     return [
         Reference(
