@@ -19,9 +19,12 @@ from pycocotools.coco import COCO
 from safetensors.torch import load_file, save_file
 
 from no_time_to_train import Instances, Segmenter
+from no_time_to_train.api.memory_file import read_memory, write_memory
+from no_time_to_train.api.search import Memory
 from no_time_to_train.api.settings import choose_models
 from no_time_to_train.dataset.annotation_masks import encode_mask
 from no_time_to_train.errors import ConfigError, DatasetError, MemoryMismatchError, MemoryNotReadyError
+from no_time_to_train.models.memory.reference_set import StoredReference, make_bank
 from no_time_to_train.weights import on_this_machine
 from no_time_to_train.weights.locate import EMBEDDED_FOLDER
 from tests.conftest import ROOT
@@ -440,6 +443,25 @@ def test_the_lightning_way_finds_the_same_and_its_memory_loads(
     loaded = Segmenter.load(memory, sam2="sam2_nano", device="cpu", **options)
     assert loaded.classes == shown.classes
     assert_same(loaded.predict(pictures(layout)[0]), found[0])
+
+
+def test_a_memory_of_a_large_encoder_is_a_small_file(tmp_path: Path) -> None:
+    """Two classes of three shots with the 1024 features of a ViT-L."""
+    draw = torch.Generator().manual_seed(0)
+    references = [
+        StoredReference(name, f"{name}.jpg", torch.randn(1024, generator=draw), 200.0)
+        for name in ("date", "fig")
+        for _ in range(3)
+    ]
+    facts = {"encoder": "dinov2_large", "sam2": "sam2.1_hiera_large", "img_size": 518, "options": {}}
+    path = write_memory(tmp_path / "m", Memory(make_bank(references, 1024), None), references, {}, **facts)
+    assert path.stat().st_size < 50_000
+    saved = read_memory(path)
+    assert [item.name for item in saved.references] == [item.name for item in references]
+    for one, other in zip(saved.references, references, strict=True):
+        assert torch.equal(one.feature_sum, other.feature_sum)
+    with pytest.raises(MemoryMismatchError, match="encoder 'dinov2_large'"):
+        saved.require({"model": "any", "encoder": "dinov2_base"})
 
 
 def test_nothing_shown_nothing_found(make: Callable[..., Segmenter], layout: Layout, tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -341,6 +343,34 @@ def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[st
         assert f"Example: ntt {name}" in " ".join(capsys.readouterr().out.split())
     with pytest.raises(SystemExit):
         make_parser().parse_args(["predict", "--imges", "x"])
+
+
+@pytest.mark.slow
+def test_the_examples_of_the_help_texts_work(
+    layout: Layout,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NTT_CHECKPOINTS", str(tmp_path / "none"))
+    shutil.copytree(layout.references, "refs")
+    Path("pictures").mkdir()
+    shutil.copy(sorted(layout.pictures.iterdir())[0], "pictures")
+    shutil.copy(layout.truth, "annotations.json")
+    shutil.copy(ROOT / "no_time_to_train" / "pl_configs" / "demo.yaml", "my.yaml")
+    for name, code, said in (
+        ("predict", 0, "results: found/"),
+        ("report", 0, "segm AP"),
+        ("inspect", 0, "references.csv and pictures: inspected"),
+        ("check", 1, "errors,"),  # the data of the demo and dinov3_large are not there, which is what it says
+    ):
+        with pytest.raises(SystemExit):
+            main([name, "--help"])
+        text = " ".join(capsys.readouterr().out.split())
+        example = re.search(r"Example: ntt (.+?) (?:positional arguments|options):", text)[1]
+        assert main(shlex.split(example)) == code
+        assert said in capsys.readouterr().out
 
 
 @pytest.mark.slow

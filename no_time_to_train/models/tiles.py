@@ -24,6 +24,12 @@ MARGIN = 0.05
 INSIDE = 0.8
 """A cut-off part goes when another mask of its class covers this share of it."""
 
+SEVERAL = 2
+"""A mask of the whole picture goes when tiles show so many complete objects of its class in it."""
+
+NEARLY = 0.8
+"""These count when they score at least this share of its score; what else tiles find is of no weight."""
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -71,10 +77,12 @@ def merge_views(
 ) -> Instances:
     """Join what was found in several windows of one picture, each object once.
 
-    A part that its window has cut off goes when another tile shows the place with more around it. Masks of
-    one class from two windows that agree where both windows look are united and keep the better score. Then
-    what overlaps a better one of another window by ``AGREE`` goes, and so does a cut-off part that another
-    covers; what is covered in part loses score, by the root of the share that is not.
+    A part that its window has cut off goes when another tile shows the place with more around it. A mask of
+    the whole picture goes when a tile shows its place in more detail, or several objects where it saw one.
+    Parts of one class that two windows cut off, and that agree where both windows look, are united and keep
+    the better score. Then what overlaps a better one of another window by ``AGREE`` goes, and so does a
+    cut-off part that another covers; what is covered in part loses score, by the root of the share that is
+    not.
 
     Args:
         views: window and the instances in the frame of that window; the whole picture may be one of them.
@@ -90,8 +98,11 @@ def merge_views(
         for window, found in views
         for rle, score, label in zip(found.rles, found.scores, found.labels, strict=True)
     ]
-    tiles = [window for window, _ in views if window != (0, 0, size[1], size[0])]
+    whole = (0, 0, size[1], size[0])
+    tiles = [window for window, _ in views if window != whole]
     pieces = [piece for piece in pieces if not _seen_better(piece, tiles, size)]
+    complete = [piece for piece in pieces if piece.window != whole and not is_cut(piece, size)]
+    pieces = [piece for piece in pieces if piece.window != whole or not _holds_several(piece, complete)]
     kept: list[Piece] = []
     for label in sorted({piece.label for piece in pieces}):
         united = _unite([piece for piece in pieces if piece.label == label], size)
@@ -152,7 +163,10 @@ def _unite(pieces: Sequence[Piece], size: tuple[int, int]) -> list[Piece]:
     boxes = _boxes(pieces)
     for row, one in enumerate(pieces):
         for column in _meeting(one, boxes[:row]):
-            if one.window != pieces[column].window and _agree(one, pieces[column], size):
+            other = pieces[column]
+            if one.window == other.window or not (is_cut(one, size) and is_cut(other, size)):
+                continue
+            if _agree(one, other, size):
                 old, new = group[row], group[column]
                 group = [new if number == old else number for number in group]
     united = []
@@ -218,10 +232,20 @@ def is_cut(piece: Piece, size: tuple[int, int]) -> bool:
 
 
 def _seen_better(piece: Piece, tiles: Sequence[Window], size: tuple[int, int]) -> bool:
-    """Whether a cut-off part lies well inside another tile."""
-    return is_cut(piece, size) and any(
+    """Whether a cut-off part, or what was seen in the whole picture, lies well inside a tile."""
+    whole = piece.window == (0, 0, size[1], size[0])
+    return (whole or is_cut(piece, size)) and any(
         not _reaches_side(piece.box, tile, size, MARGIN * (tile[2] - tile[0])) for tile in tiles
     )
+
+
+def _holds_several(piece: Piece, complete: Sequence[Piece]) -> bool:
+    """Whether there are several objects of its class in a mask, each nearly as good as it."""
+    equals = [
+        other for other in complete if other.label == piece.label and other.score >= NEARLY * piece.score
+    ]
+    inside = (equals[row] for row in _meeting(piece, _boxes(equals)))
+    return sum(_common(piece, other) >= INSIDE * other.area for other in inside) >= SEVERAL
 
 
 def _reaches_side(box: Window, window: Window, size: tuple[int, int], margin: float) -> bool:

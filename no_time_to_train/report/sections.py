@@ -92,7 +92,11 @@ def class_table(
 
 
 def metrics_table(metrics: Mapping[str, Mapping[str, float]]) -> str:
-    """One row per kind of result (``segm``, ``bbox``), one column per figure."""
+    """One row per kind of result (``segm``, ``bbox``), one column per figure; a line for what has no AP."""
+    others = "".join(_plain_figures(kind, values) for kind, values in metrics.items() if "AP" not in values)
+    metrics = {kind: values for kind, values in metrics.items() if "AP" in values}
+    if not metrics:
+        return others
     columns = list(dict.fromkeys(key for values in metrics.values() for key in values))
     head = "".join(f'<th scope="col" class="number">{escape(key)}</th>' for key in columns)
     body = "".join(
@@ -103,8 +107,16 @@ def metrics_table(metrics: Mapping[str, Mapping[str, float]]) -> str:
     )
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="COCO figures"><table><thead><tr>'
-        f'<th scope="col">of</th>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+        f'<th scope="col">of</th>{head}</tr></thead><tbody>{body}</tbody></table></div>{others}'
     )
+
+
+def _plain_figures(kind: str, values: Mapping[str, float]) -> str:
+    """Such as "target free: images 4, false positives per image 0.75"; nothing when all of it is 0."""
+    if not any(values.values()):
+        return ""
+    parts = ", ".join(f"{key} {value:.3g}" for key, value in values.items())
+    return f"<p>{escape(f'{kind}: {parts}'.replace('_', ' '))}</p>"
 
 
 def timings_table(timings: Mapping[str, float]) -> str:

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
@@ -35,6 +35,7 @@ def block(y1: int, y2: int, x1: int, x2: int) -> np.ndarray:
     return mask
 
 
+@settings(deadline=None)
 @given(
     height=st.integers(1, 300),
     width=st.integers(1, 300),
@@ -62,6 +63,7 @@ def test_impossible_tiles_are_refused(tile: int, overlap: float) -> None:
         tile_windows((10, 10), tile, overlap)
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 10_000))
 def test_shifted_masks_lie_where_they_were(seed: int) -> None:
     draw = np.random.default_rng(seed)
@@ -110,6 +112,26 @@ def test_a_part_cut_off_by_a_tile_goes_when_the_whole_is_known() -> None:
     found = merge_views([seen([whole], (0, 0, 100, 60)), part], SIZE)
     assert len(found) == 1
     assert coco_mask.area(found.rles[0]) == whole[0].sum()
+
+
+WHOLE = (0, 0, 100, 60)
+
+
+def test_what_a_tile_shows_whole_is_not_taken_from_the_whole_picture() -> None:
+    sloppy, exact = (block(8, 22, 8, 30), 0.9, 0), (block(10, 20, 10, 25), 0.7, 0)
+    found = merge_views([seen([sloppy], WHOLE), seen([exact], (0, 0, 40, 40))], SIZE)
+    assert found.scores.tolist() == pytest.approx([0.7])
+    assert coco_mask.area(found.rles[0]) == exact[0].sum()
+
+
+@pytest.mark.parametrize(("score", "count"), [(0.8, 2), (0.3, 1)])
+def test_one_mask_of_the_whole_picture_gives_way_to_several_good_ones_in_it(score: float, count: int) -> None:
+    blob = (block(5, 55, 5, 95), 0.9, 0)
+    parts = [(block(10, 20, 10, 25), score, 0), (block(40, 50, 70, 90), score, 0)]
+    tiles = [seen(parts, window) for window in tile_windows(SIZE, 50, 0.5)]
+    found = merge_views([seen([blob], WHOLE), *tiles], SIZE)
+    assert len(found[found.scores > 0]) == count
+    assert (found.scores.max() == pytest.approx(0.9)) == (count == 1)
 
 
 def test_nothing_found_is_an_ordinary_result() -> None:

@@ -14,6 +14,7 @@ from PIL import Image
 from no_time_to_train.errors import DatasetError
 from no_time_to_train.report.content import ReportImage, ReportReference, images_from_coco
 from no_time_to_train.report.html import write_report
+from no_time_to_train.report.sections import metrics_table
 from no_time_to_train.results import Instances
 
 SIZE = (90, 120)
@@ -166,3 +167,12 @@ def test_result_rows_join_their_images(tmp_path: Path) -> None:
     assert second.found.size == SIZE
     with pytest.raises(DatasetError, match="name image id 9, which the image list lacks"):
         images_from_coco(records, [{**rows[0], "image_id": 9}], tmp_path, {7: 0})
+
+
+def test_figures_of_target_free_images_are_a_sentence_and_no_row_of_dashes() -> None:
+    plain = metrics_table({"segm": {"AP": 0.5}})
+    assert metrics_table({"segm": {"AP": 0.5}, "target_free": {"images": 0.0}}) == plain
+    free = {"images": 4.0, "false_positives_per_image": 0.75}
+    page = metrics_table({"segm": {"AP": 0.5}, "target_free": free})
+    assert page == f"{plain}<p>target free: images 4, false positives per image 0.75</p>"
+    assert "<table>" not in metrics_table({"target_free": free})
