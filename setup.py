@@ -13,7 +13,7 @@ VERSION = re.search(r'__version__ = "(.+)"', INIT)[1]
 REQUIRES = [
     "torch>=2.5.1",  # sam2 1.1 wants it
     "torchvision>=0.20.1",
-    "lightning>=2.2",
+    "lightning>=2.4",  # 2.3 needs a module that setuptools no longer has
     "jsonargparse[signatures,omegaconf]>=4.33.1",
     "numpy>=1.24.4",
     "pillow>=10",
