@@ -13,16 +13,16 @@ VERSION = re.search(r'__version__ = "(.+)"', INIT)[1]
 REQUIRES = [
     "torch>=2.5.1",  # sam2 1.1 wants it
     "torchvision>=0.20.1",
-    "lightning>=2.2",
+    "lightning>=2.4",  # 2.3 needs a module that setuptools no longer has
     "jsonargparse[signatures,omegaconf]>=4.33.1",
     "numpy>=1.24.4",
-    "pillow>=10",
+    "pillow>=10.1",
     "pycocotools>=2.0.7",
     "pyyaml>=6",
     "safetensors>=0.4",
     "sam2>=1.1",
     "scipy>=1.11",
-    "timm>=1.0.20",
+    "timm>=1.0.24",  # older ones cannot be built without memory for their weights
     "tqdm>=4.66.1",
 ]
 
