@@ -42,6 +42,7 @@ class Sample:
             over two lines.
     """
 
+    zeroth: str
     first: int = 1
     second: Literal["a", "b"] = "a"
     third: tuple[int, ...] | None = None  # told beside
@@ -67,6 +68,7 @@ def test_a_field_is_described_wherever_its_words_stand() -> None:
         "told within",
         "Told below.",
     ]
+    assert (found["zeroth"].kind, found["zeroth"].default) == ("str", "")
     assert found["second"].kind == "one of a, b"
     assert (found["third"].kind, found["third"].default) == ("list of int or null", "null")
     assert (found["fourth"].kind, found["fourth"].default) == ("list of 2 float", "[0.5, 1.0]")
