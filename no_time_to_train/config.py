@@ -447,7 +447,7 @@ def drop_legacy_keys(kind: type, block: dict[str, Any], where: str) -> dict[str,
                 f"unknown key {where}.{key}{did_you_mean(key, known)} (known: {', '.join(sorted(known))})"
             )
         inner = _dataclass_in(hints[key])
-        if inner is not None and isinstance(value, inner):
+        if is_dataclass(value) and not isinstance(value, type):
             value = asdict(value)  # the parser takes mappings
         kept[key] = (
             drop_legacy_keys(inner, dict(value), f"{where}.{key}")
