@@ -47,6 +47,19 @@ def test_a_difference_takes_the_draws_that_both_have() -> None:
     assert both.difference.draws == 3
 
 
+def test_a_difference_takes_the_shots_that_both_have() -> None:
+    values = {("published", 1): 0.1, ("published", 5): 0.9, ("part", 1): 0.3}
+    some = [
+        Cell(row, "a", shots, seed, {"segm_AP": value})
+        for (row, shots), value in values.items()
+        for seed in (0, 1)
+    ]
+    found = figure(some, "part", "published", "segm_AP")
+    assert found is not None
+    assert found.difference is not None
+    assert found.difference.mean == pytest.approx(0.2)
+
+
 def test_what_was_not_measured_is_left_out() -> None:
     assert figure(cells(), "part", "published", "box_AP") is None
     summary = summarise(cells(), "published")
