@@ -207,15 +207,15 @@ OPTIONS: dict[str, tuple[Any, str]] = {
     "cls_num_per_mask": (2, "score.labels_per_mask"),
     "negative_sigma": (0.3, "score.negative_sigma"),
     "negative_positives": ("pixel", "score.negative_positives"),
-    "add_no_mem_embed": (True, "add_no_mem_embed"),
+    "add_no_mem_embed": (True, "proposals.add_no_mem_embed"),
     "rank_by": ("product", "merge.rank_by"),
     "merge": ("none", "merge.merge"),
     "merge_resolution": ("low", "merge.resolution"),
     "box_convention": ("exclusive", "merge.box_convention"),
     "encoder_resize": ("direct", "encoder_resize"),
 }
-ELSEWHERE = {"with_negative_refs", "kmeans_k", "n_pca_components"}
-"""Tested below; and what only the pictures of the memory use."""
+ELSEWHERE = {"with_negative_refs", "kmeans_k", "n_pca_components", "prompts", "adaptive"}
+"""Tested below or with its part; and what only the pictures of the memory use."""
 
 
 @pytest.mark.parametrize("key", [field.name for field in fields(Sam2InferConfig)])
