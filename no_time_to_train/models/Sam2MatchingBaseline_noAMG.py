@@ -11,7 +11,7 @@ from no_time_to_train.models.matching.merging import SoftMerger
 from no_time_to_train.models.matching.scoring import PrototypeScorer
 from no_time_to_train.models.memory.memory_bank import MemoryBank
 from no_time_to_train.models.memory.remembering import RememberPooled
-from no_time_to_train.models.proposals.point_grid import PointGrid
+from no_time_to_train.models.proposals.adaptive_grid import build_point_proposer
 from no_time_to_train.models.proposals.sam2_backend import build_sam2
 from no_time_to_train.models.segmenter import ReferenceSegmenter
 
@@ -65,7 +65,7 @@ class Sam2MatchingBaselineNoAMG(ReferenceSegmenter):
             encoder,
             build_sam2(sam2_cfg_file, sam2_ckpt_path),
             bank(size.length or 1),
-            PointGrid(infer.points_per_side, infer.testing_point_bs, infer.iou_thr),
+            build_point_proposer(infer),
             PrototypeScorer(infer.cls_num_per_mask, infer.negative_sigma, infer.negative_positives),
             SoftMerger(
                 infer.nms_thr,
