@@ -21,7 +21,7 @@ from no_time_to_train.models.matching.score_calibration import calibrate
 from no_time_to_train.models.memory.memory_bank import MemoryBank
 from no_time_to_train.models.memory.reference_set import StoredReference, make_bank, make_negative_bank
 from no_time_to_train.models.segmenter import ReferenceSegmenter
-from no_time_to_train.models.tiles import merge_views, tile_windows
+from no_time_to_train.models.tiles import Window, merge_views, tile_windows
 from no_time_to_train.results import Instances, Query
 
 log = logging.getLogger(__name__)
@@ -50,12 +50,15 @@ class Looking:
     min_score: float = 0.0
     tile: int | None = None
     overlap: float = 0.25
+    batch_size: int = 1
 
     def __post_init__(self) -> None:
         if self.tile is not None and self.tile < 1:
             raise ConfigError(f"tile must be a side in pixels, at least 1, got {self.tile}")
         if not 0 <= self.overlap < 1:
             raise ConfigError(f"overlap must be a share of a tile in [0, 1), got {self.overlap}")
+        if self.batch_size < 1:
+            raise ConfigError(f"batch_size must be at least 1, got {self.batch_size}")
 
 
 class Searcher:
@@ -85,7 +88,7 @@ class Searcher:
         Raises:
             DatasetError: it cannot be read.
         """
-        return self._find(self._read(target, how), memory, how)
+        return self._find([self._read(target, how)], memory, how)[0]
 
     def search_all(
         self, stream: ImageStream, memory: Memory, how: Looking, *, skip: bool
@@ -98,13 +101,20 @@ class Searcher:
             except DatasetError as error:
                 return error
 
-        for item in read_ahead(read, enumerate(stream.items, 1), stream.ahead):
-            if not isinstance(item, DatasetError):
-                yield self._find(item, memory, how)
-            elif skip:
+        ahead = stream.ahead and max(stream.ahead, how.batch_size)
+        group: list[Read] = []
+        for item in read_ahead(read, enumerate(stream.items, 1), ahead):
+            if isinstance(item, DatasetError):
+                if not skip:
+                    yield from self._find(group, memory, how)
+                    raise item
                 log.warning("skipped: %s", item)
-            else:
-                raise item
+                continue
+            group.append(item)
+            if len(group) == how.batch_size:
+                yield from self._find(group, memory, how)
+                group = []
+        yield from self._find(group, memory, how)
 
     def _read(self, target: Target, how: Looking) -> Read:
         """A picture that needs tiles comes as its pixels, any other prepared for the model."""
@@ -114,14 +124,22 @@ class Searcher:
                 pixels = read_image(pixels, target.stated_size)
             if max(pixels.shape[:2]) > how.tile:
                 return target, pixels
-        direct = self.model.direct_size
-        return target, read_target(target, self.model.sam.image_size, direct)
+        query = read_target(target, self.model.sam.image_size, self.model.direct_size)
+        return target, query.pin_memory() if self.model.device.type == "cuda" else query
 
-    def _find(self, read: Read, memory: Memory, how: Looking) -> Instances:
-        target, image = read
+    def _find(self, group: Sequence[Read], memory: Memory, how: Looking) -> list[Instances]:
+        """Search several pictures together; results in their order."""
         with self.lock:
             self.model.bank, self.model.negative_bank = memory.bank, memory.negatives
-            found = self.model.segment(image) if isinstance(image, Query) else self._in_tiles(image, how)
+            whole = iter(self.model.segment_batch([image for _, image in group if isinstance(image, Query)]))
+            results = [
+                next(whole) if isinstance(image, Query) else self._in_tiles(image, how) for _, image in group
+            ]
+        return [
+            self._named(found, target, memory, how) for found, (target, _) in zip(results, group, strict=True)
+        ]
+
+    def _named(self, found: Instances, target: Target, memory: Memory, how: Looking) -> Instances:
         if memory.thresholds is not None:
             found = calibrate(found, memory.thresholds)
         path = target.image if isinstance(target.image, Path) else None
@@ -130,11 +148,13 @@ class Searcher:
     def _in_tiles(self, image: np.ndarray, how: Looking) -> Instances:
         """Search the whole picture, for what is large, and every tile of it, for what is small."""
         height, width = image.shape[:2]
-        windows = tile_windows((height, width), how.tile or max(height, width), how.overlap)
-        views = [
-            ((x1, y1, x2, y2), self.model.segment(image[y1:y2, x1:x2]))
-            for x1, y1, x2, y2 in [(0, 0, width, height), *windows]
-        ]
+        tiles = tile_windows((height, width), how.tile or max(height, width), how.overlap)
+        windows = [(0, 0, width, height), *tiles]
+        views: list[tuple[Window, Instances]] = []
+        for start in range(0, len(windows), how.batch_size):
+            own = windows[start : start + how.batch_size]
+            found = self.model.segment_batch([image[y1:y2, x1:x2] for x1, y1, x2, y2 in own])
+            views += zip(own, found, strict=True)
         infer = self.config.sam2_infer_cfgs
         exclusive = infer is not None and infer.box_convention == "exclusive"
         return merge_views(views, (height, width), exclusive_boxes=exclusive)
