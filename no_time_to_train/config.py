@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any, Literal, TypeVar, get_type_hints
 
 from no_time_to_train.errors import ConfigError, did_you_mean
 from no_time_to_train.type_words import dataclass_in, type_words
+
+Precision = Literal["fp32", "bf16", "fp16"]
 
 TestMode = Literal[
     "none",
@@ -44,7 +46,7 @@ class EncoderConfig:
     name: str = "dinov2_large"
     img_size: int | None = None  # None: the preset's own size
     patch_size: int | None = None  # only checked against the preset's
-    dtype: Literal["fp32", "bf16", "fp16"] = "fp32"
+    dtype: Precision = "fp32"
     layers: tuple[int, ...] | None = None  # blocks to fuse; None: the last one
     layer_fusion: Literal["mean", "concat"] = "mean"
     debias: DebiasConfig | None = None  # only where two images are compared; published: no
@@ -173,10 +175,30 @@ class MatchingConfig:
 
 
 @dataclass(frozen=True)
+class AdaptivePromptConfig:
+    """``sam2_infer_cfgs.adaptive``: where ``prompts: adaptive`` asks more than its first, coarse grid."""
+
+    first_stride: int = 4  # of the coarse grid, in points of the full one; halved in each round
+    finer_where: Literal["open", "open_or_alike", "open_and_alike", "alike"] = "alike"
+    confident: float = 0.8  # a mask of a higher predicted IoU closes what it covers
+    max_area: float = 0.25  # unless it covers more of the image than this
+    alike_share: float = 0.4  # this share of the points looks most like the references
+
+    def __post_init__(self) -> None:
+        key = "sam2_infer_cfgs.adaptive"
+        _require(self.first_stride >= 2, f"{key}.first_stride", "at least 2", self.first_stride)
+        for name in ("confident", "max_area", "alike_share"):
+            value = getattr(self, name)
+            _require(0 <= value <= 1, f"{key}.{name}", "in [0, 1]", value)
+
+
+@dataclass(frozen=True)
 class Sam2InferConfig:
     """Proposals, matching and merging of the point-grid pipeline (``matching_baseline_noAMG``)."""
 
     points_per_side: int = 32
+    prompts: Literal["grid", "adaptive"] = "grid"
+    adaptive: AdaptivePromptConfig = field(default_factory=AdaptivePromptConfig)
     testing_point_bs: int = 256  # prompts per decoder call
     iou_thr: float = 0.4  # keep masks whose predicted IoU is strictly greater
     nms_thr: float = 0.5
@@ -305,6 +327,8 @@ class ModelConfig:
     sam2_infer_cfgs: Sam2InferConfig | None = None
     sam2_amg_cfg: Sam2AmgConfig | None = None
     matcher_cfg: MatcherConfig | None = None
+    precision: Precision = "fp32"  # of both networks; encoder_cfg.dtype goes before it
+    compile: bool = False  # both image encoders through torch.compile
     cache: CacheConfig | None = None
     dataset_name: str = "coco"
     dataset_imgs_path: str | None = None
@@ -375,9 +399,11 @@ class DataLoadConfig:
     """``data_load_cfgs``: the loader's workers."""
 
     workers: int = 4
+    batch_size: int = 1  # targets that go through both networks together
 
     def __post_init__(self) -> None:
         _require(self.workers >= 0, "data_load_cfgs.workers", "at least 0", self.workers)
+        _require(self.batch_size >= 1, "data_load_cfgs.batch_size", "at least 1", self.batch_size)
 
 
 LEGACY_KEYS: dict[type, frozenset[str]] = {
@@ -419,7 +445,9 @@ def parse_block(kind: type[Block], value: Block | Mapping[str, Any] | None, wher
         # Renamed in jsonargparse 4.49; both names do the same.
         instantiate = getattr(parser, "instantiate", None) or parser.instantiate_classes
         return instantiate(parser.parse_object({"block": cleaned})).block
-    except ArgumentError as error:
+    except ConfigError:
+        raise
+    except (ArgumentError, ValueError) as error:  # of an optional block the parser lists all types it tried
         raise ConfigError(_what_is_wrong(error, hints, cleaned, where)) from error
 
 
@@ -471,7 +499,7 @@ def drop_legacy_keys(kind: type, block: dict[str, Any], where: str) -> dict[str,
                 f"unknown key {where}.{key}{did_you_mean(key, known)} (known: {', '.join(sorted(known))})"
             )
         inner = dataclass_in(hints[key])
-        if inner is not None and isinstance(value, inner):
+        if is_dataclass(value) and not isinstance(value, type):
             value = asdict(value)  # the parser takes mappings
         kept[key] = (
             drop_legacy_keys(inner, dict(value), f"{where}.{key}")

@@ -64,6 +64,11 @@ class Query:
     image_id: int | str | None = None
     encoder_image: Tensor | None = None
 
+    def pin_memory(self) -> Query:
+        """The same in page-locked memory, from which a GPU copies while it computes; loaders call it."""
+        own = None if self.encoder_image is None else self.encoder_image.pin_memory()
+        return replace(self, image=self.image.pin_memory(), encoder_image=own)
+
 
 @dataclass(frozen=True)
 class Instances:

@@ -665,6 +665,41 @@ def test_results_of_arrays_need_the_image_to_draw_on(
     assert found[:1].name == found.name
 
 
+# -- batches -----------------------------------------------------------------------------------------------
+
+
+def test_batches_of_pictures_and_tiles_find_the_same(
+    make: Callable[..., Segmenter], layout: Layout, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    finder = make(cache=tmp_path / "cache").add_folder(layout.references)
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no picture")
+    images = [*pictures(layout), bad, Image.new("RGB", (300, 100), "red")]
+    for options in ({"tile": 150}, {}):
+        single = list(finder.predict(images, on_error="skip", **options))
+        several = list(finder.predict(images, on_error="skip", batch_size=2, **options))
+        assert [item.name for item in several] == [item.name for item in single]
+        assert len(several) == len(images) - 1
+        for one, other in zip(several, single, strict=True):
+            assert_same(one, other)  # from the cache, so not even the last bit can differ
+
+
+def test_what_was_found_before_an_unreadable_picture_comes_out(
+    make: Callable[..., Segmenter], layout: Layout, tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no picture")
+    stream = make().add_folder(layout.references).predict([pictures(layout)[0], bad], batch_size=4)
+    assert next(stream).name == pictures(layout)[0].name
+    with pytest.raises(DatasetError, match=r"bad\.png"):
+        next(stream)
+
+
+def test_a_batch_of_none_is_refused(shown: Segmenter, layout: Layout) -> None:
+    with pytest.raises(ConfigError, match="batch_size must be at least 1"):
+        shown.predict(layout.pictures, batch_size=0)
+
+
 # -- cache -------------------------------------------------------------------------------------------------
 
 

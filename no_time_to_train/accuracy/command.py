@@ -157,8 +157,8 @@ def read_numbers(text: str) -> list[int]:
     """
     numbers: set[int] = set()
     for part in split_names(text):
-        first, _, last = part.partition("-")
-        if not first.isdigit() or (last and not last.isdigit()):
+        first, dash, last = part.partition("-")
+        if not first.isdigit() or (dash and not last.isdigit()):
             raise ConfigError(f"numbers are given as 1,3,5 or 0-4, got {text!r}")
         numbers |= set(range(int(first), int(last or first) + 1))
     if not numbers:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,8 +13,8 @@ from no_time_to_train.accuracy.ledger import Cell
 from no_time_to_train.accuracy.measures import MEASURES
 from no_time_to_train.accuracy.statistics import Difference, pooled_difference
 
-Draws = dict[str, dict[int, float]]
-"""Task to seed to figure."""
+Draws = dict[str, dict[int, dict[int, float]]]
+"""Task to seed to shots to figure."""
 
 
 @dataclass(frozen=True)
@@ -35,41 +35,48 @@ class Figure:
 
 
 def draws_of(cells: Sequence[Cell], row: str, measure: str) -> Draws:
-    """The measure for every task and seed, mean over shots; tasks that do not have it are left out."""
-    values: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    """The measure for every task, seed and number of shots; tasks that do not have it are left out."""
+    values: Draws = defaultdict(lambda: defaultdict(dict))
     for cell in cells:
         if cell.row == row and measure in cell.measures:
-            values[cell.task][cell.seed].append(cell.measures[measure])
-    return {
-        task: {seed: float(np.mean(figures)) for seed, figures in sorted(seeds.items())}
-        for task, seeds in values.items()
-    }
+            values[cell.task][cell.seed][cell.shots] = cell.measures[measure]
+    return values
 
 
 def figure(cells: Sequence[Cell], row: str, baseline: str, measure: str) -> Figure | None:
-    """One figure of the table; None where no task has the measure.
-
-    Pairs are draws (task and seed) that both rows have.
-    """
-    ours, others = draws_of(cells, row, measure), draws_of(cells, baseline, measure)
+    """One figure of the table; None where no task has the measure."""
+    ours = draws_of(cells, row, measure)
     if not ours:
         return None
-    columns = [np.array(list(seeds.values())) for seeds in ours.values()]
+    columns = [np.array([mean(shots) for shots in seeds.values()]) for seeds in ours.values()]
     spread = [column.var(ddof=1) for column in columns if len(column) > 1]
-    difference = None
-    if row != baseline:
-        pairs = {}
-        for task in ours.keys() & others.keys():
-            both = sorted(ours[task].keys() & others[task].keys())
-            if both:
-                pairs[task] = [ours[task][s] for s in both], [others[task][s] for s in both]
-        difference = pooled_difference(dict(sorted(pairs.items()))) if pairs else None
+    pairs = {} if row == baseline else paired(ours, draws_of(cells, baseline, measure))
     return Figure(
         float(np.mean([column.mean() for column in columns])),
         float(np.sqrt(np.mean(spread))) if spread else 0.0,
         len(columns),
-        difference,
+        pooled_difference(pairs) if pairs else None,
     )
+
+
+def paired(ours: Draws, others: Draws) -> dict[str, tuple[list[float], list[float]]]:
+    """For each task the figures of every seed on both sides, mean over the shots that both sides have."""
+    pairs = {}
+    for task in sorted(ours.keys() & others.keys()):
+        both: list[tuple[float, float]] = []
+        for seed in sorted(ours[task].keys() & others[task].keys()):
+            one, other = ours[task][seed], others[task][seed]
+            common = sorted(one.keys() & other.keys())
+            if common:
+                both.append((mean({s: one[s] for s in common}), mean({s: other[s] for s in common})))
+        if both:
+            pairs[task] = [pair[0] for pair in both], [pair[1] for pair in both]
+    return pairs
+
+
+def mean(shots: Mapping[int, float]) -> float:
+    """The mean over shots, summed in ascending order of them."""
+    return float(np.mean([shots[count] for count in sorted(shots)]))
 
 
 def summarise(cells: Sequence[Cell], baseline: str) -> dict[str, Any]:

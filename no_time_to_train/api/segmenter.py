@@ -14,9 +14,9 @@ from no_time_to_train.api.memory_file import read_memory, write_memory
 from no_time_to_train.api.presets import preset_options
 from no_time_to_train.api.references import encode_references
 from no_time_to_train.api.search import Looking, Memory, Searcher
-from no_time_to_train.api.settings import choose_device, choose_models, model_config
+from no_time_to_train.api.settings import checked_precision, choose_device, choose_models, model_config
 from no_time_to_train.api.tiling import Tile, Tiling
-from no_time_to_train.config import CacheConfig
+from no_time_to_train.config import CacheConfig, Precision
 from no_time_to_train.dataset.given_references import NamedReference, references_by_hand, references_in
 from no_time_to_train.dataset.image_streams import as_target, is_one_image, open_stream
 from no_time_to_train.dataset.reference_crops import crop_reference
@@ -50,6 +50,8 @@ class Segmenter:
         encoder_weights, sam2_weights: a file, or ``auto``: what is on this machine, else a download, with
             progress, of a model that was named.
         device: None takes CUDA or MPS where there is one, else the CPU.
+        precision: of both networks: fp32, bf16 or fp16. The two short ones are for a GPU, or a CPU with AMX.
+        compile: both image encoders through ``torch.compile``; the first image takes minutes.
         cache: a folder in which patch features and masks are kept, so that a later search of the same images
             with other references does without either network; results are the same with and without.
         cache_gb: its bound in 10^9 bytes; the least recently used go.
@@ -70,6 +72,8 @@ class Segmenter:
         encoder_weights: str | None = "auto",
         sam2_weights: str | None = "auto",
         device: str | torch.device | None = None,
+        precision: Precision = "fp32",
+        compile: bool = False,
         cache: str | Path | None = None,
         cache_gb: float = CacheConfig.max_gb,
         preset: str | None = None,
@@ -79,9 +83,14 @@ class Segmenter:
         where = choose_device(device)
         choice = choose_models(encoder, sam2, encoder_weights, sam2_weights)
         self.config, self.crop_options = model_config(choice, options)
-        if cache is not None:
-            self.config = replace(self.config, cache=CacheConfig(str(cache), cache_gb))
-        self._options = {name: _as_json(value) for name, value in options.items()}
+        self.config = replace(
+            self.config,
+            precision=checked_precision(precision),
+            compile=compile,
+            cache=None if cache is None else CacheConfig(str(cache), cache_gb),
+        )
+        own = {name: _as_json(value) for name, value in options.items()}
+        self._options = {**own, **({} if precision == "fp32" else {"precision": precision})}
         self._model = build_model(self.config, category_num=1, length=1, class_names=("none yet",)).to(where)
         self._references: tuple[StoredReference, ...] = ()
         self._memory: Memory | None = None
@@ -213,6 +222,7 @@ class Segmenter:
         only_present: bool = False,
         tile: Tile = "auto",
         overlap: float = 0.25,
+        batch_size: int = 1,
         on_error: OnError | None = None,
     ) -> Any:  # Instances for one image, Iterator[Instances] for several
         """Find the instances of all classes.
@@ -228,6 +238,8 @@ class Segmenter:
                 times SAM 2's input (4096 pixels with the released models), in tiles of twice that input;
                 ``off`` searches all pictures whole, as published.
             overlap: share of a tile that its neighbour sees too; best no less than the things are long.
+            batch_size: images, or tiles, that go through the networks together, for a GPU; scores may differ
+                in the last bits. Results come in groups of it.
             on_error: an image that cannot be read is named and skipped, or stops the search; None skips in
                 a folder and stops elsewhere.
 
@@ -240,7 +252,8 @@ class Segmenter:
             DatasetError: no image there, or one that cannot be read.
             ConfigError: ``only_present`` without thresholds.
         """
-        memory, how = self._ready_memory(), Looking(min_score, only_present, Tiling(tile, overlap))
+        how = Looking(min_score, only_present, Tiling(tile, overlap), batch_size)
+        memory = self._ready_memory()
         if only_present and not memory.thresholds:
             raise ConfigError("only_present needs thresholds of presence; call calibrate() first")
         if is_one_image(images):

@@ -5,11 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, cast, get_args
 
 import torch
 
-from no_time_to_train.config import EncoderConfig, MemoryBankConfig, ModelConfig, Sam2InferConfig, parse_block
+from no_time_to_train.config import (
+    EncoderConfig,
+    MemoryBankConfig,
+    ModelConfig,
+    Precision,
+    Sam2InferConfig,
+    parse_block,
+)
 from no_time_to_train.dataset.reference_crops import CropOptions
 from no_time_to_train.errors import ConfigError, did_you_mean
 from no_time_to_train.models.encoders.encoder_registry import ENCODERS, encoder_spec
@@ -129,6 +136,20 @@ def model_config(choice: Choice, options: Mapping[str, Any]) -> tuple[ModelConfi
         sam2_infer_cfgs=parse_block(Sam2InferConfig, values[Sam2InferConfig], "options"),
     )
     return config, parse_block(CropOptions, values[CropOptions], "options")
+
+
+def checked_precision(precision: str) -> Precision:
+    """The precision asked for.
+
+    Raises:
+        ConfigError: there is no such one.
+    """
+    if precision not in get_args(Precision):
+        raise ConfigError(
+            f"precision must be one of {', '.join(get_args(Precision))}, got {precision!r}"
+            f"{did_you_mean(precision, get_args(Precision))}"
+        )
+    return cast("Precision", precision)
 
 
 def choose_device(device: str | torch.device | None) -> torch.device:

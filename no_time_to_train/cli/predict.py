@@ -91,6 +91,9 @@ def add_to(commands: Any) -> None:
         "input, 4096 pixels with the released models; off: none (%(default)s)",
     )
     command.add_argument("--overlap", type=float, default=0.25, help="share of a tile (%(default)s)")
+    command.add_argument(
+        "--batch-size", type=int, default=1, help="images that go through the networks together (%(default)s)"
+    )
     going_on = command.add_mutually_exclusive_group()
     going_on.add_argument("--resume", action="store_true", help="go on with an interrupted run in --out")
     going_on.add_argument("--overwrite", action="store_true", help="replace the results in --out")
@@ -147,6 +150,13 @@ def _search(
     from tqdm import tqdm
 
     from no_time_to_train.cli.results_folder import OVERLAYS, write_found
+    from no_time_to_train.dataset.image_streams import WriteBehind
+
+    def write(found: Instances) -> None:
+        if folder is not None:
+            picture = (folder / OVERLAYS / found.name).with_suffix(".jpg")
+            found[found.scores >= arguments.min_score].save(picture)
+        write_found(writer, found)
 
     left = [target for target in targets if target.file_name not in writer.finished]
     stream = finder.predict(
@@ -154,13 +164,12 @@ def _search(
         only_present=arguments.only_present,
         tile=arguments.tile,
         overlap=arguments.overlap,
+        batch_size=arguments.batch_size,
         on_error="skip",
     )
-    for found in tqdm(stream, total=len(left), unit="image", disable=None):
-        if folder is not None:
-            picture = (folder / OVERLAYS / found.name).with_suffix(".jpg")
-            found[found.scores >= arguments.min_score].save(picture)
-        write_found(writer, found)
+    with WriteBehind(write) as write_soon:
+        for found in tqdm(stream, total=len(left), unit="image", disable=None):
+            write_soon(found)
 
 
 def _settings(arguments: argparse.Namespace, finder: Segmenter) -> dict[str, Any]:

@@ -19,6 +19,10 @@ def add_model_arguments(command: argparse.ArgumentParser) -> None:
     group.add_argument("--sam2-weights", default="auto", metavar="FILE", help="weights file (%(default)s)")
     group.add_argument("--device", help="cpu, cuda, cuda:1 or mps (the best there is)")
     group.add_argument(
+        "--precision", choices=("fp32", "bf16", "fp16"), help="of both networks (fp32, or the memory's)"
+    )
+    group.add_argument("--compile", action="store_true", help="compile both image encoders first (off)")
+    group.add_argument(
         "--cache",
         metavar="FOLDER",
         help="keep features and masks there; the same images with other references then take seconds (off)",
@@ -77,7 +81,7 @@ def build_segmenter(arguments: argparse.Namespace) -> Segmenter:
         "encoder_weights": arguments.encoder_weights,
         "sam2_weights": arguments.sam2_weights,
         "device": arguments.device,
-        **_cache(arguments),
+        **_speed(arguments),
         "preset": arguments.preset,
         **read_options(arguments.option),
     }
@@ -110,12 +114,17 @@ def build_segmenter(arguments: argparse.Namespace) -> Segmenter:
     return finder
 
 
-def _cache(arguments: argparse.Namespace) -> dict[str, Any]:
+def _speed(arguments: argparse.Namespace) -> dict[str, Any]:
     from no_time_to_train.errors import ConfigError
 
     if arguments.cache is None and arguments.cache_size is not None:
         raise ConfigError("--cache-size bounds a cache; say where it is with --cache FOLDER")
-    given = {"cache": arguments.cache, "cache_gb": arguments.cache_size}
+    given = {
+        "cache": arguments.cache,
+        "cache_gb": arguments.cache_size,
+        "precision": arguments.precision,
+        "compile": arguments.compile or None,
+    }
     return {name: value for name, value in given.items() if value is not None}
 
 

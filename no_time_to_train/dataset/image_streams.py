@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -78,6 +78,38 @@ def as_target(image: Any, number: int) -> Target:
     if isinstance(image, (str, Path)):
         return Target(Path(image), number, Path(image).name)
     return Target(as_rgb_array(image), number, f"image {number}")
+
+
+class WriteBehind(Generic[Item]):
+    """Calls a function on items in order, in another thread, while the caller computes the next ones.
+
+    A context: leaving it waits for the last item. An error of the function is raised in the caller, at one of
+    the next items or on leaving.
+
+    Args:
+        write: called in one thread, so never twice at once.
+        behind: most items that wait.
+    """
+
+    def __init__(self, write: Callable[[Item], None], behind: int = 2) -> None:
+        self._write, self._behind = write, behind
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="ntt-write")
+        self._waiting: deque[Future[None]] = deque()
+
+    def __call__(self, item: Item) -> None:
+        """Write an item some time soon."""
+        self._waiting.append(self._pool.submit(self._write, item))
+        if len(self._waiting) > self._behind:
+            self._waiting.popleft().result()
+
+    def __enter__(self) -> WriteBehind[Item]:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=False)
+        if kind is None:  # else the error that is under way says more
+            for future in self._waiting:
+                future.result()
 
 
 def read_ahead(read: Callable[[Item], Made], items: Iterable[Item], ahead: int) -> Iterator[Made]:

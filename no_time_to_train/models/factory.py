@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from importlib import import_module
 
-from no_time_to_train.config import ModelConfig
+from no_time_to_train.config import EncoderConfig, ModelConfig, Precision
 from no_time_to_train.errors import ConfigError, did_you_mean
 from no_time_to_train.models.cache.cached_parts import add_cache
+from no_time_to_train.models.compiled import compile_encoders
+from no_time_to_train.models.encoders.feature_encoder import DTYPES
 from no_time_to_train.models.segmenter import ReferenceSegmenter
 
 MODELS = {
@@ -35,6 +37,11 @@ def model_class(name: str) -> type[ReferenceSegmenter]:
         )
     module, attribute = MODELS[name.lower()]
     return getattr(import_module(f"no_time_to_train.models.{module}"), attribute)
+
+
+def in_precision(cfg: EncoderConfig, precision: Precision) -> EncoderConfig:
+    """The encoder in the model's precision, unless it has a lower one of its own."""
+    return replace(cfg, dtype=precision) if cfg.dtype == "fp32" else cfg
 
 
 def build_model(
@@ -67,6 +74,7 @@ def build_model(
     cfg = replace(
         cfg,
         memory_bank_cfg=replace(bank_cfg, category_num=category_num, length=length),
+        encoder_cfg=in_precision(cfg.encoder_cfg, cfg.precision),
         class_names=tuple(class_names),
     )
     taken = inspect.signature(kind).parameters
@@ -74,6 +82,10 @@ def build_model(
         if getattr(cfg, block) is not None and block not in taken:
             raise ConfigError(f"model_cfg.{block} does not apply to {cfg.name}; remove the block")
     model = kind(**{field.name: getattr(cfg, field.name) for field in fields(cfg) if field.name in taken})
+    if cfg.precision != "fp32":
+        model.sam.precision = DTYPES[cfg.precision]
+    if cfg.compile:
+        compile_encoders(model.encoder, model.sam)
     if cfg.cache is not None:
-        add_cache(model, cfg.cache)
+        add_cache(model, cfg.cache, compiled=cfg.compile)
     return model

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -40,6 +42,22 @@ def resize_square(images: Tensor, size: int) -> Tensor:
     if images.shape[-2:] == (size, size):
         return images
     return F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
+
+
+def batched(images: Sequence[Tensor]) -> Tensor:
+    """(3, S, S) images as one (B, 3, S, S), in their own memory layout, which the last bit depends on.
+
+    Raises:
+        ValueError: they have several sizes.
+    """
+    sizes = {tuple(image.shape) for image in images}
+    if len(sizes) > 1:
+        raise ValueError(f"images of one batch must have one size, got {sorted(sizes)}; resize them alike")
+    if len(images) == 1:
+        return images[0][None]
+    if all(image.stride(0) == 1 for image in images):  # pixel by pixel, as a picture is decoded
+        return torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
+    return torch.stack(list(images))
 
 
 def make_query(

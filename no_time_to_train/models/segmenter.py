@@ -21,7 +21,7 @@ from no_time_to_train.models.memory.memory_bank import MemoryBank
 from no_time_to_train.models.memory.patch_bank import PatchBank
 from no_time_to_train.models.memory.reference_views import ReferenceViews, stacked
 from no_time_to_train.models.memory.remembering import RememberPooled
-from no_time_to_train.models.preprocess import make_query
+from no_time_to_train.models.preprocess import batched, make_query
 from no_time_to_train.models.proposals.image_proposals import EncodeAndPropose, Proposals, Proposer
 from no_time_to_train.models.proposals.sam2_backend import Sam2Backend
 from no_time_to_train.results import Instances, Query, ReferenceCrop
@@ -167,7 +167,6 @@ class ReferenceSegmenter(nn.Module):
             return  # a class may well have no false positive to learn from
         self.bank.require_filled()
 
-    @torch.inference_mode()
     def segment(self, target: Query | np.ndarray) -> Instances:
         """Find the instances of every category in one image.
 
@@ -180,22 +179,38 @@ class ReferenceSegmenter(nn.Module):
 
         Raises:
             MemoryNotReadyError: a category has no reference.
+            CheckpointError: the encoder gives features that are not finite.
         """
+        return self.segment_batch([target])[0]
+
+    @torch.inference_mode()
+    def segment_batch(self, targets: Sequence[Query | np.ndarray]) -> list[Instances]:
+        """Find the instances in several images, which go through both networks together.
+
+        Args:
+            targets: as for :meth:`segment`, from which figures may differ in the last bits; masks are decoded
+                image by image.
+        """
+        if not targets:
+            return []
         self.bank.require_filled()
-        query = target if isinstance(target, Query) else self.prepare(target)
-        image = query.image[None]
-        seen = image if query.encoder_image is None else query.encoder_image[None]
-        seen = seen.to(self.device)
+        queries = [target if isinstance(target, Query) else self.prepare(target) for target in targets]
+        images, sizes = batched([query.image for query in queries]), [query.size for query in queries]
+        if queries[0].encoder_image is None:
+            seen = images
+        else:
+            seen = batched([query.encoder_image for query in queries if query.encoder_image is not None])
+        seen = seen.to(self.device, non_blocking=True)
         features = tiled_features(self.patch_features, self.encoder, seen, self.encoder_tiles)
-        if not torch.isfinite(features).all():
-            raise CheckpointError(
-                f"the encoder gives features that are not finite for {query.name or 'this image'}; "
-                f"check its weights and precision"
-            )
+        self._check_finite(features, queries)
         across = self.across_images(features)
-        (masks,) = self.proposals(self.sam, self.propose, image, [query.size], across, self.bank)
-        found = self.score(masks, features[0], self.bank, self._ready_negatives())
-        return replace(self.merge(found, query.size), class_names=self.bank.class_names)
+        proposals = self.proposals(self.sam, self.propose, images, sizes, across, self.bank)
+        negatives = self._ready_negatives()
+        results = []
+        for masks, own, size in zip(proposals, features, sizes, strict=True):
+            found = self.score(masks, own, self.bank, negatives)
+            results.append(replace(self.merge(found, size), class_names=self.bank.class_names))
+        return results
 
     def prepare(self, image: np.ndarray) -> Query:
         """Resize an (H, W, 3) uint8 RGB array as :meth:`segment` needs it."""
@@ -204,6 +219,15 @@ class ReferenceSegmenter(nn.Module):
     def forward(self, targets: Sequence[Query | np.ndarray]) -> list[Instances]:
         """Segment a batch of images."""
         return [self.segment(target) for target in targets]
+
+    def _check_finite(self, features: Tensor, queries: Sequence[Query]) -> None:
+        finite = torch.isfinite(features).flatten(1).all(dim=1)
+        for query, good in zip(queries, finite.tolist(), strict=True):
+            if not good:
+                raise CheckpointError(
+                    f"the encoder gives features that are not finite for {query.name or 'this image'}; "
+                    f"check its weights and precision"
+                )
 
     def _bank(self, negative: bool) -> MemoryBank | PatchBank:
         if not negative:

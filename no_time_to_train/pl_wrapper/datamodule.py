@@ -31,11 +31,11 @@ def as_list(batch: list[Any]) -> list[Any]:
     return batch
 
 
-def make_loader(dataset: Dataset[Any], workers: int) -> DataLoader[Any]:
-    """One sample at a time, in order."""
+def make_loader(dataset: Dataset[Any], workers: int, batch_size: int = 1) -> DataLoader[Any]:
+    """Lists of samples, in order."""
     return DataLoader(
         dataset,
-        batch_size=1,
+        batch_size=batch_size,
         collate_fn=as_list,
         num_workers=workers,
         pin_memory=torch.cuda.is_available(),

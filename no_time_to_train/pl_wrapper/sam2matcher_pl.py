@@ -39,7 +39,7 @@ from no_time_to_train.pl_wrapper.datamodule import ReferenceSource, TargetSource
 from no_time_to_train.pl_wrapper.memory_pictures import write_memory_pictures
 from no_time_to_train.pl_wrapper.pictures import OverlayWriter
 from no_time_to_train.pl_wrapper.result_writer import ResultWriter
-from no_time_to_train.results import Query, ReferenceCrop
+from no_time_to_train.results import Instances, Query, ReferenceCrop
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class Sam2MatcherLightningModel(LightningModule):
         super().__init__()
         self.model_cfg = parse_block(ModelConfig, model_cfg, "model_cfg")
         self.dataset_cfgs = parse_block(DatasetConfigs, dataset_cfgs, "dataset_cfgs")
-        self.workers = parse_block(DataLoadConfig, data_load_cfgs, "data_load_cfgs").workers
+        self.loading = parse_block(DataLoadConfig, data_load_cfgs, "data_load_cfgs")
         self.test_mode = test_mode
         self.seg_model: ReferenceSegmenter | None = None
         self.category_ids: tuple[Any, ...] = ()
@@ -111,7 +111,7 @@ class Sam2MatcherLightningModel(LightningModule):
     def _load_crops(self, source: ReferenceSource, device: torch.device, *, negative: bool) -> None:
         source.complete(self.segmenter.sam.to(device))
         self._negative = negative
-        self._loader = make_loader(source.crops(self.segmenter.encoder.img_size), self.workers)
+        self._loader = make_loader(source.crops(self.segmenter.encoder.img_size), self.loading.workers)
 
     def finish_fill(self) -> None:
         """Bring the banks of all processes together; afterwards each holds the whole."""
@@ -183,7 +183,7 @@ class Sam2MatcherLightningModel(LightningModule):
         )
         size = block.image_size or model.sam.image_size
         squares = self.targets.squares(size, direct, without=self.writer.finished)
-        self._loader = make_loader(squares, self.workers)
+        self._loader = make_loader(squares, self.loading.workers, self.loading.batch_size)
         threshold = self.model_cfg.vis_thr
         self.pictures = (
             OverlayWriter(folder / "overlays", self.targets, names, threshold) if pictures else None
@@ -201,6 +201,7 @@ class Sam2MatcherLightningModel(LightningModule):
 
     def test_step(self, batch: Sequence[Any], batch_idx: int) -> None:
         """Fill with references, or search targets; what the data set could not read is named and counted."""
+        queries = []
         for item in batch:
             if isinstance(item, Unreadable):
                 if self.stop_on_error:
@@ -210,10 +211,11 @@ class Sam2MatcherLightningModel(LightningModule):
             elif isinstance(item, ReferenceCrop):
                 self.segmenter.fill_memory([item], negative=self._negative)
             else:
-                self._search(item)
+                queries.append(item)
+        for query, found in zip(queries, self.segmenter.segment_batch(queries), strict=True):
+            self._write(query, found)
 
-    def _search(self, query: Query) -> None:
-        found = self.segmenter.segment(query)
+    def _write(self, query: Query, found: Instances) -> None:
         if self.writer is None:
             raise RuntimeError("begin_search makes the writer; call it first")
         image_id = query.name if query.image_id is None else query.image_id

@@ -207,14 +207,18 @@ OPTIONS: dict[str, tuple[Any, str]] = {
     "cls_num_per_mask": (2, "score.labels_per_mask"),
     "negative_sigma": (0.3, "score.negative_sigma"),
     "negative_positives": ("pixel", "score.negative_positives"),
-    "add_no_mem_embed": (True, "add_no_mem_embed"),
+    "add_no_mem_embed": (True, "proposals.add_no_mem_embed"),
     "rank_by": ("product", "merge.rank_by"),
     "merge_resolution": ("low", "merge.resolution"),
     "box_convention": ("exclusive", "merge.box_convention"),
     "encoder_resize": ("direct", "encoder_resize"),
+    "encoder_tiles": (2, "encoder_tiles"),
 }
-ELSEWHERE = {"with_negative_refs", "kmeans_k", "n_pca_components", "merge", "merging", "matching"}
-"""Tested below or in test_method_parts.py; and what only the pictures of the memory use."""
+ELSEWHERE = {
+    *("with_negative_refs", "kmeans_k", "n_pca_components"),
+    *("merge", "merging", "matching", "prompts", "adaptive", "prompting"),
+}
+"""Tested below or with its part; and what only the pictures of the memory use."""
 
 
 @pytest.mark.parametrize("key", [field.name for field in fields(Sam2InferConfig)])

@@ -16,9 +16,10 @@ from no_time_to_train.models.cache.keys import Remembered, arithmetic, entry_key
 from no_time_to_train.models.cache.packed_masks import outline_reach, pack_masks, unpack_masks
 from no_time_to_train.models.encoders.feature_encoder import FeatureEncoder
 from no_time_to_train.models.encoders.fingerprint import encoder_fingerprint, weights_hash
-from no_time_to_train.models.proposals.image_proposals import EncodeAndPropose, Proposals, Proposer
+from no_time_to_train.models.preprocess import batched
+from no_time_to_train.models.proposals.image_proposals import Proposals, Proposer
 from no_time_to_train.models.proposals.sam2_backend import Sam2Backend
-from no_time_to_train.models.segmenter import ReferenceSegmenter
+from no_time_to_train.models.segmenter import ImageProposals, ReferenceSegmenter
 
 log = logging.getLogger(__name__)
 
@@ -29,15 +30,16 @@ class CachedFeatures:
     Args:
         compute: which features; a plain function, known by its name.
         store: where they are kept.
+        compiled: the encoder was compiled, and rounds otherwise.
     """
 
-    def __init__(self, compute: FunctionType, store: DiskStore) -> None:
-        self.compute, self.store = compute, store
+    def __init__(self, compute: FunctionType, store: DiskStore, *, compiled: bool = False) -> None:
+        self.compute, self.store, self.compiled = compute, store, compiled
         self._encoder = Remembered(encoder_fingerprint)
 
     def __call__(self, encoder: FeatureEncoder, images: Tensor) -> Tensor:
         """(B, 3, H, W) images in [0, 1] -> (B, g, g, C)."""
-        facts = (self._encoder(encoder), self.compute.__qualname__)
+        facts = (self._encoder(encoder), self.compute.__qualname__, self.compiled)
         keys = [entry_key("features", image, *facts, arithmetic(images.device)) for image in images.cpu()]
         kept = [self.store.get(key) for key in keys]
         missing = [row for row, entry in enumerate(kept) if entry is None]
@@ -53,14 +55,17 @@ class CachedProposals:
     """Proposals of images, from the cache where they are in it; SAM 2 then does not run at all.
 
     Args:
-        compute: encodes and proposes.
+        compute: encodes and proposes; told from others by its ``repr``.
         store: where proposals are kept.
         outlines: nothing that reads the masks looks at logits away from their outlines, so that those need
             not be kept.
+        compiled: SAM 2's image encoder was compiled, and rounds otherwise.
     """
 
-    def __init__(self, compute: EncodeAndPropose, store: DiskStore, *, outlines: bool) -> None:
-        self.compute, self.store, self.outlines = compute, store, outlines
+    def __init__(
+        self, compute: ImageProposals, store: DiskStore, *, outlines: bool, compiled: bool = False
+    ) -> None:
+        self.compute, self.store, self.outlines, self.compiled = compute, store, outlines, compiled
         self._weights = Remembered(weights_hash)
 
     def __call__(
@@ -72,21 +77,29 @@ class CachedProposals:
         features: Tensor,
         bank: Any,
     ) -> Iterator[Proposals]:
-        """As :class:`EncodeAndPropose`; what depends on the references is computed every time."""
+        """As ``compute`` does; what depends on the references is computed every time."""
         recipe = getattr(propose, "recipe", None)
         if recipe is None:
             yield from self.compute(sam, propose, images, sizes, features, bank)
             return
         device = features.device
         reaches = [outline_reach(sam.image_size // 4, size) if self.outlines else None for size in sizes]
-        facts = (sam.spec, self._weights(sam), self.compute, recipe(), arithmetic(device))
+        facts = (
+            sam.spec,
+            sam.precision,
+            self.compiled,
+            self._weights(sam),
+            self.compute,
+            recipe(),
+            arithmetic(device),
+        )
         keys = [
             entry_key("proposals", image, *facts, reach)
             for image, reach in zip(images.cpu(), reaches, strict=True)
         ]
         kept = [self.store.get(key) for key in keys]
         missing = [row for row, entry in enumerate(kept) if entry is None]
-        made = iter(())
+        made: Iterator[Proposals] = iter(())
         if missing:
             wanted = [sizes[row] for row in missing]
             made = self.compute(sam, propose, _rows(images, missing), wanted, _rows(features, missing), bank)
@@ -101,14 +114,14 @@ class CachedProposals:
 
 def _rows(batch: Tensor, rows: Sequence[int]) -> Tensor:
     """Rows of a batch in its own memory layout, on which the last bit of a resized image depends."""
-    return batch if len(rows) == len(batch) else torch.cat([batch[row : row + 1] for row in rows])
+    return batch if len(rows) == len(batch) else batched([batch[row] for row in rows])
 
 
-def add_cache(model: ReferenceSegmenter, cfg: CacheConfig) -> None:
+def add_cache(model: ReferenceSegmenter, cfg: CacheConfig, *, compiled: bool = False) -> None:
     """Put a cache behind the encoder and SAM 2 of a model."""
     store = DiskStore(cfg.dir, int(cfg.max_gb * 1e9))
     readers = (model.score, model.merge)
     outlines = all(getattr(part, "reads_outlines_only", False) for part in readers)
     if isinstance(model.patch_features, FunctionType):  # what has settings of its own is not known by a name
-        model.patch_features = CachedFeatures(model.patch_features, store)
-    model.proposals = CachedProposals(model.proposals, store, outlines=outlines)
+        model.patch_features = CachedFeatures(model.patch_features, store, compiled=compiled)
+    model.proposals = CachedProposals(model.proposals, store, outlines=outlines, compiled=compiled)

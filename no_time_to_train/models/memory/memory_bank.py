@@ -228,23 +228,18 @@ class MemoryBank(nn.Module):
             larger = torch.maximum(mine[both], other[both])  # of two roundings the same one in any order
             mine[filled] = other[filled]
             mine[both] = larger
-        for name in self.center_names:
-            mine, other = getattr(self, name), state[name].to(self.sums.device)
-            mine[filled & ~self.filled] = other[filled & ~self.filled]
-        self._settle(both, state)
+        self._take_centers(filled, state)
         self.filled |= filled
         self._derived.clear()
 
-    def _settle(self, both: Tensor, state: Mapping[str, Tensor]) -> None:
-        """Centres of a slot that both banks filled: those of the larger sum, the same ones in any order."""
-        for name in CENTERS:
-            if name not in self.center_names:
-                continue
-            mine, other = getattr(self, name), state[name].to(self.sums.device)
-            taken = both & (other.flatten(2).sum(dim=2) > mine.flatten(2).sum(dim=2))
-            mine[taken] = other[taken]
-            weights = getattr(self, f"{name}_weights")
-            weights[taken] = state[f"{name}_weights"].to(weights)[taken]
+    def _take_centers(self, filled: Tensor, state: Mapping[str, Tensor]) -> None:
+        """Centres of the other's slots; of both, those of the larger sum, the same ones in any order."""
+        for name in self.center_names[::2]:
+            mine, other = getattr(self, name), state[name].to(self.sums)
+            larger = other.flatten(2).sum(dim=2) > mine.flatten(2).sum(dim=2)
+            taken = filled & (~self.filled | larger)
+            for part in (name, f"{name}_weights"):
+                getattr(self, part)[taken] = state[part].to(self.sums)[taken]
 
     def require_filled(self) -> None:
         """Raise :class:`MemoryNotReadyError` naming every category without a reference."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from no_time_to_train.config import Sam2InferConfig
+from no_time_to_train.models.proposals.adaptive_grid import build_point_proposer
 from no_time_to_train.models.proposals.clean_masks import CleanMasks
 from no_time_to_train.models.proposals.guided_prompts import (
     Asking,
@@ -11,11 +12,13 @@ from no_time_to_train.models.proposals.guided_prompts import (
     TwoLevelGrid,
 )
 from no_time_to_train.models.proposals.image_proposals import Proposer
-from no_time_to_train.models.proposals.point_grid import PointGrid
 
 
 def make_proposer(infer: Sam2InferConfig) -> Proposer:
-    """The part that ``prompting.kind`` names, its masks cleaned where ``prompting.clean`` asks for it."""
+    """The part that ``prompting.kind`` names, its masks cleaned where ``prompting.clean`` asks for it.
+
+    ``grid`` leaves it to ``prompts``, which knows the published grid and the adaptive one.
+    """
     cfg = infer.prompting
     ask = Asking(infer.testing_point_bs, infer.iou_thr)
     propose: Proposer
@@ -26,5 +29,5 @@ def make_proposer(infer: Sam2InferConfig) -> Proposer:
     elif cfg.kind == "two_level":
         propose = TwoLevelGrid(ask, infer.points_per_side, cfg.coarse, cfg.sure)
     else:
-        propose = PointGrid(infer.points_per_side, infer.testing_point_bs, infer.iou_thr)
+        propose = build_point_proposer(infer)
     return CleanMasks(propose, cfg.clean) if cfg.clean else propose

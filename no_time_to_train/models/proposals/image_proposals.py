@@ -53,7 +53,7 @@ class EncodeAndPropose:
             sizes: (H, W) of each original; not looked at.
             features: (B, g, g, C) patch features.
         """
-        pixels = resize_square(images.to(features.device), sam.image_size)
+        pixels = resize_square(images.to(features.device, non_blocking=True), sam.image_size)
         embeddings = sam.encode(pixels, self.add_no_mem_embed)
         for own in features:
             yield propose(sam, embeddings.pop(0), own, bank)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -64,6 +65,7 @@ class Sam2Backend(nn.Module):
     def __init__(self, spec: Sam2Spec) -> None:
         super().__init__()
         self.spec = spec
+        self.precision: torch.dtype | None = None  # of autocast; None: that of the weights, or of the caller
         self.image_encoder = build_image_encoder(spec)
         self.sam_prompt_encoder, self.sam_mask_decoder = build_heads(spec)
         self.no_mem_embed = nn.Parameter(torch.zeros(1, 1, spec.d_model))
@@ -97,9 +99,10 @@ class Sam2Backend(nn.Module):
                 f"resize them to the square input"
             )
         dtype = self.no_mem_embed.dtype
-        levels = feature_levels(self.image_encoder, ((images - self.mean) / self.std).to(dtype))
-        fine = self.sam_mask_decoder.conv_s0(levels[0].to(dtype))
-        middle = self.sam_mask_decoder.conv_s1(levels[1].to(dtype))
+        with self._asked_precision():
+            levels = feature_levels(self.image_encoder, ((images - self.mean) / self.std).to(dtype))
+            fine = self.sam_mask_decoder.conv_s0(levels[0].to(dtype))
+            middle = self.sam_mask_decoder.conv_s1(levels[1].to(dtype))
         coarse = levels[2].to(dtype)
         if add_no_mem_embed:
             coarse = coarse + self.no_mem_embed.view(1, -1, 1, 1)
@@ -134,10 +137,9 @@ class Sam2Backend(nn.Module):
         Returns:
             M surviving masks in prompt order (token order within a prompt).
         """
-        if prompts.masks is not None:
-            found, size = self._decode_plain(embedding, prompts, tokens, min_iou, chunk)
-        else:
-            found, size = self._decode_fast(embedding, prompts, tokens, min_iou, chunk)
+        with self._asked_precision():
+            decode = self._decode_fast if prompts.masks is None else self._decode_plain
+            found, size = decode(embedding, prompts, tokens, min_iou, chunk)
         side = 4 * embedding.image.shape[-1]
         empty = torch.zeros(0, side, side, device=embedding.image.device)
         return DecodedMasks(
@@ -145,6 +147,12 @@ class Sam2Backend(nn.Module):
             torch.cat([empty[:, 0, 0], *(masks.ious for masks in found)]),
             torch.cat([empty[:, 0, 0].long(), *(masks.prompts + n * size for n, masks in enumerate(found))]),
         )
+
+    def _asked_precision(self) -> AbstractContextManager[Any]:
+        """Autocast where the model was given a precision of its own."""
+        if self.precision is None:
+            return nullcontext()
+        return torch.autocast(self.no_mem_embed.device.type, dtype=self.precision)
 
     def _decode_fast(
         self, embedding: ImageEmbedding, prompts: Prompts, tokens: Tokens, min_iou: float, chunk: int

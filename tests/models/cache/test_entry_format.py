@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from no_time_to_train.models.cache.entry_format import DamagedEntryError, decode_entry, encode_entry
@@ -12,6 +12,7 @@ from no_time_to_train.models.cache.entry_format import DamagedEntryError, decode
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.int64, torch.uint8, torch.bool)
 
 
+@settings(deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     dtype=st.sampled_from(DTYPES),
@@ -38,6 +39,7 @@ def test_a_tensor_that_is_a_view_of_another() -> None:
     assert torch.equal(decode_entry(encode_entry({"view": whole.T[1:]}))["view"], whole.T[1:])
 
 
+@settings(deadline=None)
 @given(place=st.integers(0, 10_000))
 def test_one_flipped_bit_is_noticed(place: int) -> None:
     entry = bytearray(encode_entry({"a": torch.arange(40.0)}))

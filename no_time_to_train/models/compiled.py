@@ -1,0 +1,48 @@
+"""``compile: true``: both image encoders through ``torch.compile``."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from importlib.util import find_spec
+
+import torch
+
+from no_time_to_train.errors import ConfigError
+from no_time_to_train.models.encoders.feature_encoder import FeatureEncoder
+from no_time_to_train.models.proposals.sam2_backend import Sam2Backend
+
+COMPILERS = ("g++", "clang++", "c++", "cl")
+ENTRIES = ("forward_features", "get_intermediate_layers")
+"""What :class:`FeatureEncoder` calls of a backbone."""
+
+
+def compile_encoders(encoder: FeatureEncoder, sam: Sam2Backend) -> None:
+    """Have both encoders compiled at their first image; the mask decoder stays as it is.
+
+    Raises:
+        ConfigError: there is nothing to compile with.
+    """
+    require_compiler()
+    for name in ENTRIES:
+        if hasattr(encoder.backbone, name):
+            setattr(encoder.backbone, name, torch.compile(getattr(encoder.backbone, name)))
+    sam.image_encoder.compile()
+
+
+def require_compiler() -> None:
+    """Look for what ``torch.compile`` needs: Triton with a GPU, a C++ compiler without.
+
+    Raises:
+        ConfigError: it is not there.
+    """
+    if torch.cuda.is_available():
+        if find_spec("triton") is None:
+            raise ConfigError("compile: true needs Triton on a GPU; run pip install triton, or leave it out")
+        return
+    own = os.environ.get("CXX")
+    if not any(shutil.which(name) for name in ((own,) if own else COMPILERS)):
+        looked = f"CXX={own} is not there" if own else f"none of {', '.join(COMPILERS)} is in PATH"
+        raise ConfigError(
+            f"compile: true needs a C++ compiler on a CPU, but {looked}; install one, or leave compile out"
+        )
