@@ -97,6 +97,8 @@ class MergeConfig:
 
     rank_stability: bool = False  # multiply the rank by SAM's stability score
     stability_offset: float = 1.0
+    score_iou: float = 0.0  # power of the predicted IoU in the score
+    score_stability: float = 0.0  # power of the stability in the score
     normalize: bool = True  # graph_diffusion: rows of the graph add up to 1
     spread: float = 0.3  # graph_diffusion: share of the evidence from neighbours
     steps: int = 30  # graph_diffusion
@@ -111,7 +113,7 @@ class MergeConfig:
         for key in ("spread", "threshold", "max_iou", "max_containment"):
             value = getattr(self, key)
             _require(0 <= value <= 1, f"sam2_infer_cfgs.merging.{key}", "in [0, 1]", value)
-        for key in ("stability_offset", "exponent"):
+        for key in ("stability_offset", "score_iou", "score_stability", "exponent"):
             value = getattr(self, key)
             _require(value >= 0, f"sam2_infer_cfgs.merging.{key}", "at least 0", value)
         _require(self.steps >= 1, "sam2_infer_cfgs.merging.steps", "at least 1", self.steps)

@@ -9,6 +9,7 @@ from typing import Any
 from no_time_to_train.config import EncoderConfig, MemoryBankConfig, Sam2InferConfig, parse_block
 from no_time_to_train.models.encoders.feature_encoder import build_encoder
 from no_time_to_train.models.encoders.position_bias import PositionBias
+from no_time_to_train.models.matching.candidate_quality import build_quality
 from no_time_to_train.models.matching.merge_rules import build_merge_rule
 from no_time_to_train.models.matching.merging import RankedMerger
 from no_time_to_train.models.matching.patch_view import PatchView
@@ -82,7 +83,7 @@ class Sam2MatchingBaselineNoAMG(ReferenceSegmenter):
                 build_merge_rule(infer.merge, infer.merging),
                 infer.merge_resolution,
                 infer.box_convention,
-                infer.merging.stability_offset if infer.merging.rank_stability else None,
+                build_quality(infer.merging),
             ),
             negative_bank=bank(size.length_negative) if infer.with_negative_refs else None,
             remember=RememberPooled(size.mask_sampling, view, size.background_patches == "hard"),

@@ -38,6 +38,7 @@ BLOCKS: dict[str, dict[str, dict[str, Any]]] = {
     "Soft-NMS": {"sam2_infer_cfgs": {"merge": "soft_nms"}},
     "mask NMS": {"sam2_infer_cfgs": {"merge": "mask_nms"}},
     "stability": {"sam2_infer_cfgs": {"merging": {"rank_stability": True}}},
+    "quality": {"sam2_infer_cfgs": {"merging": {"score_iou": 1.0, "score_stability": 1.0}}},
     "debias": {"encoder_cfg": {"debias": {"rank": 2}}},
     "unit patches": {"memory_bank_cfg": {"unit_patches": True}},
     "flips": {"memory_bank_cfg": {"flip_references": True}},

@@ -93,20 +93,6 @@ def extent_boxes(columns: Tensor, rows: Tensor) -> Tensor:
     return boxes * columns.any(dim=1, keepdim=True)
 
 
-def mask_stability(logits: Tensor, offset: float) -> Tensor:
-    """SAM's stability score at the decoder's resolution: ``area(logit > +offset) / area(logit > −offset)``.
-
-    Args:
-        logits: (M, q, q).
-        offset: shift of the cut from 0, at least 0.
-
-    Returns:
-        (M,) in [0, 1], the IoU of the two cuts; 0 for a mask that is empty at both.
-    """
-    high, low = ((logits > cut).flatten(1).sum(dim=1) for cut in (offset, -offset))
-    return high / low.clamp(min=1)
-
-
 def resized_masks(
     logits: Tensor, size: tuple[int, int], max_pixels: int = 2**26, resize: Resize = "antialias"
 ) -> Iterator[Tensor]:

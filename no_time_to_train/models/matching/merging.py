@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torchvision.ops import batched_nms
 
+from no_time_to_train.models.matching.candidate_quality import MaskQuality
 from no_time_to_train.models.matching.mask_ops import (
     Resize,
     containment,
     mask_boxes,
-    mask_stability,
     resized_masks,
 )
 from no_time_to_train.models.matching.merge_rules import MergeRule, Overlaps, SoftMerge
@@ -82,7 +82,7 @@ class RankedMerger:
         rule: what overlapping masks of a class do to each other's scores; None: nothing.
         resolution: at which overlaps are measured.
         box_convention: x2, y2 are the last covered pixel, or one past it.
-        stability_offset: multiply the rank by :func:`mask_stability` at this offset; None: not.
+        quality: what else counts in rank and score; None: nothing.
         to_full_size: what brings the masks to the image's size; None: :func:`full_size`. Another one must
             give the same answer, for example one that remembers.
     """
@@ -93,13 +93,13 @@ class RankedMerger:
     rule: MergeRule | None = field(default_factory=SoftMerge)
     resolution: Literal["original", "low"] = "original"
     box_convention: Literal["inclusive", "exclusive"] = "inclusive"
-    stability_offset: float | None = None
+    quality: MaskQuality | None = None
     to_full_size: FullSize | None = field(default=None, repr=False, compare=False)
 
     @property
     def reads_outlines_only(self) -> bool:
         """Whether signs, and what resizing reads, are all that matters; stability reads every value."""
-        return self.stability_offset is None
+        return self.quality is None or not self.quality.reads_stability
 
     def __call__(self, found: Candidates, size: tuple[int, int]) -> Instances:
         """Merge the candidates of one image.
@@ -109,6 +109,9 @@ class RankedMerger:
             size: (H, W) of the original image.
         """
         found = self._suppress(found)
+        if self.quality is not None:
+            factor = self.quality.score_factor(found.logits, found.ious)[found.masks]
+            found = replace(found, scores=found.scores * factor)
         if self.resolution == "low":
             small = encode_masks(found.logits[found.masks] > 0)
             found, _ = self._rescore(found, small)
@@ -140,9 +143,9 @@ class RankedMerger:
     def _rank(self, found: Candidates) -> Tensor:
         ious = found.ious[found.masks]
         rank = {"iou": ious, "similarity": found.scores, "product": ious * found.scores}[self.rank_by]
-        if self.stability_offset is None:
+        if self.quality is None:
             return rank
-        return rank * mask_stability(found.logits, self.stability_offset)[found.masks]
+        return rank * self.quality.rank_factor(found.logits, found.ious)[found.masks]
 
     def _rescore(self, found: Candidates, rles: Sequence[RLE]) -> tuple[Candidates, Tensor]:
         """Apply the rule and keep the best; also the order in which the rows now stand."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from no_time_to_train.config import MergeConfig
 from no_time_to_train.errors import ConfigError
-from no_time_to_train.models.matching.mask_ops import mask_stability
+from no_time_to_train.models.matching.candidate_quality import MaskQuality, build_quality, mask_stability
 from no_time_to_train.models.matching.merge_rules import (
     GraphDiffusion,
     MaskNms,
@@ -248,3 +248,25 @@ def test_every_name_has_its_rule() -> None:
 def test_settings_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=f"sam2_infer_cfgs.merging.{next(iter(wrong))}"):
         MergeConfig(**wrong)  # type: ignore[arg-type]
+
+
+@quick
+@given(seed=st.integers(0, 9999), n=st.integers(0, 8))
+def test_quality_factors_are_in_bounds_and_one_at_power_zero(seed: int, n: int) -> None:
+    draw = generator(seed)
+    logits, ious = torch.randn(n, 6, 6, generator=draw) * 3, torch.rand(n, generator=draw)
+    assert torch.equal(MaskQuality().score_factor(logits, ious), torch.ones(n))
+    assert torch.equal(MaskQuality().rank_factor(logits, ious), torch.ones(n))
+    quality = MaskQuality(True, 2.0, 0.5, 0.7)
+    stability = mask_stability(logits, 0.7)
+    torch.testing.assert_close(quality.score_factor(logits, ious), ious**2 * stability**0.5)
+    torch.testing.assert_close(quality.rank_factor(logits, ious), stability)
+    assert ((quality.score_factor(logits, ious) >= 0) & (quality.score_factor(logits, ious) <= 1)).all()
+
+
+def test_quality_is_asked_for() -> None:
+    assert build_quality(MergeConfig()) is None
+    assert build_quality(MergeConfig(stability_offset=0.3)) is None
+    assert build_quality(MergeConfig(rank_stability=True)) == MaskQuality(in_rank=True)
+    assert build_quality(MergeConfig(score_iou=1.0)) == MaskQuality(score_iou=1.0)
+    assert build_quality(MergeConfig(score_stability=2.0)) == MaskQuality(score_stability=2.0)

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from no_time_to_train.config import MergeConfig
+from no_time_to_train.models.matching.candidate_quality import MaskQuality
 from no_time_to_train.models.matching.merge_rules import build_merge_rule, soft_merge
 from no_time_to_train.models.matching.merging import Candidates, RankedMerger, class_nms, full_size
 from no_time_to_train.results import Instances
@@ -292,17 +293,30 @@ def test_stability_takes_part_in_the_rank() -> None:
     logits[0, 4:12, 12:16] = -0.5  # outside, but not by much
     found = candidates(logits, [0.9, 0.6], [0.9, 0.8])
     assert RankedMerger()(found, (16, 16)).scores.tolist() == pytest.approx([0.9])
-    assert RankedMerger(stability_offset=1.0)(found, (16, 16)).scores.tolist() == pytest.approx([0.6])
+    assert RankedMerger(quality=MaskQuality(in_rank=True))(found, (16, 16)).scores.tolist() == pytest.approx(
+        [0.6]
+    )
 
 
-@pytest.mark.parametrize("offset", [None, 1.0])
-def test_logits_away_from_outlines_matter_to_stability_alone(offset: float | None) -> None:
+@pytest.mark.parametrize(
+    "quality", [None, MaskQuality(score_iou=1.0), MaskQuality(in_rank=True), MaskQuality(score_stability=1.0)]
+)
+def test_logits_away_from_outlines_matter_to_stability_alone(quality: MaskQuality | None) -> None:
     """What a cache may leave out of a mask: values far from its outline."""
     logits = blank(2) * 5
     logits[:, 4:12, 4:12] = 5
     logits[0, 6:10, 6:10] = 0.5  # inside, not surely
     far = logits.clone()
     far[:, 6:10, 6:10] = 10
-    merger = RankedMerger(stability_offset=offset)
+    merger = RankedMerger(quality=quality)
     one, two = (merger(candidates(part, [0.9, 0.6], [0.9, 0.8]), (16, 16)) for part in (logits, far))
     assert torch.equal(one.scores, two.scores) == merger.reads_outlines_only
+
+
+def test_quality_counts_in_the_score() -> None:
+    logits = blank(1)
+    logits[0, 4:12, 4:12] = 5
+    found = candidates(logits, [0.8], [0.5])
+    assert RankedMerger(quality=MaskQuality(score_iou=2.0))(found, (16, 16)).scores.tolist() == [
+        pytest.approx(0.2)
+    ]
