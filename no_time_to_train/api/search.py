@@ -169,14 +169,15 @@ def _grouped(items: Iterable[Read | DatasetError], batch_size: int) -> Iterator[
     group: list[Read] = []
     for item in items:
         alone = isinstance(item, DatasetError) or isinstance(item[1], int)
-        if group and (alone or len(group) == batch_size):
+        if group and alone:
             yield group
             group = []
         if isinstance(item, DatasetError):
             yield item
-        elif alone:
-            yield [item]
-        else:
-            group.append(item)
+            continue
+        group.append(item)
+        if alone or len(group) == batch_size:
+            yield group
+            group = []
     if group:
         yield group

@@ -48,7 +48,7 @@ def read_checkpoint(path: str | Path) -> Any:
     if path.name.endswith(INDEX_SUFFIX):
         return _read_shards(path)
     head = _checked_head(path)
-    if _is_safetensors(head, path.stat().st_size):
+    if is_safetensors(head, path.stat().st_size):
         return _read_safetensors(path)
     return _read_torch(path, is_zip=head.startswith(b"PK"))
 
@@ -99,10 +99,16 @@ def _web_page_message(path: Path, head: bytes) -> str:
     )
 
 
-def _is_safetensors(head: bytes, size: int) -> bool:
-    """Whether the file starts as safetensors do: the header's length in eight bytes, then a JSON object."""
-    if head.startswith((b"PK", b"\x80")) or len(head) < 9:
-        return False
+def is_safetensors(head: bytes, size: int) -> bool:
+    """Whether the file starts as safetensors do: the header's length in eight bytes, then a JSON object.
+
+    A zip or a pickle has something else in the ninth byte; the first ones prove nothing, since a length may
+    well begin with the byte that pickles begin with.
+
+    Args:
+        head: at least the first nine bytes.
+        size: of the file.
+    """
     return head[8:9] == b"{" and int.from_bytes(head[:8], "little") < max(size, 100_000_000)
 
 

@@ -34,6 +34,15 @@ def test_files_in_the_format_before_torch_1_6(tmp_path: Path) -> None:
     assert same(read_checkpoint(tmp_path / "old.pth"))
 
 
+def test_safetensors_whose_header_length_begins_as_a_pickle_does(tmp_path: Path) -> None:
+    path, starts = tmp_path / "w", set()
+    for length in range(0, 260, 8):  # headers are padded to eight bytes: every multiple of 8 below 256 comes
+        save_file(TENSORS, path, metadata={"note": "x" * length})
+        starts.add(path.read_bytes()[0])
+        assert same(read_checkpoint(path))
+    assert 0x80 in starts
+
+
 @pytest.mark.parametrize("kind", ["safetensors", "bin"])
 def test_sharded_files_by_index_and_by_folder(kind: str, tmp_path: Path) -> None:
     stem = "model" if kind == "safetensors" else "pytorch_model"

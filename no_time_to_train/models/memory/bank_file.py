@@ -18,6 +18,7 @@ from no_time_to_train.models.memory.legacy_checkpoint import read_legacy
 from no_time_to_train.models.memory.memory_bank import MemoryBank
 from no_time_to_train.models.memory.memory_options import PUBLISHED
 from no_time_to_train.models.memory.patch_bank import PatchBank
+from no_time_to_train.weights.checkpoints import is_safetensors
 
 FORMAT = "no_time_to_train.memory"
 VERSION = 1
@@ -74,8 +75,9 @@ def read_bank(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"no memory bank at {path}; run test_mode=fill_memory with --out_path first"
         )
     with Path(path).open("rb") as file:
-        if file.read(2).startswith(PICKLED):
-            return read_legacy(path)
+        head = file.read(9)
+    if not is_safetensors(head, Path(path).stat().st_size) and head.startswith(PICKLED):
+        return read_legacy(path)
     try:
         with safe_open(str(path), framework="pt") as file:
             metadata = json.loads((file.metadata() or {}).get("no_time_to_train", "{}"))
