@@ -42,7 +42,7 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("rows") / "rows.yaml"
-    path.write_text(ROWS.format(base=ROOT / "no_time_to_train" / "pl_configs" / "demo.yaml"))
+    path.write_text(ROWS.format(base=ROOT / "no_time_to_train" / "pl_configs" / "accuracy" / "nano.yaml"))
     return path
 
 

@@ -31,7 +31,7 @@ def test_shipped_rows_differ_and_the_first_is_the_published_path() -> None:
 
 
 def test_defaults_written_out_are_no_other_configuration() -> None:
-    base = CONFIGS / "demo.yaml"
+    base = CONFIGS / "accuracy" / "nano.yaml"
     plain = make_row("a", base, {})
     spelt = make_row("b", base, {"model_cfg.sam2_infer_cfgs.merge": "soft", "model_cfg.vis_thr": 0.9})
     other = make_row("c", base, {"model_cfg.sam2_infer_cfgs.merge": "none"})
@@ -48,7 +48,7 @@ def test_a_preset_is_the_same_from_yaml_and_as_options() -> None:
     from no_time_to_train.api.settings import Choice, model_config
 
     assert "best" in preset_names()
-    row = make_row("best", CONFIGS / "demo.yaml", {"preset": "best"})
+    row = make_row("best", CONFIGS / "accuracy" / "nano.yaml", {"preset": "best"})
     model, _ = model_config(Choice("dinov3_nano", "sam2_nano", None, None), preset_options("best"))
     assert model.sam2_infer_cfgs == row.model.sam2_infer_cfgs
     assert model.encoder_cfg == row.model.encoder_cfg
