@@ -67,6 +67,9 @@ def _cut(found: Instances, place: tuple[int, int], size: tuple[int, int]) -> Ins
     top, left = place[0] * size[0], place[1] * size[1]
     masks, rows = [], []
     for row, rle in enumerate(found.rles):
+        x, y, w, h = coco_mask.toBbox(rle)
+        if not (x < left + size[1] and left < x + w and y < top + size[0] and top < y + h):
+            continue
         mask = coco_mask.decode(rle)
         inside = mask[top : top + size[0], left : left + size[1]]
         if inside.sum() > LEAST_SHARE * mask.sum():

@@ -197,7 +197,8 @@ def _agree(one: Piece, other: Piece, size: tuple[int, int]) -> bool:
 def _without_doubles(pieces: Sequence[Piece], size: tuple[int, int]) -> list[Piece]:
     """Drop doubles; what a better one from another window covers in part loses score, as in soft merging."""
     ordered = sorted(pieces, key=lambda item: -item.score)
-    boxes, kept_rows = _boxes(ordered), []
+    boxes = _boxes(ordered)
+    kept_rows: list[int] = []
     scores: list[float] = []
     for row, piece in enumerate(ordered):
         share = 0.0

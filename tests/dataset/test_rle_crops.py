@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
@@ -12,6 +12,7 @@ from no_time_to_train.models.run_lengths import run_lengths
 from tests.dataset.samples import blob
 
 
+@settings(deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     height=st.integers(1, 60),
@@ -34,6 +35,7 @@ def test_crops_equal_the_whole_mask(seed: int, height: int, width: int, share: f
         assert crop[:, -1].any()
 
 
+@settings(deadline=None)
 @given(runs=st.lists(st.integers(1, 100_000), min_size=1, max_size=30))
 def test_run_lengths_of_any_size(runs: list[int]) -> None:
     rle = coco_mask.frPyObjects({"size": [1, sum(runs)], "counts": runs}, 1, sum(runs))
