@@ -70,7 +70,9 @@ def run_benchmark(
         CheckpointError: no weights, and random ones were not allowed.
     """
     if plain and device.type != "cpu":
-        raise ConfigError(f"the plain path runs on the CPU, not on {device}; leave it out with --no-plain")
+        raise ConfigError(
+            f"the plain path runs on the CPU, not on {device}; take --device cpu, or --no-plain to leave it out"
+        )
     bar = tqdm(
         total=len(STAGES) * (1 + plain), unit="stage", disable=None if progress is None else not progress
     )
