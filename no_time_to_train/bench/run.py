@@ -71,7 +71,8 @@ def run_benchmark(
     """
     if plain and device.type != "cpu":
         raise ConfigError(
-            f"the plain path runs on the CPU, not on {device}; take --device cpu, or --no-plain to leave it out"
+            f"the plain path runs on the CPU, not on {device}; "
+            f"take --device cpu, or leave it out with --no-plain"
         )
     bar = tqdm(
         total=len(STAGES) * (1 + plain), unit="stage", disable=None if progress is None else not progress
