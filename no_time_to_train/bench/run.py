@@ -70,7 +70,10 @@ def run_benchmark(
         CheckpointError: no weights, and random ones were not allowed.
     """
     if plain and device.type != "cpu":
-        raise ConfigError(f"the plain path runs on the CPU, not on {device}; leave it out with --no-plain")
+        raise ConfigError(
+            f"the plain path runs on the CPU, not on {device}; "
+            f"take --device cpu, or leave it out with --no-plain"
+        )
     bar = tqdm(
         total=len(STAGES) * (1 + plain), unit="stage", disable=None if progress is None else not progress
     )

@@ -194,15 +194,20 @@ class Sam2Backend(nn.Module):
             decoded = decoder.run(image, self._embed(asked))
             wanted, keep = choose_tokens(decoded.ious, tokens, min_iou)
             keep[len(prompts) :] = False
-            ious, rows = decoded.ious.gather(1, wanted)[keep], torch.nonzero(keep.any(dim=1))[:, 0]
-            if fill is not None and len(rows):
-                logits = [decoder.masks(image, decoded, wanted)[keep]]
+            prompt, rank = torch.nonzero(keep, as_tuple=True)  # where a GPU is waited for
+            ious = decoded.ious.gather(1, wanted)[prompt, rank]
+            if fill is not None and len(prompt):
+                logits = [decoder.masks(image, decoded, wanted)[prompt, rank]]
             else:
+                one_each = wanted.shape[1] == 1  # then no mask of a surviving prompt is left out
+                rows = prompt if one_each else prompt.unique_consecutive()
                 parts = rows.split(UPSCALE_CHUNK) if len(rows) else ()
-                logits = [decoder.masks(image, decoded[part], wanted[part])[keep[part]] for part in parts]
+                made = (decoder.masks(image, decoded[part], wanted[part]) for part in parts)
+                pairs = zip(parts, made, strict=True)
+                logits = [masks[:, 0] if one_each else masks[keep[part]] for part, masks in pairs]
             side = 4 * image.grid[0]
             joined = torch.cat([ious.new_zeros(0, side, side), *logits])
-            return DecodedMasks(joined, ious, torch.nonzero(keep)[:, 0])
+            return DecodedMasks(joined, ious, prompt)
 
         return decode
 

@@ -412,3 +412,20 @@ def test_the_image_encoder_in_bands_equals_sam2s_own(
     assert [level.shape for level in found] == [level.shape for level in expected]
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("tokens", ["best", "all", "single"])
+@torch.no_grad()
+def test_chunks_as_a_gpu_takes_them(tokens: str) -> None:
+    """There only the survivors of a chunk are upscaled; here the chunk as a whole."""
+    sam = spread_sam("nano")
+    embedding, prompts = random_embedding(sam), random_prompts(sam, "point", 5)
+    threshold = float(sam.decode(embedding, prompts, tokens=tokens).ious.median())
+    expected = sam.decode(embedding, prompts, tokens=tokens, min_iou=threshold)
+    worker = sam._chunk_worker(sam._prepare(embedding), tokens, threshold, None)
+    found = worker(prompts)
+    assert len(found) > 0
+    assert found.prompts.tolist() == expected.prompts.tolist()
+    torch.testing.assert_close(found.ious, expected.ious)
+    torch.testing.assert_close(found.logits, expected.logits, rtol=1e-4, atol=1e-4)
+    assert len(sam._chunk_worker(sam._prepare(embedding), tokens, 2.0, None)(prompts)) == 0
