@@ -15,6 +15,8 @@ from torch import Tensor
 
 from no_time_to_train.dataset.scenes import (
     PHOTO,
+    SHAPE_FAMILIES,
+    TEXTURE_FAMILIES,
     ObjectClass,
     Scene,
     SceneStyle,
@@ -26,14 +28,17 @@ from no_time_to_train.models.encoders.encoder_registry import encoder_spec
 from tools.nano.pictures import Pictures
 
 SPEC = encoder_spec("dinov3_nano")
-SIDES, MANY_SIDES, SETS_OF_MANY_SIDES = (256,), (256, 256, 256, 320, 384), 200
-"""Side of all pictures of a set. The preset runs at 384; the first sets come in several sides, the later
-ones in the smallest only, which gives half as many steps again for the same time."""
+SIDE = 256
+"""Side of all training pictures; the preset runs at 384."""
 REFERENCE_SIDES = (160, 320)
 """Sides of the scenes that reference objects are cut from; the crop is then enlarged."""
 EPISODES, CLASSES, SCENES = 2, 5, 3
 REUSE = 3
+HARD_SHARE, PHOTO_SHARE, GREY_SHARE = 0.75, 0.1, 0.2
 CONTEXT = 0.2
+CONTEXTS = (0.2, 2.0)
+"""Context of the reference crops in training. At the published 0.2 an object fills the crop, three to eight
+times its size in a scene: nothing but its colour is then easy to recognise."""
 STRANGER = -1
 BACKGROUND = -2
 
@@ -71,7 +76,12 @@ def join(parts: list[Views]) -> Views:
 
 
 def reference_view(
-    rng: np.random.Generator, kind: ObjectClass, label: int, style: SceneStyle, split: Split
+    rng: np.random.Generator,
+    kind: ObjectClass,
+    label: int,
+    style: SceneStyle,
+    split: Split,
+    context: float = CONTEXT,
 ) -> Views:
     """The context crop of one object, resized to the whole side as when the memory is filled."""
     near = replace(style, size=int(rng.integers(*REFERENCE_SIDES)), num_objects=(1, 3), radius=(0.12, 0.4))
@@ -80,7 +90,7 @@ def reference_view(
         scene = draw_scene(rng, [kind], near, split=split)
     mask = scene.masks[rng.integers(len(scene.masks))]
     y, x = np.nonzero(mask)
-    reach = (1 + CONTEXT) * max(np.ptp(x), np.ptp(y)) / 2
+    reach = (1 + context) * max(np.ptp(x), np.ptp(y)) / 2
     cx, cy = (x.min() + x.max()) / 2, (y.min() + y.max()) / 2
     box = np.clip([cx - reach, cy - reach, cx + reach, cy + reach], 0, near.size).astype(int)
     size = (style.size, style.size)
@@ -133,7 +143,21 @@ def _roughen(rng: np.random.Generator, mask: NDArray[np.bool_]) -> NDArray[np.bo
     return mask
 
 
-EpisodeSource = Callable[[int, int], list[tuple[Views, Views]]]
+@dataclass(frozen=True)
+class Episode:
+    """Classes to be told apart.
+
+    Attributes:
+        references, scenes: each class once, and the pictures in which it must be found again.
+        families: (K, 2) int64, number of the shape and of the texture family; STRANGER for a photo.
+    """
+
+    references: Views
+    scenes: Views
+    families: Tensor
+
+
+EpisodeSource = Callable[[int, int], list[Episode]]
 
 
 def episode_source(pictures: Pictures) -> EpisodeSource:
@@ -141,49 +165,66 @@ def episode_source(pictures: Pictures) -> EpisodeSource:
     return lru_cache(maxsize=1)(partial(_draw_episodes, pictures))
 
 
-def training_step_data(episodes: EpisodeSource, seed: int, step: int) -> tuple[Views, Views]:
-    """References and scenes of one step, a function of the arguments only.
+def training_step_data(episodes: EpisodeSource, seed: int, step: int) -> Episode:
+    """All episodes of one step as one, a function of the arguments only.
 
     A drawn set serves :data:`REUSE` steps in other colours and turned, since drawing takes a third of
     the time.
     """
     rng = np.random.default_rng([seed, step, 1])
-    references, scenes = [], []
-    for made, found in episodes(seed, step // REUSE):
+    references, scenes, families = [], [], []
+    for episode in episodes(seed, step // REUSE):
         order, negative = torch.from_numpy(rng.permutation(3)), bool(rng.random() < 0.1)
-        references.append(_vary(made, order, negative, int(rng.integers(4))))
-        scenes.append(_vary(found, order, negative, int(rng.integers(4))))
-    return join(references), join(scenes)
+        grey = bool(rng.random() < GREY_SHARE)
+        references.append(_vary(episode.references, order, negative, grey, int(rng.integers(4))))
+        scenes.append(_vary(episode.scenes, order, negative, grey, int(rng.integers(4))))
+        families.append(episode.families)
+    return Episode(join(references), join(scenes), torch.cat(families))
 
 
-def _draw_episodes(pictures: Pictures, seed: int, number: int) -> list[tuple[Views, Views]]:
+def _draw_episodes(pictures: Pictures, seed: int, number: int) -> list[Episode]:
     rng = np.random.default_rng([seed, number])
-    sides = MANY_SIDES if number < SETS_OF_MANY_SIDES else SIDES
-    side = sides[int(rng.integers(len(sides)))]
     style = SceneStyle(
-        size=side, radius=(0.06, 0.3), num_objects=(4, 9), photos=pictures.photos, grounds=pictures.grounds
+        size=SIDE, radius=(0.06, 0.3), num_objects=(4, 9), photos=pictures.photos, grounds=pictures.grounds
     )
     episodes = []
     for place in range(EPISODES):
         first = place * CLASSES
-        kinds = draw_classes(rng, "train", CLASSES, hard=place % 2 == 0)
-        kinds = [replace(k, texture=PHOTO) if rng.random() < 0.15 else k for k in kinds]
+        kinds = draw_classes(rng, "train", CLASSES, hard=rng.random() < HARD_SHARE)
+        kinds = [replace(k, texture=PHOTO) if rng.random() < PHOTO_SHARE else k for k in kinds]
         strangers = draw_classes(rng, "train", 1)
-        made = [reference_view(rng, kind, first + i, style, "train") for i, kind in enumerate(kinds)]
+        made = [
+            reference_view(rng, kind, first + i, style, "train", float(rng.uniform(*CONTEXTS)))
+            for i, kind in enumerate(kinds)
+        ]
         drawn = [draw_scene(rng, kinds, style, strangers) for _ in range(SCENES)]
-        episodes.append((join(made), join([scene_view(rng, scene, first, rough=True) for scene in drawn])))
+        found = join([scene_view(rng, scene, first, rough=True) for scene in drawn])
+        episodes.append(Episode(join(made), found, torch.tensor([_families(kind) for kind in kinds])))
     return episodes
 
 
-def _vary(views: Views, order: Tensor, negative: bool, turns: int) -> Views:
+def _families(kind: ObjectClass) -> tuple[int, int]:
+    texture = STRANGER if kind.texture == PHOTO else TEXTURE_FAMILIES["train"].index(kind.texture)
+    return SHAPE_FAMILIES["train"].index(kind.shape), texture
+
+
+def _vary(views: Views, order: Tensor, negative: bool, grey: bool, turns: int) -> Views:
     """Quarter turns, and the same exchange of colours for a whole episode: that makes new classes."""
     images = views.images[:, order].rot90(turns, (2, 3))
+    if grey:
+        images = images.mean(1, keepdim=True).expand_as(images)
     weights, masks = (regions.rot90(turns, (1, 2)) for regions in (views.weights, views.masks))
     return replace(views, images=1 - images if negative else images, weights=weights, masks=masks)
 
 
 def judging_sets(
-    count: int, side: int = 384, seed: int = 91_000, split: Split = "val", shots: int = 1, scenes: int = 4
+    count: int,
+    side: int = 384,
+    seed: int = 91_000,
+    split: Split = "val",
+    shots: int = 1,
+    scenes: int = 4,
+    context: float = CONTEXT,
 ) -> list[tuple[Views, Views]]:
     """Episodes of a held-out split: five classes, some references each, scenes that also show a stranger.
 
@@ -197,7 +238,9 @@ def judging_sets(
         kinds, strangers = draw_classes(rng, split, 5, hard=number % 2 == 1), draw_classes(rng, split, 1)
         style = SceneStyle(size=side)
         references = [
-            reference_view(rng, kind, i, style, split) for _ in range(shots) for i, kind in enumerate(kinds)
+            reference_view(rng, kind, i, style, split, context)
+            for _ in range(shots)
+            for i, kind in enumerate(kinds)
         ]
         drawn = [draw_scene(rng, kinds, style, strangers, split) for _ in range(scenes)]
         made.append((join(references), join([scene_view(rng, scene, 0, rough=False) for scene in drawn])))

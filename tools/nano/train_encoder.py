@@ -15,10 +15,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dinov3.models.vision_transformer import DinoVisionTransformer
-from tools.nano.encoder_data import SPEC, Views, episode_source, judging_sets, training_step_data
+from no_time_to_train.dataset.scenes import SHAPE_FAMILIES, TEXTURE_FAMILIES
+from tools.nano.encoder_data import SPEC, STRANGER, Views, episode_source, judging_sets, training_step_data
 from tools.nano.pictures import load_style_pictures
-from tools.nano.training import Task, train, training_arguments
+from tools.nano.training import Task, load_exported, train, training_arguments
 
+FAMILIES = (SHAPE_FAMILIES["train"], TEXTURE_FAMILIES["train"])
+CHECK_CONTEXT = 1.0
+Losses = dict[str, Tensor]
 SUMMARY = "Train the nano DINOv3 encoder on generated scenes."
 
 
@@ -31,15 +35,27 @@ def region_features(model: DinoVisionTransformer, views: Views) -> Tensor:
 
 
 class Objective(nn.Module):
-    """The three losses and their temperatures."""
+    """The losses of a step, with their temperatures and helper heads.
+
+    The heads read the families of shape and texture from a region. Classes of one palette differ in
+    nothing else, and comparing them alone had taught the encoder neither.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.log_scale = nn.Parameter(torch.tensor([2.3, 2.3, 2.3]))
         self.bias = nn.Parameter(torch.tensor(-5.0))
+        self.heads = nn.ModuleList(nn.Linear(SPEC.embed_dim, len(names)) for names in FAMILIES)
 
-    def forward(self, references: Tensor, scenes: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Losses of one step; row k of ``references`` (K, D) is class k; ``labels`` (R,) of the scenes."""
+    def forward(self, references: Tensor, scenes: Tensor, labels: Tensor, families: Tensor) -> Losses:
+        """Losses of one step, and shares of right answers.
+
+        Args:
+            references: (K, D) unit rows, row k of class k.
+            scenes: (R, D) unit rows.
+            labels: (R,) of ``scenes``.
+            families: (K, 2) shape and texture family of the classes.
+        """
         softmax, sigmoid, contrast = self.log_scale.exp().clamp(max=50)
         cosine = scenes @ references.T  # (R, K)
         known = labels >= 0
@@ -47,10 +63,18 @@ class Objective(nn.Module):
         truth = (labels[:, None] == torch.arange(len(references))).float()
         cross = F.binary_cross_entropy_with_logits(cosine * sigmoid + self.bias, truth, reduction="none")
         is_it = cross.sum() / truth.sum().clamp(min=1)
+        rows = torch.cat([references, scenes[known]]) * SPEC.embed_dim**0.5
+        wanted = torch.cat([families, families[labels[known]]])
+        shape, texture = (
+            F.cross_entropy(head(rows), wanted[:, i], ignore_index=STRANGER)
+            for i, head in enumerate(self.heads)
+        )
         return {
             "which": which,
             "is_it": 0.5 * is_it,
             "contrast": _contrast(scenes[known], labels[known], contrast),
+            "shape": 0.5 * shape,
+            "texture": 0.5 * texture,
         }
 
 
@@ -95,14 +119,17 @@ def main() -> None:
     args = training_arguments(SUMMARY, steps=4500, learning_rate=1e-3).parse_args()
     torch.manual_seed(args.seed)
     model, objective = build_encoder(), Objective()
+    if args.init:
+        load_exported(model, args.init)
     both = nn.ModuleDict({"encoder": model, "objective": objective})
     judge = build_encoder()
     episodes = episode_source(load_style_pictures())
-    checks = judging_sets(args.check_scenes // 2)
+    checks = judging_sets(args.check_scenes // 2, context=CHECK_CONTEXT)
 
     def step_losses(step: int) -> dict[str, Tensor]:
-        references, scenes = training_step_data(episodes, args.seed, step)
-        return objective(region_features(model, references), region_features(model, scenes), scenes.labels)
+        drawn = training_step_data(episodes, args.seed, step)
+        references, scenes = (region_features(model, views) for views in (drawn.references, drawn.scenes))
+        return objective(references, scenes, drawn.scenes.labels, drawn.families)
 
     def judged(values: dict[str, Tensor]) -> dict[str, float]:
         judge.load_state_dict(encoder_part(values))

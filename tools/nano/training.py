@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from no_time_to_train.dataset.scenes import GENERATOR_VERSION
+from tools.nano.muon import Muon
 
 WARM_UP = 60
 """Steps over which the learning rate rises."""
@@ -29,11 +30,18 @@ def training_arguments(description: str, steps: int, learning_rate: float) -> ar
     parser.add_argument("--stop-at", type=int, help="end this process early at this step, to be resumed")
     parser.add_argument("--decay", type=float, default=0.35, help="last share of the steps, of falling rate")
     parser.add_argument("--learning-rate", type=float, default=learning_rate)
+    parser.add_argument("--optimizer", choices=("adamw", "muon"), default="adamw")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--check-every", type=int, default=100, help="steps from validation to validation")
     parser.add_argument("--check-scenes", type=int, default=24, help="validation scenes")
+    parser.add_argument("--init", type=Path, help="start from these exported weights, with a fresh optimizer")
     parser.add_argument("--export", type=Path, help="write the averaged weights as fp16 safetensors here")
     return parser
+
+
+def load_exported(model: nn.Module, path: Path) -> None:
+    """Fill a model with weights that :func:`export_weights` wrote, strictly."""
+    model.load_state_dict({name: value.float() for name, value in load_file(path).items()})
 
 
 def learning_rate_at(step: int, steps: int, decay: float, peak: float) -> float:
@@ -81,7 +89,7 @@ class Task:
 def train(task: Task, args: argparse.Namespace) -> None:
     """Run or resume a training, with a line and a checkpoint at every validation."""
     args.work.mkdir(parents=True, exist_ok=True)
-    optimizer = torch.optim.AdamW(task.module.parameters(), lr=0.0, weight_decay=0.05, betas=(0.9, 0.98))
+    optimizer = _make_optimizer(task.module, args.optimizer)
     average = AveragedWeights(task.module)
     checkpoint = args.work / f"{task.name}.pt"
     first = _resume(checkpoint, task.module, average, optimizer)
@@ -104,6 +112,12 @@ def train(task: Task, args: argparse.Namespace) -> None:
     if args.export:
         about = {"step": str(last), "seed": str(args.seed), "generator": str(GENERATOR_VERSION)}
         export_weights(args.export, task.name, task.exported(average.values), about)
+
+
+def _make_optimizer(module: nn.Module, name: str) -> torch.optim.Optimizer:
+    if name == "muon":
+        return Muon(module, weight_decay=0.05)
+    return torch.optim.AdamW(module.parameters(), lr=0.0, weight_decay=0.05, betas=(0.9, 0.98))
 
 
 def export_weights(path: Path, name: str, values: State, about: dict[str, str]) -> None:
