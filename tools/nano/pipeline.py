@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from pycocotools import mask as coco_mask
 from torch import Tensor
 
 from no_time_to_train.config import Sam2InferConfig
+from no_time_to_train.dataset.annotation_masks import segmentation_to_rle
 from no_time_to_train.dataset.categories import CategoryMap
 from no_time_to_train.dataset.coco_file import CocoFile
 from no_time_to_train.dataset.coco_reader import category_map, references_from_coco, targets_from_coco
@@ -23,13 +25,13 @@ from no_time_to_train.dataset.samples import Reference
 from no_time_to_train.dataset.scenes import Split, write_demo_dataset
 from no_time_to_train.models.encoders.feature_encoder import FeatureEncoder
 from no_time_to_train.models.matching.mask_ops import pool_features
-from no_time_to_train.models.matching.merging import Candidates, SoftMerger
+from no_time_to_train.models.matching.merging import Candidates, SoftMerger, full_size
 from no_time_to_train.models.matching.scoring import prototype_scores, top_labels
 from no_time_to_train.models.memory.memory_bank import MemoryBank, pool_reference
 from no_time_to_train.models.preprocess import make_query, resize_square
 from no_time_to_train.models.proposals.point_grid import PointGrid
 from no_time_to_train.models.proposals.sam2_backend import DecodedMasks, Sam2Backend
-from no_time_to_train.results import Query, ReferenceCrop
+from no_time_to_train.results import RLE, Query, ReferenceCrop
 
 SHOTS = (1, 5)
 DRAWS = 3
@@ -151,6 +153,26 @@ def propose(sam: Sam2Backend, group: Group, infer: Sam2InferConfig, encoder_size
         embedding = sam.encode(query.image[None], infer.add_no_mem_embed)[0]
         found.append(Proposed(target.image_id, query, grid(sam, embedding)))
     return found
+
+
+@torch.inference_mode()
+def coverage(group: Group, proposed: Sequence[Proposed]) -> list[tuple[Tensor, Tensor]]:
+    """Per image the predicted IoU (M,) of the proposals, and their true one (M, N) with the objects."""
+    truth = CocoFile.read(group.targets)
+    wanted: dict[int | str, list[RLE]] = {item.image_id: [] for item in proposed}
+    sizes = {item.image_id: item.query.size for item in proposed}
+    for annotation in truth.annotations:
+        if not annotation.is_crowd and annotation.segmentation is not None:
+            rle = segmentation_to_rle(annotation.segmentation, sizes[annotation.image_id])
+            wanted[annotation.image_id].append(rle)
+    images = []
+    for item in proposed:
+        found, _ = full_size(item.masks.logits, item.query.size)
+        rles = wanted[item.image_id]
+        overlaps = coco_mask.iou(found, rles, [False] * len(rles)) if found and rles else []
+        table = torch.as_tensor(np.asarray(overlaps), dtype=torch.float32)
+        images.append((item.masks.ious, table.reshape(len(found), len(rles))))
+    return images
 
 
 @torch.inference_mode()
