@@ -10,10 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from pycocotools import mask as coco_mask
 from safetensors import safe_open
+from torch import Tensor
 
+from no_time_to_train.config import Sam2InferConfig
+from no_time_to_train.dataset.annotation_masks import segmentation_to_rle
+from no_time_to_train.dataset.coco_file import CocoFile
+from no_time_to_train.dataset.coco_reader import category_map, references_from_coco
+from no_time_to_train.dataset.reference_crops import CropOptions
 from no_time_to_train.dataset.scenes import SHAPE_FAMILIES, TEXTURE_FAMILIES
-from no_time_to_train.models.proposals.sam2_backend import SAM2_SIZES, Sam2Backend
+from no_time_to_train.models.proposals.sam2_backend import SAM2_SIZES, DecodedMasks, Sam2Backend
+from no_time_to_train.results import Query
 from tests.conftest import ROOT
 from tools.nano.encoder_data import (
     BACKGROUND,
@@ -23,7 +32,18 @@ from tools.nano.encoder_data import (
     training_step_data,
 )
 from tools.nano.evaluate import SEEDS, accuracy, colour_statistics, recall
+from tools.nano.muon import Muon, orthogonalise
+from tools.nano.photographs import coins_group
 from tools.nano.pictures import GROUNDS, PHOTOS, Pictures
+from tools.nano.pipeline import (
+    COLOUR_WIDTH,
+    Proposed,
+    Source,
+    average_precision,
+    colour_source,
+    coverage,
+    generated_groups,
+)
 from tools.nano.sam2_data import POINTS, QUARTER, SIZE, judging_examples, training_example
 from tools.nano.train_encoder import build_encoder, region_features
 from tools.nano.train_sam2 import losses, mask_iou
@@ -74,13 +94,79 @@ def test_mask_iou_by_hand() -> None:
 
 
 def test_encoder_steps_repeat_and_labels_match_the_references() -> None:
-    references, scenes = training_step_data(episode_source(PICTURES), 0, 4)
-    again, _ = training_step_data(episode_source(PICTURES), 0, 4)
-    torch.testing.assert_close(references.images, again.images, rtol=0, atol=0)
+    drawn, again = (training_step_data(episode_source(PICTURES), 0, 4) for _ in range(2))
+    references, scenes = drawn.references, drawn.scenes
+    torch.testing.assert_close(references.images, again.references.images, rtol=0, atol=0)
     assert references.labels.tolist() == list(range(len(references.images)))
     assert (references.weights.flatten(1).sum(1) > 0).all()
     assert set(scenes.labels.tolist()) <= set(references.labels.tolist()) | {STRANGER, BACKGROUND}
     assert int(scenes.owners.max()) < len(scenes.images)
+    assert drawn.families.shape == (len(references.labels), 2)
+    assert drawn.families[:, 0].min() >= 0
+
+
+def test_orthogonalised_steps_have_equal_singular_values() -> None:
+    chance = torch.Generator().manual_seed(0)
+    for shape in ((16, 48), (48, 16)):
+        values = torch.linalg.svdvals(orthogonalise(torch.randn(shape, generator=chance)))
+        assert 0.6 < values.min() < values.max() < 1.3
+
+
+def test_muon_goes_down_for_matrices_and_the_rest() -> None:
+    torch.manual_seed(0)
+    layer, wanted = torch.nn.Linear(16, 16), torch.nn.Linear(16, 16)
+    optimizer, inputs = Muon(layer), torch.randn(64, 16)
+    errors = []
+    for _ in range(60):
+        optimizer.param_groups[0]["lr"] = optimizer.param_groups[1]["lr"] = 0.02
+        error = (layer(inputs) - wanted(inputs).detach()).square().mean()
+        optimizer.zero_grad()
+        error.backward()
+        optimizer.step()
+        errors.append(error.item())
+    assert errors[-1] < 0.1 * errors[0]
+
+
+def test_colour_features_turn_nearness_into_a_cosine() -> None:
+    """exp(-d^2 / 2 w^2) of two plain colours, up to the chance in the Fourier features."""
+    source = colour_source(8, features=20_000)
+    images = [torch.full((3, 8, 8), value) for value in (0.5, 0.5 + COLOUR_WIDTH / 3**0.5)]  # one width apart
+    mask = torch.ones(1, 8, 8, dtype=torch.bool)
+    first, second = (source.of_target(Query(image, (8, 8)), mask)[0] for image in images)
+    assert first @ second == pytest.approx(np.exp(-0.5), abs=0.03)
+
+
+def test_the_table_of_a_pipeline_that_is_told_the_truth(tmp_path: Path) -> None:
+    """Proposals that are the objects, described by their class: every figure is 1."""
+    (group,) = generated_groups(tmp_path, "val", 3, 1, images=4)
+    coco = CocoFile.read(group.targets)
+    labels: list[Tensor] = []
+    proposed = []
+    for image_id, image in coco.images.items():
+        mine = [a for a in coco.annotations if a.image_id == image_id]
+        masks = [coco_mask.decode(segmentation_to_rle(a.segmentation, image.size)) for a in mine]
+        logits = torch.as_tensor(np.array(masks), dtype=torch.float32).reshape(-1, *image.size) - 0.5
+        labels.append(torch.tensor([int(a.category_id) - 1 for a in mine]))
+        found = DecodedMasks(logits, torch.ones(len(mine)), torch.arange(len(mine)))
+        proposed.append(Proposed(image_id, Query(torch.zeros(3, *image.size), image.size), found))
+    rows = iter(labels)
+    told = Source(
+        of_target=lambda query, masks: F.one_hot(next(rows), 5).float(),
+        of_reference=lambda crop: F.one_hot(torch.tensor(crop.label), 5).float(),
+        crop_size=32,
+    )
+    infer = Sam2InferConfig(nms_thr=1.0, merge="none")
+    figures = average_precision(group, proposed, told, infer, CropOptions(), shots=(1,), draws=1)
+    assert figures[1][0]["segm/AP"] == pytest.approx(1)
+    assert recall(coverage(group, proposed), 0.5)["recall at 0.75"] == 1
+
+
+def test_there_are_24_coins(tmp_path: Path) -> None:
+    pytest.importorskip("skimage", reason="the coins come with scikit-image")
+    group = coins_group(tmp_path)
+    coco = CocoFile.read(group.targets)
+    assert len(coco.annotations) == 24
+    assert len(references_from_coco(coco, group.root, category_map(coco))) == 24
 
 
 def test_a_reference_fills_its_crop() -> None:
