@@ -69,6 +69,7 @@ class Sam2InferConfig:
     points_per_side: int = 32
     testing_point_bs: int = 256  # prompts per decoder call
     iou_thr: float = 0.4  # keep masks whose predicted IoU is strictly greater
+    min_region: float = 0.0  # parts and holes below this share of a mask go; published: none does
     nms_thr: float = 0.5
     num_out_instance: int = 100
     kmeans_k: int = 4
@@ -95,7 +96,8 @@ class Sam2InferConfig:
             _require(getattr(self, key) >= 1, f"sam2_infer_cfgs.{key}", "at least 1", getattr(self, key))
         k = self.cls_num_per_mask
         _require(k == -1 or k >= 1, "sam2_infer_cfgs.cls_num_per_mask", "-1 or at least 1", k)
-        _require(0 <= self.nms_thr <= 1, "sam2_infer_cfgs.nms_thr", "in [0, 1]", self.nms_thr)
+        for key in ("nms_thr", "min_region"):
+            _require(0 <= getattr(self, key) <= 1, f"sam2_infer_cfgs.{key}", "in [0, 1]", getattr(self, key))
         _require(self.negative_sigma > 0, "sam2_infer_cfgs.negative_sigma", "above 0", self.negative_sigma)
 
 

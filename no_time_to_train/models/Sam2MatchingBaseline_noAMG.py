@@ -65,7 +65,7 @@ class Sam2MatchingBaselineNoAMG(ReferenceSegmenter):
             encoder,
             build_sam2(sam2_cfg_file, sam2_ckpt_path),
             bank(size.length or 1),
-            PointGrid(infer.points_per_side, infer.testing_point_bs, infer.iou_thr),
+            PointGrid(infer.points_per_side, infer.testing_point_bs, infer.iou_thr, infer.min_region),
             PrototypeScorer(infer.cls_num_per_mask, infer.negative_sigma, infer.negative_positives),
             SoftMerger(
                 infer.nms_thr,

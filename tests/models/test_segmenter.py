@@ -202,6 +202,7 @@ OPTIONS: dict[str, tuple[Any, str]] = {
     "points_per_side": (7, "propose.points_per_side"),
     "testing_point_bs": (3, "propose.chunk"),
     "iou_thr": (0.31, "propose.min_iou"),
+    "min_region": (0.1, "propose.min_region"),
     "nms_thr": (0.7, "merge.nms_threshold"),
     "num_out_instance": (9, "merge.max_instances"),
     "cls_num_per_mask": (2, "score.labels_per_mask"),
@@ -242,6 +243,7 @@ def test_every_option_reaches_its_part_and_works(monkeypatch: pytest.MonkeyPatch
         ({"rank_by": "similarity"}, {}),  # D14
         ({}, {"mask_sampling": "area"}),  # D15
         ({"encoder_resize": "direct"}, {}),  # D29
+        ({"min_region": 0.3}, {}),
         ({}, {"normalize_instances": True}),  # D39
     ],
 )

@@ -27,7 +27,7 @@ from tests.conftest import ROOT
 from tools.nano.encoder_data import (
     BACKGROUND,
     STRANGER,
-    episode_source,
+    drawn_source,
     judging_sets,
     training_step_data,
 )
@@ -94,7 +94,7 @@ def test_mask_iou_by_hand() -> None:
 
 
 def test_encoder_steps_repeat_and_labels_match_the_references() -> None:
-    drawn, again = (training_step_data(episode_source(PICTURES), 0, 4) for _ in range(2))
+    drawn, again = (training_step_data(drawn_source(PICTURES), 0, 4) for _ in range(2))
     references, scenes = drawn.references, drawn.scenes
     torch.testing.assert_close(references.images, again.references.images, rtol=0, atol=0)
     assert references.labels.tolist() == list(range(len(references.images)))

@@ -32,7 +32,7 @@ SIDE = 256
 """Side of all training pictures; the preset runs at 384."""
 REFERENCE_SIDES = (160, 320)
 """Sides of the scenes that reference objects are cut from; the crop is then enlarged."""
-EPISODES, CLASSES, SCENES = 2, 5, 3
+CLASSES, SCENES, VARIETY = 5, 4, 7
 REUSE = 3
 HARD_SHARE, PHOTO_SHARE, GREY_SHARE = 0.75, 0.1, 0.2
 CONTEXT = 0.2
@@ -144,63 +144,75 @@ def _roughen(rng: np.random.Generator, mask: NDArray[np.bool_]) -> NDArray[np.bo
 
 
 @dataclass(frozen=True)
-class Episode:
-    """Classes to be told apart.
+class Drawn:
+    """What one step learns from.
 
     Attributes:
-        references, scenes: each class once, and the pictures in which it must be found again.
-        families: (K, 2) int64, number of the shape and of the texture family; STRANGER for a photo.
+        references, scenes: each class of an episode once, and the pictures in which it must be found again.
+        families: (K, 2) int64, number of the shape and of the texture family of the episode's classes.
+        variety: scenes of many other classes, that serve to learn the families only.
+        variety_families: as ``families``, for the labels of ``variety``.
     """
 
     references: Views
     scenes: Views
     families: Tensor
+    variety: Views
+    variety_families: Tensor
 
 
-EpisodeSource = Callable[[int, int], list[Episode]]
+DrawnSource = Callable[[int, int], Drawn]
 
 
-def episode_source(pictures: Pictures) -> EpisodeSource:
+def drawn_source(pictures: Pictures) -> DrawnSource:
     """A function of seed and set number that remembers the last set."""
-    return lru_cache(maxsize=1)(partial(_draw_episodes, pictures))
+    return lru_cache(maxsize=1)(partial(_draw, pictures))
 
 
-def training_step_data(episodes: EpisodeSource, seed: int, step: int) -> Episode:
-    """All episodes of one step as one, a function of the arguments only.
+def training_step_data(sets: DrawnSource, seed: int, step: int) -> Drawn:
+    """The pictures of one step, a function of the arguments only.
 
     A drawn set serves :data:`REUSE` steps in other colours and turned, since drawing takes a third of
     the time.
     """
     rng = np.random.default_rng([seed, step, 1])
-    references, scenes, families = [], [], []
-    for episode in episodes(seed, step // REUSE):
-        order, negative = torch.from_numpy(rng.permutation(3)), bool(rng.random() < 0.1)
-        grey = bool(rng.random() < GREY_SHARE)
-        references.append(_vary(episode.references, order, negative, grey, int(rng.integers(4))))
-        scenes.append(_vary(episode.scenes, order, negative, grey, int(rng.integers(4))))
-        families.append(episode.families)
-    return Episode(join(references), join(scenes), torch.cat(families))
+    drawn = sets(seed, step // REUSE)
+    order, negative = torch.from_numpy(rng.permutation(3)), bool(rng.random() < 0.1)
+    grey = bool(rng.random() < GREY_SHARE)
+    return replace(
+        drawn,
+        references=_vary(drawn.references, order, negative, grey, int(rng.integers(4))),
+        scenes=_vary(drawn.scenes, order, negative, grey, int(rng.integers(4))),
+        variety=_vary(
+            drawn.variety, torch.from_numpy(rng.permutation(3)), negative, grey, int(rng.integers(4))
+        ),
+    )
 
 
-def _draw_episodes(pictures: Pictures, seed: int, number: int) -> list[Episode]:
+def _draw(pictures: Pictures, seed: int, number: int) -> Drawn:
     rng = np.random.default_rng([seed, number])
     style = SceneStyle(
         size=SIDE, radius=(0.06, 0.3), num_objects=(4, 9), photos=pictures.photos, grounds=pictures.grounds
     )
-    episodes = []
-    for place in range(EPISODES):
-        first = place * CLASSES
-        kinds = draw_classes(rng, "train", CLASSES, hard=rng.random() < HARD_SHARE)
-        kinds = [replace(k, texture=PHOTO) if rng.random() < PHOTO_SHARE else k for k in kinds]
-        strangers = draw_classes(rng, "train", 1)
-        made = [
-            reference_view(rng, kind, first + i, style, "train", float(rng.uniform(*CONTEXTS)))
-            for i, kind in enumerate(kinds)
-        ]
-        drawn = [draw_scene(rng, kinds, style, strangers) for _ in range(SCENES)]
-        found = join([scene_view(rng, scene, first, rough=True) for scene in drawn])
-        episodes.append(Episode(join(made), found, torch.tensor([_families(kind) for kind in kinds])))
-    return episodes
+    kinds = draw_classes(rng, "train", CLASSES, hard=rng.random() < HARD_SHARE)
+    kinds = [replace(k, texture=PHOTO) if rng.random() < PHOTO_SHARE else k for k in kinds]
+    strangers = draw_classes(rng, "train", 1)
+    made = [
+        reference_view(rng, kind, i, style, "train", float(rng.uniform(*CONTEXTS)))
+        for i, kind in enumerate(kinds)
+    ]
+    drawn = [draw_scene(rng, kinds, style, strangers) for _ in range(SCENES)]
+    found = [scene_view(rng, scene, 0, rough=True) for scene in drawn]
+    others, variety = list[ObjectClass](), list[Views]()
+    for _ in range(VARIETY):
+        more = draw_classes(rng, "train", CLASSES)
+        scene = draw_scene(rng, more, replace(style, num_objects=(6, 9)))
+        variety.append(scene_view(rng, scene, len(others), rough=True))
+        others += more
+    families, other_families = (
+        torch.tensor([_families(kind) for kind in classes]) for classes in (kinds, others)
+    )
+    return Drawn(join(made), join(found), families, join(variety), other_families)
 
 
 def _families(kind: ObjectClass) -> tuple[int, int]:

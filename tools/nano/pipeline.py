@@ -141,7 +141,7 @@ class Proposed:
 @torch.inference_mode()
 def propose(sam: Sam2Backend, group: Group, infer: Sam2InferConfig, encoder_size: int) -> list[Proposed]:
     """Proposals of every target of a group."""
-    grid = PointGrid(infer.points_per_side, infer.testing_point_bs, infer.iou_thr)
+    grid = PointGrid(infer.points_per_side, infer.testing_point_bs, infer.iou_thr, infer.min_region)
     found = []
     for target in targets_from_coco(CocoFile.read(group.targets), group.root):
         assert isinstance(target.image, Path)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from dinov3.models.vision_transformer import DinoVisionTransformer
 from no_time_to_train.dataset.scenes import SHAPE_FAMILIES, TEXTURE_FAMILIES
-from tools.nano.encoder_data import SPEC, STRANGER, Views, episode_source, judging_sets, training_step_data
+from tools.nano.encoder_data import SPEC, STRANGER, Views, drawn_source, judging_sets, training_step_data
 from tools.nano.pictures import load_style_pictures
 from tools.nano.training import Task, load_exported, train, training_arguments
 
@@ -47,14 +47,13 @@ class Objective(nn.Module):
         self.bias = nn.Parameter(torch.tensor(-5.0))
         self.heads = nn.ModuleList(nn.Linear(SPEC.embed_dim, len(names)) for names in FAMILIES)
 
-    def forward(self, references: Tensor, scenes: Tensor, labels: Tensor, families: Tensor) -> Losses:
+    def forward(self, references: Tensor, scenes: Tensor, labels: Tensor) -> Losses:
         """Losses of one step, and shares of right answers.
 
         Args:
             references: (K, D) unit rows, row k of class k.
             scenes: (R, D) unit rows.
             labels: (R,) of ``scenes``.
-            families: (K, 2) shape and texture family of the classes.
         """
         softmax, sigmoid, contrast = self.log_scale.exp().clamp(max=50)
         cosine = scenes @ references.T  # (R, K)
@@ -63,19 +62,19 @@ class Objective(nn.Module):
         truth = (labels[:, None] == torch.arange(len(references))).float()
         cross = F.binary_cross_entropy_with_logits(cosine * sigmoid + self.bias, truth, reduction="none")
         is_it = cross.sum() / truth.sum().clamp(min=1)
-        rows = torch.cat([references, scenes[known]]) * SPEC.embed_dim**0.5
-        wanted = torch.cat([families, families[labels[known]]])
-        shape, texture = (
-            F.cross_entropy(head(rows), wanted[:, i], ignore_index=STRANGER)
-            for i, head in enumerate(self.heads)
-        )
         return {
             "which": which,
             "is_it": 0.5 * is_it,
-            "contrast": _contrast(scenes[known], labels[known], contrast),
-            "shape": 0.5 * shape,
-            "texture": 0.5 * texture,
+            "contrast": 0.5 * _contrast(scenes[known], labels[known], contrast),
         }
+
+    def read_families(self, rows: Tensor, families: Tensor) -> Losses:
+        """Losses of the helper heads for (R, D) unit rows of (R, 2) families, STRANGER where unknown."""
+        shape, texture = (
+            F.cross_entropy(head(rows * SPEC.embed_dim**0.5), families[:, i], ignore_index=STRANGER)
+            for i, head in enumerate(self.heads)
+        )
+        return {"shape": shape, "texture": texture}
 
 
 def _contrast(features: Tensor, labels: Tensor, scale: Tensor) -> Tensor:
@@ -123,13 +122,23 @@ def main() -> None:
         load_exported(model, args.init)
     both = nn.ModuleDict({"encoder": model, "objective": objective})
     judge = build_encoder()
-    episodes = episode_source(load_style_pictures())
+    sets = drawn_source(load_style_pictures())
     checks = judging_sets(args.check_scenes // 2, context=CHECK_CONTEXT)
 
     def step_losses(step: int) -> dict[str, Tensor]:
-        drawn = training_step_data(episodes, args.seed, step)
-        references, scenes = (region_features(model, views) for views in (drawn.references, drawn.scenes))
-        return objective(references, scenes, drawn.scenes.labels, drawn.families)
+        drawn = training_step_data(sets, args.seed, step)
+        views = (drawn.references, drawn.scenes, drawn.variety)
+        references, scenes, variety = (region_features(model, one) for one in views)
+        known, other = drawn.scenes.labels >= 0, drawn.variety.labels >= 0
+        rows = torch.cat([references, scenes[known], variety[other]])
+        families = torch.cat(
+            [
+                drawn.families,
+                drawn.families[drawn.scenes.labels[known]],
+                drawn.variety_families[drawn.variety.labels[other]],
+            ]
+        )
+        return objective(references, scenes, drawn.scenes.labels) | objective.read_families(rows, families)
 
     def judged(values: dict[str, Tensor]) -> dict[str, float]:
         judge.load_state_dict(encoder_part(values))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
+from no_time_to_train.models.proposals.mask_regions import without_small_regions
 from no_time_to_train.models.proposals.sam2_backend import DecodedMasks, ImageEmbedding, Prompts, Sam2Backend
 
 log = logging.getLogger(__name__)
@@ -84,11 +85,13 @@ class PointGrid:
     """One prompt per grid point, the best of its three masks by predicted IoU.
 
     ``chunk`` prompts at a time, fewer where the accelerator's memory is too small for them.
+    ``min_region``: see :func:`without_small_regions`, 0 for masks as they come.
     """
 
     points_per_side: int = 32
     chunk: int = 256
     min_iou: float = 0.4
+    min_region: float = 0.0
     fitting: FittingChunk = field(default_factory=FittingChunk, repr=False, compare=False)
 
     def __call__(
@@ -105,4 +108,5 @@ class PointGrid:
         def decode(chunk: int) -> DecodedMasks:
             return sam.decode(embedding, prompts, min_iou=self.min_iou, chunk=chunk)
 
-        return self.fitting.decode(decode, self.chunk)
+        found = self.fitting.decode(decode, self.chunk)
+        return replace(found, logits=without_small_regions(found.logits, self.min_region))
