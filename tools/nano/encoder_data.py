@@ -15,8 +15,6 @@ from torch import Tensor
 
 from no_time_to_train.dataset.scenes import (
     PHOTO,
-    SHAPE_FAMILIES,
-    TEXTURE_FAMILIES,
     ObjectClass,
     Scene,
     SceneStyle,
@@ -28,17 +26,14 @@ from no_time_to_train.models.encoders.encoder_registry import encoder_spec
 from tools.nano.pictures import Pictures
 
 SPEC = encoder_spec("dinov3_nano")
-SIDE = 256
-"""Side of all training pictures; the preset runs at 384."""
+SIDES, MANY_SIDES, SETS_OF_MANY_SIDES = (256,), (256, 256, 256, 320, 384), 200
+"""Side of all pictures of a set. The preset runs at 384; the first sets come in several sides, the later
+ones in the smallest only, which gives half as many steps again for the same time."""
 REFERENCE_SIDES = (160, 320)
 """Sides of the scenes that reference objects are cut from; the crop is then enlarged."""
-CLASSES, SCENES, VARIETY = 5, 4, 7
+EPISODES, CLASSES, SCENES = 2, 5, 3
 REUSE = 3
-HARD_SHARE, PHOTO_SHARE, GREY_SHARE = 0.75, 0.1, 0.2
 CONTEXT = 0.2
-CONTEXTS = (0.2, 2.0)
-"""Context of the reference crops in training. At the published 0.2 an object fills the crop, three to eight
-times its size in a scene: nothing but its colour is then easy to recognise."""
 STRANGER = -1
 BACKGROUND = -2
 
@@ -143,88 +138,51 @@ def _roughen(rng: np.random.Generator, mask: NDArray[np.bool_]) -> NDArray[np.bo
     return mask
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """What one step learns from.
-
-    Attributes:
-        references, scenes: each class of an episode once, and the pictures in which it must be found again.
-        families: (K, 2) int64, number of the shape and of the texture family of the episode's classes.
-        variety: scenes of many other classes, that serve to learn the families only.
-        variety_families: as ``families``, for the labels of ``variety``.
-    """
-
-    references: Views
-    scenes: Views
-    families: Tensor
-    variety: Views
-    variety_families: Tensor
+EpisodeSource = Callable[[int, int], list[tuple[Views, Views]]]
 
 
-DrawnSource = Callable[[int, int], Drawn]
-
-
-def drawn_source(pictures: Pictures) -> DrawnSource:
+def episode_source(pictures: Pictures) -> EpisodeSource:
     """A function of seed and set number that remembers the last set."""
-    return lru_cache(maxsize=1)(partial(_draw, pictures))
+    return lru_cache(maxsize=1)(partial(_draw_episodes, pictures))
 
 
-def training_step_data(sets: DrawnSource, seed: int, step: int) -> Drawn:
-    """The pictures of one step, a function of the arguments only.
+def training_step_data(episodes: EpisodeSource, seed: int, step: int) -> tuple[Views, Views]:
+    """References and scenes of one step, a function of the arguments only.
 
     A drawn set serves :data:`REUSE` steps in other colours and turned, since drawing takes a third of
     the time.
     """
     rng = np.random.default_rng([seed, step, 1])
-    drawn = sets(seed, step // REUSE)
-    order, negative = torch.from_numpy(rng.permutation(3)), bool(rng.random() < 0.1)
-    grey = bool(rng.random() < GREY_SHARE)
-    return replace(
-        drawn,
-        references=_vary(drawn.references, order, negative, grey, int(rng.integers(4))),
-        scenes=_vary(drawn.scenes, order, negative, grey, int(rng.integers(4))),
-        variety=_vary(
-            drawn.variety, torch.from_numpy(rng.permutation(3)), negative, grey, int(rng.integers(4))
-        ),
-    )
+    references, scenes = [], []
+    for made, found in episodes(seed, step // REUSE):
+        order, negative = torch.from_numpy(rng.permutation(3)), bool(rng.random() < 0.1)
+        references.append(_vary(made, order, negative, int(rng.integers(4))))
+        scenes.append(_vary(found, order, negative, int(rng.integers(4))))
+    return join(references), join(scenes)
 
 
-def _draw(pictures: Pictures, seed: int, number: int) -> Drawn:
+def _draw_episodes(pictures: Pictures, seed: int, number: int) -> list[tuple[Views, Views]]:
     rng = np.random.default_rng([seed, number])
+    sides = MANY_SIDES if number < SETS_OF_MANY_SIDES else SIDES
+    side = sides[int(rng.integers(len(sides)))]
     style = SceneStyle(
-        size=SIDE, radius=(0.06, 0.3), num_objects=(4, 9), photos=pictures.photos, grounds=pictures.grounds
+        size=side, radius=(0.06, 0.3), num_objects=(4, 9), photos=pictures.photos, grounds=pictures.grounds
     )
-    kinds = draw_classes(rng, "train", CLASSES, hard=rng.random() < HARD_SHARE)
-    kinds = [replace(k, texture=PHOTO) if rng.random() < PHOTO_SHARE else k for k in kinds]
-    strangers = draw_classes(rng, "train", 1)
-    made = [
-        reference_view(rng, kind, i, style, "train", float(rng.uniform(*CONTEXTS)))
-        for i, kind in enumerate(kinds)
-    ]
-    drawn = [draw_scene(rng, kinds, style, strangers) for _ in range(SCENES)]
-    found = [scene_view(rng, scene, 0, rough=True) for scene in drawn]
-    others, variety = list[ObjectClass](), list[Views]()
-    for _ in range(VARIETY):
-        more = draw_classes(rng, "train", CLASSES)
-        scene = draw_scene(rng, more, replace(style, num_objects=(6, 9)))
-        variety.append(scene_view(rng, scene, len(others), rough=True))
-        others += more
-    families, other_families = (
-        torch.tensor([_families(kind) for kind in classes]) for classes in (kinds, others)
-    )
-    return Drawn(join(made), join(found), families, join(variety), other_families)
+    episodes = []
+    for place in range(EPISODES):
+        first = place * CLASSES
+        kinds = draw_classes(rng, "train", CLASSES, hard=place % 2 == 0)
+        kinds = [replace(k, texture=PHOTO) if rng.random() < 0.15 else k for k in kinds]
+        strangers = draw_classes(rng, "train", 1)
+        made = [reference_view(rng, kind, first + i, style, "train") for i, kind in enumerate(kinds)]
+        drawn = [draw_scene(rng, kinds, style, strangers) for _ in range(SCENES)]
+        episodes.append((join(made), join([scene_view(rng, scene, first, rough=True) for scene in drawn])))
+    return episodes
 
 
-def _families(kind: ObjectClass) -> tuple[int, int]:
-    texture = STRANGER if kind.texture == PHOTO else TEXTURE_FAMILIES["train"].index(kind.texture)
-    return SHAPE_FAMILIES["train"].index(kind.shape), texture
-
-
-def _vary(views: Views, order: Tensor, negative: bool, grey: bool, turns: int) -> Views:
+def _vary(views: Views, order: Tensor, negative: bool, turns: int) -> Views:
     """Quarter turns, and the same exchange of colours for a whole episode: that makes new classes."""
     images = views.images[:, order].rot90(turns, (2, 3))
-    if grey:
-        images = images.mean(1, keepdim=True).expand_as(images)
     weights, masks = (regions.rot90(turns, (1, 2)) for regions in (views.weights, views.masks))
     return replace(views, images=1 - images if negative else images, weights=weights, masks=masks)
 

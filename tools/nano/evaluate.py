@@ -12,14 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import process_time
-from typing import TypeVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 import yaml
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 import no_time_to_train.weights
 from no_time_to_train.config import Sam2InferConfig, parse_block
@@ -43,6 +41,7 @@ from tools.nano.pipeline import (
 from tools.nano.sam2_data import SIZE, judging_examples
 from tools.nano.train_encoder import build_encoder, region_features
 from tools.nano.train_sam2 import validate
+from tools.nano.training import load_exported
 
 DEMO = Path(no_time_to_train.__file__).parent / "pl_configs" / "demo.yaml"
 SHIPPED = Path(no_time_to_train.weights.__file__).parent
@@ -51,15 +50,6 @@ SEEDS: dict[Split, int] = {"train": 95_000, "val": 96_000, "test": 97_000}
 
 Describe = Callable[[Views], Tensor]
 """(R, D) unit rows for the regions of some pictures."""
-
-
-Model = TypeVar("Model", bound=nn.Module)
-
-
-def load_shipped(model: Model, path: Path) -> Model:
-    """Fill a model with fp16 weights, strictly."""
-    model.load_state_dict({name: value.float() for name, value in load_file(path).items()})
-    return model.eval()
 
 
 def colour_statistics(views: Views) -> Tensor:
@@ -120,7 +110,7 @@ def report_encoder(weights: Path, split: Split, count: int, context: float, shot
     """Print the accuracy table."""
     torch.manual_seed(0)
     untrained = build_encoder()
-    trained = load_shipped(build_encoder(), weights / "dinov3_nano.safetensors")
+    trained = load_exported(build_encoder(), weights / "dinov3_nano.safetensors")
     columns = [f"{kind} {n}" for kind in ("mixed", "hard") for n in (1, shots)]
     print(
         f"\n5-way nearest prototype, {count} sets, split {split}; 1 shot: mean ± deviation of {shots} draws"
@@ -170,8 +160,8 @@ def demo_pipeline(weights: Path, changes: Sequence[str]) -> Pipeline:
     for change in changes:
         key, value = change.split("=", 1)
         (crops if key in crops else infer)[key] = yaml.safe_load(value)
-    sam = load_shipped(Sam2Backend(SAM2_SIZES["nano"]), weights / "sam2_nano.safetensors")
-    trained = load_shipped(build_encoder(), weights / "dinov3_nano.safetensors")
+    sam = load_exported(Sam2Backend(SAM2_SIZES["nano"]), weights / "sam2_nano.safetensors")
+    trained = load_exported(build_encoder(), weights / "dinov3_nano.safetensors")
     torch.manual_seed(0)
     sources = {
         "dinov3_nano": encoder_source(FeatureEncoder(SPEC, trained)),

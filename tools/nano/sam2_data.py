@@ -19,8 +19,6 @@ QUARTER = SIZE // 4
 POINTS = 16
 """Prompts of a training scene: the encoder is paid once for all of them."""
 BACKGROUND_SHARE = 0.2
-UNUSUAL_SHARE = 0.4
-"""Scenes with more, smaller or larger objects than those that everything is judged by."""
 
 
 @dataclass(frozen=True)
@@ -43,14 +41,13 @@ def training_example(seed: int, step: int, number: int, pictures: Pictures) -> E
     rng = np.random.default_rng([seed, step, number])
     classes = draw_classes(rng, "train", int(rng.integers(2, 7)), hard=rng.random() < 0.4)
     classes = [replace(c, texture=PHOTO) if rng.random() < 0.25 else c for c in classes]
-    style = SceneStyle(size=SIZE, photos=pictures.photos, grounds=pictures.grounds)
-    if rng.random() < UNUSUAL_SHARE:
-        crowded, small = rng.random() < 0.5, rng.random() < 0.5
-        style = replace(
-            style,
-            num_objects=(2, 14) if crowded else style.num_objects,
-            radius=(0.05, 0.2) if small else (0.08, 0.4),
-        )
+    style = SceneStyle(
+        size=SIZE,
+        num_objects=(2, 14) if rng.random() < 0.3 else (3, 8),
+        radius=(0.05, 0.2) if rng.random() < 0.5 else (0.08, 0.4),
+        photos=pictures.photos,
+        grounds=pictures.grounds,
+    )
     scene = draw_scene(rng, classes, style)
     image = torch.from_numpy(_recolour(rng, scene.image)).permute(2, 0, 1).contiguous()
     return Example(image, *_draw_prompts(rng, scene.masks))

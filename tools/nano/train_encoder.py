@@ -15,14 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dinov3.models.vision_transformer import DinoVisionTransformer
-from no_time_to_train.dataset.scenes import SHAPE_FAMILIES, TEXTURE_FAMILIES
-from tools.nano.encoder_data import SPEC, STRANGER, Views, drawn_source, judging_sets, training_step_data
+from tools.nano.encoder_data import SPEC, Views, episode_source, judging_sets, training_step_data
 from tools.nano.pictures import load_style_pictures
 from tools.nano.training import Task, load_exported, train, training_arguments
 
-FAMILIES = (SHAPE_FAMILIES["train"], TEXTURE_FAMILIES["train"])
-CHECK_CONTEXT = 1.0
-Losses = dict[str, Tensor]
 SUMMARY = "Train the nano DINOv3 encoder on generated scenes."
 
 
@@ -35,26 +31,15 @@ def region_features(model: DinoVisionTransformer, views: Views) -> Tensor:
 
 
 class Objective(nn.Module):
-    """The losses of a step, with their temperatures and helper heads.
-
-    The heads read the families of shape and texture from a region. Classes of one palette differ in
-    nothing else, and comparing them alone had taught the encoder neither.
-    """
+    """The three losses and their temperatures."""
 
     def __init__(self) -> None:
         super().__init__()
         self.log_scale = nn.Parameter(torch.tensor([2.3, 2.3, 2.3]))
         self.bias = nn.Parameter(torch.tensor(-5.0))
-        self.heads = nn.ModuleList(nn.Linear(SPEC.embed_dim, len(names)) for names in FAMILIES)
 
-    def forward(self, references: Tensor, scenes: Tensor, labels: Tensor) -> Losses:
-        """Losses of one step, and shares of right answers.
-
-        Args:
-            references: (K, D) unit rows, row k of class k.
-            scenes: (R, D) unit rows.
-            labels: (R,) of ``scenes``.
-        """
+    def forward(self, references: Tensor, scenes: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Losses of one step; row k of ``references`` (K, D) is class k; ``labels`` (R,) of the scenes."""
         softmax, sigmoid, contrast = self.log_scale.exp().clamp(max=50)
         cosine = scenes @ references.T  # (R, K)
         known = labels >= 0
@@ -65,16 +50,8 @@ class Objective(nn.Module):
         return {
             "which": which,
             "is_it": 0.5 * is_it,
-            "contrast": 0.5 * _contrast(scenes[known], labels[known], contrast),
+            "contrast": _contrast(scenes[known], labels[known], contrast),
         }
-
-    def read_families(self, rows: Tensor, families: Tensor) -> Losses:
-        """Losses of the helper heads for (R, D) unit rows of (R, 2) families, STRANGER where unknown."""
-        shape, texture = (
-            F.cross_entropy(head(rows * SPEC.embed_dim**0.5), families[:, i], ignore_index=STRANGER)
-            for i, head in enumerate(self.heads)
-        )
-        return {"shape": shape, "texture": texture}
 
 
 def _contrast(features: Tensor, labels: Tensor, scale: Tensor) -> Tensor:
@@ -122,23 +99,12 @@ def main() -> None:
         load_exported(model, args.init)
     both = nn.ModuleDict({"encoder": model, "objective": objective})
     judge = build_encoder()
-    sets = drawn_source(load_style_pictures())
-    checks = judging_sets(args.check_scenes // 2, context=CHECK_CONTEXT)
+    episodes = episode_source(load_style_pictures())
+    checks = judging_sets(args.check_scenes // 2)
 
     def step_losses(step: int) -> dict[str, Tensor]:
-        drawn = training_step_data(sets, args.seed, step)
-        views = (drawn.references, drawn.scenes, drawn.variety)
-        references, scenes, variety = (region_features(model, one) for one in views)
-        known, other = drawn.scenes.labels >= 0, drawn.variety.labels >= 0
-        rows = torch.cat([references, scenes[known], variety[other]])
-        families = torch.cat(
-            [
-                drawn.families,
-                drawn.families[drawn.scenes.labels[known]],
-                drawn.variety_families[drawn.variety.labels[other]],
-            ]
-        )
-        return objective(references, scenes, drawn.scenes.labels) | objective.read_families(rows, families)
+        references, scenes = training_step_data(episodes, args.seed, step)
+        return objective(region_features(model, references), region_features(model, scenes), scenes.labels)
 
     def judged(values: dict[str, Tensor]) -> dict[str, float]:
         judge.load_state_dict(encoder_part(values))

@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from no_time_to_train.dataset.scenes import GENERATOR_VERSION
-from tools.nano.muon import Muon
 
 WARM_UP = 60
 """Steps over which the learning rate rises."""
@@ -30,7 +30,6 @@ def training_arguments(description: str, steps: int, learning_rate: float) -> ar
     parser.add_argument("--stop-at", type=int, help="end this process early at this step, to be resumed")
     parser.add_argument("--decay", type=float, default=0.35, help="last share of the steps, of falling rate")
     parser.add_argument("--learning-rate", type=float, default=learning_rate)
-    parser.add_argument("--optimizer", choices=("adamw", "muon"), default="adamw")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--check-every", type=int, default=100, help="steps from validation to validation")
     parser.add_argument("--check-scenes", type=int, default=24, help="validation scenes")
@@ -39,9 +38,13 @@ def training_arguments(description: str, steps: int, learning_rate: float) -> ar
     return parser
 
 
-def load_exported(model: nn.Module, path: Path) -> None:
+Model = TypeVar("Model", bound=nn.Module)
+
+
+def load_exported(model: Model, path: Path) -> Model:
     """Fill a model with weights that :func:`export_weights` wrote, strictly."""
     model.load_state_dict({name: value.float() for name, value in load_file(path).items()})
+    return model
 
 
 def learning_rate_at(step: int, steps: int, decay: float, peak: float) -> float:
@@ -89,7 +92,7 @@ class Task:
 def train(task: Task, args: argparse.Namespace) -> None:
     """Run or resume a training, with a line and a checkpoint at every validation."""
     args.work.mkdir(parents=True, exist_ok=True)
-    optimizer = _make_optimizer(task.module, args.optimizer)
+    optimizer = torch.optim.AdamW(task.module.parameters(), lr=0.0, weight_decay=0.05, betas=(0.9, 0.98))
     average = AveragedWeights(task.module)
     checkpoint = args.work / f"{task.name}.pt"
     first = _resume(checkpoint, task.module, average, optimizer)
@@ -112,12 +115,6 @@ def train(task: Task, args: argparse.Namespace) -> None:
     if args.export:
         about = {"step": str(last), "seed": str(args.seed), "generator": str(GENERATOR_VERSION)}
         export_weights(args.export, task.name, task.exported(average.values), about)
-
-
-def _make_optimizer(module: nn.Module, name: str) -> torch.optim.Optimizer:
-    if name == "muon":
-        return Muon(module, weight_decay=0.05)
-    return torch.optim.AdamW(module.parameters(), lr=0.0, weight_decay=0.05, betas=(0.9, 0.98))
 
 
 def export_weights(path: Path, name: str, values: State, about: dict[str, str]) -> None:
