@@ -10,10 +10,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from pycocotools import mask as coco_mask
 from safetensors import safe_open
+from safetensors.torch import load_file
+from torch import Tensor
 
+from no_time_to_train.config import Sam2InferConfig
+from no_time_to_train.dataset.annotation_masks import segmentation_to_rle
+from no_time_to_train.dataset.coco_file import CocoFile
+from no_time_to_train.dataset.coco_reader import category_map, references_from_coco
+from no_time_to_train.dataset.reference_crops import CropOptions
 from no_time_to_train.dataset.scenes import SHAPE_FAMILIES, TEXTURE_FAMILIES
-from no_time_to_train.models.proposals.sam2_backend import SAM2_SIZES, Sam2Backend
+from no_time_to_train.models.proposals.sam2_backend import SAM2_SIZES, DecodedMasks, Sam2Backend
+from no_time_to_train.results import Query
 from tests.conftest import ROOT
 from tools.nano.encoder_data import (
     BACKGROUND,
@@ -23,7 +33,17 @@ from tools.nano.encoder_data import (
     training_step_data,
 )
 from tools.nano.evaluate import SEEDS, accuracy, colour_statistics, recall
+from tools.nano.photographs import coins_group
 from tools.nano.pictures import GROUNDS, PHOTOS, Pictures
+from tools.nano.pipeline import (
+    COLOUR_WIDTH,
+    Proposed,
+    Source,
+    average_precision,
+    colour_source,
+    coverage,
+    generated_groups,
+)
 from tools.nano.sam2_data import POINTS, QUARTER, SIZE, judging_examples, training_example
 from tools.nano.train_encoder import build_encoder, region_features
 from tools.nano.train_sam2 import losses, mask_iou
@@ -81,6 +101,48 @@ def test_encoder_steps_repeat_and_labels_match_the_references() -> None:
     assert (references.weights.flatten(1).sum(1) > 0).all()
     assert set(scenes.labels.tolist()) <= set(references.labels.tolist()) | {STRANGER, BACKGROUND}
     assert int(scenes.owners.max()) < len(scenes.images)
+
+
+def test_colour_features_turn_nearness_into_a_cosine() -> None:
+    """exp(-d^2 / 2 w^2) of two plain colours, up to the chance in the Fourier features."""
+    source = colour_source(8, features=20_000)
+    images = [torch.full((3, 8, 8), value) for value in (0.5, 0.5 + COLOUR_WIDTH / 3**0.5)]  # one width apart
+    mask = torch.ones(1, 8, 8, dtype=torch.bool)
+    first, second = (source.of_target(Query(image, (8, 8)), mask)[0] for image in images)
+    assert first @ second == pytest.approx(np.exp(-0.5), abs=0.03)
+
+
+def test_the_table_of_a_pipeline_that_is_told_the_truth(tmp_path: Path) -> None:
+    """Proposals that are the objects, described by their class: every figure is 1."""
+    (group,) = generated_groups(tmp_path, "val", 3, 1, images=4)
+    coco = CocoFile.read(group.targets)
+    labels: list[Tensor] = []
+    proposed = []
+    for image_id, image in coco.images.items():
+        mine = [a for a in coco.annotations if a.image_id == image_id]
+        masks = [coco_mask.decode(segmentation_to_rle(a.segmentation, image.size)) for a in mine]
+        logits = torch.as_tensor(np.array(masks), dtype=torch.float32).reshape(-1, *image.size) - 0.5
+        labels.append(torch.tensor([int(a.category_id) - 1 for a in mine]))
+        found = DecodedMasks(logits, torch.ones(len(mine)), torch.arange(len(mine)))
+        proposed.append(Proposed(image_id, Query(torch.zeros(3, *image.size), image.size), found))
+    rows = iter(labels)
+    told = Source(
+        of_target=lambda query, masks: F.one_hot(next(rows), 5).float(),
+        of_reference=lambda crop: F.one_hot(torch.tensor(crop.label), 5).float(),
+        crop_size=32,
+    )
+    infer = Sam2InferConfig(nms_thr=1.0, merge="none")
+    figures = average_precision(group, proposed, told, infer, CropOptions(), shots=(1,), draws=1)
+    assert figures[1][0]["segm/AP"] == pytest.approx(1)
+    assert recall(coverage(group, proposed), 0.5)["recall at 0.75"] == 1
+
+
+def test_there_are_24_coins(tmp_path: Path) -> None:
+    pytest.importorskip("skimage", reason="the coins come with scikit-image")
+    group = coins_group(tmp_path)
+    coco = CocoFile.read(group.targets)
+    assert len(coco.annotations) == 24
+    assert len(references_from_coco(coco, group.root, category_map(coco))) == 24
 
 
 def test_a_reference_fills_its_crop() -> None:
@@ -158,6 +220,12 @@ def test_a_resumed_training_ends_with_the_same_bits(script: str, name: str, tmp_
         for key, value in first[part].items():
             torch.testing.assert_close(value, second[part][key], rtol=0, atol=0, equal_nan=True)
     assert straight.read_bytes() == halved.read_bytes()
+    run("anew", "--init", str(straight), "--stop-at", "1", "--learning-rate", "0")
+    anew = torch.load(tmp_path / f"anew/{name}.pt", weights_only=True)["average"]
+    shipped = load_file(straight)
+    for key, value in anew.items():
+        if key.removeprefix("encoder.") in shipped:
+            torch.testing.assert_close(value, shipped[key.removeprefix("encoder.")].float(), equal_nan=True)
     with safe_open(straight, "pt") as file:
         assert file.metadata()["model"] == name
         keys = set(file.keys())

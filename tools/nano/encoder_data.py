@@ -71,7 +71,12 @@ def join(parts: list[Views]) -> Views:
 
 
 def reference_view(
-    rng: np.random.Generator, kind: ObjectClass, label: int, style: SceneStyle, split: Split
+    rng: np.random.Generator,
+    kind: ObjectClass,
+    label: int,
+    style: SceneStyle,
+    split: Split,
+    context: float = CONTEXT,
 ) -> Views:
     """The context crop of one object, resized to the whole side as when the memory is filled."""
     near = replace(style, size=int(rng.integers(*REFERENCE_SIDES)), num_objects=(1, 3), radius=(0.12, 0.4))
@@ -80,7 +85,7 @@ def reference_view(
         scene = draw_scene(rng, [kind], near, split=split)
     mask = scene.masks[rng.integers(len(scene.masks))]
     y, x = np.nonzero(mask)
-    reach = (1 + CONTEXT) * max(np.ptp(x), np.ptp(y)) / 2
+    reach = (1 + context) * max(np.ptp(x), np.ptp(y)) / 2
     cx, cy = (x.min() + x.max()) / 2, (y.min() + y.max()) / 2
     box = np.clip([cx - reach, cy - reach, cx + reach, cy + reach], 0, near.size).astype(int)
     size = (style.size, style.size)
@@ -183,7 +188,13 @@ def _vary(views: Views, order: Tensor, negative: bool, turns: int) -> Views:
 
 
 def judging_sets(
-    count: int, side: int = 384, seed: int = 91_000, split: Split = "val", shots: int = 1, scenes: int = 4
+    count: int,
+    side: int = 384,
+    seed: int = 91_000,
+    split: Split = "val",
+    shots: int = 1,
+    scenes: int = 4,
+    context: float = CONTEXT,
 ) -> list[tuple[Views, Views]]:
     """Episodes of a held-out split: five classes, some references each, scenes that also show a stranger.
 
@@ -197,7 +208,9 @@ def judging_sets(
         kinds, strangers = draw_classes(rng, split, 5, hard=number % 2 == 1), draw_classes(rng, split, 1)
         style = SceneStyle(size=side)
         references = [
-            reference_view(rng, kind, i, style, split) for _ in range(shots) for i, kind in enumerate(kinds)
+            reference_view(rng, kind, i, style, split, context)
+            for _ in range(shots)
+            for i, kind in enumerate(kinds)
         ]
         drawn = [draw_scene(rng, kinds, style, strangers, split) for _ in range(scenes)]
         made.append((join(references), join([scene_view(rng, scene, 0, rough=False) for scene in drawn])))

@@ -1,49 +1,55 @@
-"""Judge the shipped nano weights on held-out generated scenes: python -m tools.nano.evaluate --split val.
+"""Judge the nano weights on held-out scenes and real pictures: python -m tools.nano.evaluate --split val.
 
-Prints Markdown. Everything is chosen on ``val``; ``test`` is run once per claim. What AP the whole pipeline
-reaches is measured by the package itself (``ntt demo``), not here.
+Prints Markdown. Everything is chosen on ``val``; ``test`` is run once per claim. All sources of features
+get the same proposals and the same scoring, with the options of ``demo.yaml``.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from contextlib import redirect_stdout
-from io import StringIO
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from tempfile import TemporaryDirectory
+from time import process_time
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
-from pycocotools.coco import COCO
-from safetensors.torch import load_file
-from torch import Tensor, nn
+import yaml
+from torch import Tensor
 
 import no_time_to_train.weights
+from no_time_to_train.config import Sam2InferConfig, parse_block
+from no_time_to_train.dataset.reference_crops import CropOptions
 from no_time_to_train.dataset.scenes import Split
-from no_time_to_train.models.proposals.sam2_backend import SAM2_SIZES, Prompts, Sam2Backend
-from tools.nano.encoder_data import Views, judging_sets
+from no_time_to_train.models.encoders.feature_encoder import FeatureEncoder
+from no_time_to_train.models.proposals.sam2_backend import SAM2_SIZES, Sam2Backend
+from tools.nano.encoder_data import SPEC, Views, judging_sets
+from tools.nano.photographs import coco_group, coins_group
+from tools.nano.pipeline import (
+    SHOTS,
+    Group,
+    Source,
+    average_precision,
+    colour_source,
+    coverage,
+    encoder_source,
+    generated_groups,
+    propose,
+)
 from tools.nano.sam2_data import SIZE, judging_examples
 from tools.nano.train_encoder import build_encoder, region_features
-from tools.nano.train_sam2 import mask_iou, validate
+from tools.nano.train_sam2 import validate
+from tools.nano.training import load_exported
 
+DEMO = Path(no_time_to_train.__file__).parent / "pl_configs" / "demo.yaml"
 SHIPPED = Path(no_time_to_train.weights.__file__).parent
 SEEDS: dict[Split, int] = {"train": 95_000, "val": 96_000, "test": 97_000}
 """Other scenes than those the trainings watch (90000 and 91000)."""
 
 Describe = Callable[[Views], Tensor]
 """(R, D) unit rows for the regions of some pictures."""
-
-
-Model = TypeVar("Model", bound=nn.Module)
-
-
-def load_shipped(model: Model, path: Path) -> Model:
-    """Fill a model with fp16 weights, strictly."""
-    model.load_state_dict({name: value.float() for name, value in load_file(path).items()})
-    return model.eval()
 
 
 def colour_statistics(views: Views) -> Tensor:
@@ -88,45 +94,6 @@ def accuracy(
     }
 
 
-Truth = tuple[Tensor, Tensor]
-"""An image (3, S, S) in [0, 1] and the masks (N, S, S) bool of its objects, at the side of the proposer."""
-
-
-def generated_truth(split: Split, count: int) -> list[Truth]:
-    """Scenes of a held-out split."""
-    pairs = judging_examples(count, SEEDS[split], split)
-    return [(example.image, masks[masks.flatten(1).any(1)]) for example, masks in pairs]
-
-
-def photographed_truth(annotations: Path) -> list[Truth]:
-    """Pictures of a COCO json in ``annotations/`` whose images lie in ``images/`` beside it."""
-    with redirect_stdout(StringIO()):  # it reports its own progress, amid our tables
-        coco = COCO(str(annotations))
-    pairs = []
-    for record in coco.loadImgs(coco.getImgIds()):
-        picture = Image.open(annotations.parent.parent / "images" / record["file_name"]).convert("RGB")
-        image = np.asarray(picture.resize((SIZE, SIZE), Image.Resampling.BICUBIC), dtype=np.float32) / 255
-        masks = [coco.annToMask(a) for a in coco.loadAnns(coco.getAnnIds(record["id"], iscrowd=False))]
-        full = torch.from_numpy(np.stack(masks)).float()[:, None]
-        small = F.interpolate(full, size=(SIZE, SIZE), mode="area")[:, 0] >= 0.5
-        pairs.append((torch.from_numpy(image).permute(2, 0, 1), small[small.flatten(1).any(1)]))
-    return pairs
-
-
-@torch.no_grad()
-def grid_overlaps(model: Sam2Backend, truths: list[Truth], side: int) -> list[tuple[Tensor, Tensor]]:
-    """Per image the predicted IoU (M,) of the proposals of a point grid, and the true ones (M, N)."""
-    axis = (torch.arange(side) + 0.5) * SIZE / side
-    points = torch.cartesian_prod(axis, axis)[:, None]
-    prompts = Prompts(points=points, labels=torch.ones(side * side, 1, dtype=torch.int64))
-    images = []
-    for image, masks in truths:
-        found = model.decode(model.encode(image[None])[0], prompts)
-        full = F.interpolate(found.logits[:, None], size=(SIZE, SIZE), mode="bilinear")[:, 0] > 0
-        images.append((found.ious, torch.stack([mask_iou(full, m.expand_as(full)) for m in masks], dim=1)))
-    return images
-
-
 def recall(scenes: list[tuple[Tensor, Tensor]], min_iou: float) -> dict[str, float]:
     """How well the proposals above a predicted IoU cover the objects, and how many they are."""
     kept = [overlaps[predicted > min_iou] for predicted, overlaps in scenes]
@@ -139,73 +106,133 @@ def recall(scenes: list[tuple[Tensor, Tensor]], min_iou: float) -> dict[str, flo
     }
 
 
-def report_encoder(weights: Path, split: Split, count: int, sizes: list[int], shots: int) -> None:
+def report_encoder(weights: Path, split: Split, count: int, context: float, shots: int = 5) -> None:
     """Print the accuracy table."""
     torch.manual_seed(0)
     untrained = build_encoder()
-    trained = load_shipped(build_encoder(), weights / "dinov3_nano.safetensors")
+    trained = load_exported(build_encoder(), weights / "dinov3_nano.safetensors")
     columns = [f"{kind} {n}" for kind in ("mixed", "hard") for n in (1, shots)]
     print(
-        f"\n5-way nearest prototype, {count} sets, split {split}; 1 shot: mean ± deviation of {shots} draws\n"
+        f"\n5-way nearest prototype, {count} sets, split {split}; 1 shot: mean ± deviation of {shots} draws"
     )
-    print("| features | " + " | ".join(f"{name}-shot" for name in columns) + " |")
+    print("\n| features | " + " | ".join(f"{name}-shot" for name in columns) + " |")
     print("|---" * (len(columns) + 1) + "|")
-    for size in sizes:
-        sets = judging_sets(count, size, SEEDS[split], split, shots)
-        rows: list[tuple[str, Describe, bool]] = [
-            ("colour mean and deviation", colour_statistics, False),
-            ("untrained", lambda views: region_features(untrained, views), True),
-            ("dinov3_nano", lambda views: region_features(trained, views), True),
+    sets = judging_sets(count, SPEC.img_size, SEEDS[split], split, shots, context=context)
+    rows: list[tuple[str, Describe, bool]] = [
+        ("colour mean and deviation", colour_statistics, False),
+        ("untrained", lambda views: region_features(untrained, views), True),
+        ("dinov3_nano", lambda views: region_features(trained, views), True),
+    ]
+    for name, describe, cosine in rows:
+        found = accuracy(describe, sets, shots, cosine)
+        cells = [
+            f"{found[c].mean():.3f}" + (f" ± {found[c].std():.3f}" if len(found[c]) > 1 else "")
+            for c in columns
         ]
-        for name, describe, cosine in rows:
-            found = accuracy(describe, sets, shots, cosine)
-            cells = [
-                f"{found[c].mean():.3f}" + (f" ± {found[c].std():.3f}" if len(found[c]) > 1 else "")
-                for c in columns
-            ]
-            print(f"| {name}, {size} px | " + " | ".join(cells) + " |", flush=True)
+        print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
 
 
-def report_proposals(weights: Path, split: Split, args: argparse.Namespace) -> None:
-    """Print the figures of the proposals on generated scenes and, if asked for, on photographs."""
-    model = load_shipped(Sam2Backend(SAM2_SIZES["nano"]), weights / "sam2_nano.safetensors")
-    single = validate(model, judging_examples(args.scenes, SEEDS[split], split))
+def report_proposals(sam: Sam2Backend, split: Split, scenes: int) -> None:
+    """Print how good one point on an object is."""
+    single = validate(sam, judging_examples(scenes, SEEDS[split], split))
     print(
-        f"\nProposals, {args.scenes} scenes, split {split}. One point an object: best of three IoU "
-        f"{single['best']:.3f}, picked by predicted IoU {single['picked']:.3f}, share over 0.75 "
-        f"{single['over75']:.3f}, error of the predicted IoU {single['iou_error']:.3f}\n"
+        f"\nOne point an object, {scenes} scenes, split {split}: best of three IoU {single['best']:.3f}, "
+        f"picked by predicted IoU {single['picked']:.3f}, over 0.75 {single['over75']:.3f}, error of the "
+        f"predicted IoU {single['iou_error']:.3f}\n"
     )
-    names = ["mean best IoU", "recall at 0.5", "recall at 0.75", "proposals an image"]
-    print("| images | grid | predicted IoU over | " + " | ".join(names) + " |")
-    print("|---" * (len(names) + 3) + "|")
-    sources = {split: generated_truth(split, args.scenes)}
-    sources |= {path.parent.parent.name: photographed_truth(path) for path in args.photographs}
-    for name, truths in sources.items():
-        for side in args.grids:
-            overlaps = grid_overlaps(model, truths, side)
-            for threshold in args.thresholds:
-                found = recall(overlaps, threshold)
-                cells = [f"{found[key]:.3f}" for key in names[:3]] + [f"{found[names[3]]:.1f}"]
-                print(f"| {name} | {side} x {side} | {threshold} | " + " | ".join(cells) + " |", flush=True)
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """What the table of the pipeline is made with: options of ``demo.yaml`` and the sources to compare."""
+
+    sam: Sam2Backend
+    infer: Sam2InferConfig
+    crops: CropOptions
+    sources: dict[str, Source]
+
+
+def demo_pipeline(weights: Path, changes: Sequence[str]) -> Pipeline:
+    """The pipeline of ``demo.yaml``, with options changed as ``key=value``."""
+    config = yaml.safe_load(DEMO.read_text())["model"]["init_args"]
+    infer = dict(config["model_cfg"]["sam2_infer_cfgs"])
+    crops = {"context_ratio": config["dataset_cfgs"]["fill_memory"].get("context_ratio", 0.2)}
+    for change in changes:
+        key, value = change.split("=", 1)
+        (crops if key in crops else infer)[key] = yaml.safe_load(value)
+    sam = load_exported(Sam2Backend(SAM2_SIZES["nano"]), weights / "sam2_nano.safetensors")
+    trained = load_exported(build_encoder(), weights / "dinov3_nano.safetensors")
+    torch.manual_seed(0)
+    sources = {
+        "dinov3_nano": encoder_source(FeatureEncoder(SPEC, trained)),
+        "untrained": encoder_source(FeatureEncoder(SPEC, build_encoder())),
+        "colour mean and deviation": colour_source(SIZE),
+    }
+    return Pipeline(sam, parse_block(Sam2InferConfig, infer, "infer"), CropOptions(**crops), sources)
+
+
+METRICS = ("segm/AP", "segm/AP50", "segm/AP75", "bbox/AP", "bbox/AP50")
+
+
+def report_pipeline(pipeline: Pipeline, groups: Sequence[Group]) -> None:
+    """Print recall of the proposals, then AP of every source: mean and deviation over draws of references."""
+    size = SPEC.img_size
+    proposed = [propose(pipeline.sam, group, pipeline.infer, size) for group in groups]
+    kinds = list(dict.fromkeys(group.kind for group in groups))
+    print("\n| images | count | mean best IoU | recall at 0.5 | recall at 0.75 | proposals an image |")
+    print("|---" * 6 + "|")
+    for kind in kinds:
+        members = [(g, p) for g, p in zip(groups, proposed, strict=True) if g.kind == kind]
+        overlaps = [pair for group, items in members for pair in coverage(group, items)]
+        cells = " | ".join(f"{value:.3f}" for value in recall(overlaps, pipeline.infer.iou_thr).values())
+        print(f"| {kind} | {len(overlaps)} | {cells} |", flush=True)
+    print("\n| classes | shots | features | " + " | ".join(METRICS) + " |")
+    print("|---" * (len(METRICS) + 3) + "|")
+    for name, source in pipeline.sources.items():
+        found = [
+            average_precision(group, items, source, pipeline.infer, pipeline.crops)
+            for group, items in zip(groups, proposed, strict=True)
+        ]
+        for kind in [*kinds, "all"] if len(kinds) > 1 else kinds:
+            mine = [f for f, g in zip(found, groups, strict=True) if kind in (g.kind, "all")]
+            for shots in SHOTS:
+                cells = [_mean_and_deviation([f[shots] for f in mine], metric) for metric in METRICS]
+                print(f"| {kind} | {shots} | {name} | " + " | ".join(cells) + " |", flush=True)
+
+
+def _mean_and_deviation(groups: Sequence[Sequence[dict[str, float]]], metric: str) -> str:
+    """Percent: the mean over groups, then mean and deviation over the draws of references."""
+    draws = 100 * np.array([[figures[metric] for figures in group] for group in groups]).mean(0)
+    return f"{draws.mean():.1f} ± {draws.std(ddof=1):.1f}"
 
 
 def main() -> None:
     """Print all tables of one split."""
-    parser = argparse.ArgumentParser(description="Judge the shipped nano weights on held-out scenes.")
+    parser = argparse.ArgumentParser(description="Judge the nano weights on held-out scenes.")
     parser.add_argument("--split", choices=("val", "test"), required=True)
     parser.add_argument("--weights", type=Path, default=SHIPPED, help="folder of the two files")
-    parser.add_argument("--scenes", type=int, default=100, help="scenes for the proposals, 0 for none")
-    parser.add_argument("--sets", type=int, default=24, help="encoder sets, half of them hard, 0 for none")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[384], help="sides for the encoder")
-    parser.add_argument("--grids", type=int, nargs="+", default=[16])
-    parser.add_argument("--thresholds", type=float, nargs="+", default=[0.2, 0.4, 0.6])
-    parser.add_argument("--photographs", type=Path, nargs="*", default=[], help="COCO json files")
-    parser.add_argument("--shots", type=int, default=5)
+    parser.add_argument("--scenes", type=int, default=100, help="scenes for single points, 0 for none")
+    parser.add_argument("--sets", type=int, default=24, help="sets for the nearest prototype, 0 for none")
+    parser.add_argument("--groups", type=int, default=4, help="groups of classes, half of them hard")
+    parser.add_argument("--images", type=int, default=26, help="target images of a group")
+    parser.add_argument("--photographs", type=Path, nargs="*", default=[], help="COCO folders")
+    parser.add_argument("--coins", action="store_true", help="also the coins of scikit-image")
+    parser.add_argument("--options", nargs="*", default=[], help="of the pipeline, as key=value")
     args = parser.parse_args()
+    pipeline = demo_pipeline(args.weights, args.options)
     if args.sets:
-        report_encoder(args.weights, args.split, args.sets, args.sizes, args.shots)
+        report_encoder(args.weights, args.split, args.sets, pipeline.crops.context_ratio)
     if args.scenes:
-        report_proposals(args.weights, args.split, args)
+        report_proposals(pipeline.sam, args.split, args.scenes)
+    with TemporaryDirectory() as folder:
+        if args.groups:
+            seed, root = SEEDS[args.split], Path(folder)
+            report_pipeline(pipeline, generated_groups(root, args.split, seed, args.groups, args.images))
+        if args.coins:
+            report_pipeline(pipeline, [coins_group(Path(folder) / "coins")])
+    for photographs in args.photographs:
+        report_pipeline(pipeline, [coco_group(photographs)])
+    print(f"\nProcessor time: {process_time() / 60:.1f} min")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from dinov3.models.vision_transformer import DinoVisionTransformer
 from tools.nano.encoder_data import SPEC, Views, episode_source, judging_sets, training_step_data
 from tools.nano.pictures import load_style_pictures
-from tools.nano.training import Task, train, training_arguments
+from tools.nano.training import Task, load_exported, train, training_arguments
 
 SUMMARY = "Train the nano DINOv3 encoder on generated scenes."
 
@@ -95,6 +95,8 @@ def main() -> None:
     args = training_arguments(SUMMARY, steps=4500, learning_rate=1e-3).parse_args()
     torch.manual_seed(args.seed)
     model, objective = build_encoder(), Objective()
+    if args.init:
+        load_exported(model, args.init)
     both = nn.ModuleDict({"encoder": model, "objective": objective})
     judge = build_encoder()
     episodes = episode_source(load_style_pictures())

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from no_time_to_train.models.proposals.sam2_backend import SAM2_SIZES, ImageEmbedding, Prompts, Sam2Backend
 from tools.nano.pictures import load_style_pictures
 from tools.nano.sam2_data import Example, judging_examples, training_example
-from tools.nano.training import Task, train, training_arguments
+from tools.nano.training import Task, load_exported, train, training_arguments
 
 SUMMARY = "Train the nano SAM 2 on generated scenes."
 SCENES = 4
@@ -140,7 +140,10 @@ def main() -> None:
     torch.manual_seed(args.seed)
     model = Sam2Backend(SAM2_SIZES["nano"])
     pictures, checks = load_style_pictures(), judging_examples(args.check_scenes)
-    prepare(model.train(), [training_example(args.seed, 10**9, i, pictures) for i in range(8)])
+    if args.init:
+        load_exported(model.train(), args.init)
+    else:
+        prepare(model.train(), [training_example(args.seed, 10**9, i, pictures) for i in range(8)])
     judge = Sam2Backend(SAM2_SIZES["nano"])
 
     def step_losses(step: int) -> dict[str, Tensor]:

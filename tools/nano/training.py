@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from no_time_to_train.dataset.scenes import GENERATOR_VERSION
@@ -32,8 +33,18 @@ def training_arguments(description: str, steps: int, learning_rate: float) -> ar
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--check-every", type=int, default=100, help="steps from validation to validation")
     parser.add_argument("--check-scenes", type=int, default=24, help="validation scenes")
+    parser.add_argument("--init", type=Path, help="start from these exported weights, with a fresh optimizer")
     parser.add_argument("--export", type=Path, help="write the averaged weights as fp16 safetensors here")
     return parser
+
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+def load_exported(model: Model, path: Path) -> Model:
+    """Fill a model with weights that :func:`export_weights` wrote, strictly."""
+    model.load_state_dict({name: value.float() for name, value in load_file(path).items()})
+    return model
 
 
 def learning_rate_at(step: int, steps: int, decay: float, peak: float) -> float:
