@@ -29,7 +29,7 @@ from no_time_to_train.dataset.readers.detect import list_targets
 from no_time_to_train.models.cache.disk_store import DiskStore
 from no_time_to_train.models.cache.keys import entry_key
 from no_time_to_train.models.cache.packed_masks import outline_reach, pack_masks, unpack_masks
-from no_time_to_train.models.matching.merging import SoftMerger
+from no_time_to_train.models.matching.merging import RankedMerger
 from no_time_to_train.models.matching.scoring import PrototypeScorer
 from no_time_to_train.models.memory.memory_bank import MemoryBank
 from no_time_to_train.models.proposals.mask_prompts import DecodedMasks
@@ -97,7 +97,7 @@ def measure_drawn(count: int) -> None:
         ticks.append(time.process_time())
         scored = PrototypeScorer()(found, known["features"], bank, None)
         ticks.append(time.process_time())
-        merged = SoftMerger()(scored, size)
+        merged = RankedMerger()(scored, size)
         ticks.append(time.process_time())
     for name, before, after in zip(("keys", "entries", "scores", "merging"), ticks, ticks[1:], strict=False):
         print(f"{after - before:8.3f} CPU s: {name}")

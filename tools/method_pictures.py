@@ -23,7 +23,7 @@ from no_time_to_train.dataset.images import read_image
 from no_time_to_train.dataset.reference_crops import crop_reference
 from no_time_to_train.dataset.scenes import DemoDataset, write_demo_dataset
 from no_time_to_train.models.factory import build_model
-from no_time_to_train.models.matching.merging import Candidates, SoftMerger
+from no_time_to_train.models.matching.merging import Candidates, RankedMerger
 from no_time_to_train.models.preprocess import resize_square
 from no_time_to_train.models.proposals.point_grid import border_grid
 from no_time_to_train.models.segmenter import ReferenceSegmenter
@@ -128,7 +128,7 @@ def search_pictures(demo: Demo) -> dict[str, list[Picture]]:
     image = resize_square(query.image[None], model.sam.image_size)
     masks = model.propose(model.sam, model.sam.encode(image)[0], features, model.bank)
     found: Candidates = model.score(masks, features, model.bank, None)
-    merger = SoftMerger()
+    merger = RankedMerger()
     unmerged = replace(merger, nms_threshold=1.0, merge="none", max_instances=len(found) or 1)
     suppressed = replace(merger, merge="none")
     steps = [draw(demo, each(found, size)) for each in (unmerged, suppressed, merger)]

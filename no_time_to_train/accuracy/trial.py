@@ -34,8 +34,8 @@ class Watched:
         self.proposals = proposals
         self.last: Any = None
 
-    def __call__(self, *arguments: Any) -> Iterator[Any]:
-        for masks in self.proposals(*arguments):
+    def __call__(self, *arguments: Any, **named: Any) -> Iterator[Any]:
+        for masks in self.proposals(*arguments, **named):
             self.last = masks
             yield masks
 
@@ -78,6 +78,7 @@ class Trials:
         before = self.answers.prompts
         for target in episode.targets():
             query = self._query(model, target)
+            assert query.image_id is not None  # that of the annotation file
             found = model.segment(query)
             found_rows += to_coco_rows(found, query.image_id, episode.categories.ids)
             if episode.truth.has_masks and isinstance(watched.last, DecodedMasks):
@@ -136,6 +137,7 @@ class Trials:
 
     def _best(self, proposals: DecodedMasks, query: Query, episode: Episode) -> np.ndarray:
         """Best overlap of each object of the picture with any proposal."""
+        assert query.image_id is not None
         if query.image_id not in self._objects:
             self._objects[query.image_id] = object_masks(episode, query.image_id, query.size)
         key = (query.image_id, digest(proposals.logits))

@@ -15,6 +15,7 @@ from no_time_to_train.config import EncoderConfig, MemoryBankConfig, ModelConfig
 from no_time_to_train.dataset.scenes import SceneStyle, draw_classes, draw_scene
 from no_time_to_train.models.factory import build_model
 from no_time_to_train.models.memory.memory_bank import MemoryBank, pool_reference
+from no_time_to_train.models.proposals.image_proposals import EncodeAndPropose
 from no_time_to_train.models.proposals.point_grid import PointGrid, border_grid, point_prompts
 from no_time_to_train.models.proposals.sam2_backend import RANDOM, ImageEmbedding
 from no_time_to_train.models.segmenter import ReferenceSegmenter
@@ -155,3 +156,9 @@ def grid_of(model: ReferenceSegmenter) -> PointGrid:
     """The model's prompts, which here are a grid."""
     assert isinstance(model.propose, PointGrid)
     return model.propose
+
+
+def adds_no_mem_embed(model: ReferenceSegmenter) -> bool:
+    """Whether SAM 2's no-memory vector is added to the image."""
+    assert isinstance(model.proposals, EncodeAndPropose)  # no cache is measured here
+    return model.proposals.add_no_mem_embed

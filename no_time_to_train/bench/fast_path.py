@@ -8,9 +8,10 @@ import numpy as np
 from torch import Tensor
 
 from no_time_to_train.bench import meter as stages
-from no_time_to_train.bench.case import grid_of
+from no_time_to_train.bench.case import adds_no_mem_embed, grid_of
 from no_time_to_train.bench.meter import Meter
 from no_time_to_train.models.matching.merging import full_size
+from no_time_to_train.models.memory.memory_bank import MemoryBank
 from no_time_to_train.models.preprocess import resize_square
 from no_time_to_train.models.proposals.point_grid import border_grid, point_prompts
 from no_time_to_train.models.proposals.sam2_backend import DecodedMasks, ImageEmbedding
@@ -36,7 +37,7 @@ def see(model: ReferenceSegmenter, picture: np.ndarray, meter: Meter) -> Seen:
     image = query.image[None].to(model.device)
     features = meter(stages.ENCODER, lambda: model.patch_features(model.encoder, image)[0])
     square = resize_square(image, model.sam.image_size)
-    embedding = meter(stages.SAM_ENCODER, lambda: model.sam.encode(square, model.add_no_mem_embed)[0])
+    embedding = meter(stages.SAM_ENCODER, lambda: model.sam.encode(square, adds_no_mem_embed(model))[0])
     return Seen(query, features, embedding)
 
 
@@ -72,6 +73,7 @@ def remember(model: ReferenceSegmenter, crop: ReferenceCrop, meter: Meter) -> No
 def postprocess(model: ReferenceSegmenter, meter: Meter) -> None:
     """Prototypes of a filled bank; a bank that is moved forgets those that it has made already."""
     bank = model.bank
+    assert isinstance(bank, MemoryBank)
     meter(stages.POSTPROCESS, lambda: bank.to(model.device).prototypes(), share=bank.num_categories)
 
 

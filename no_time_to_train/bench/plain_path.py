@@ -14,7 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from no_time_to_train.bench import meter as stages
 from no_time_to_train.bench import published
-from no_time_to_train.bench.case import Piece, grid_of
+from no_time_to_train.bench.case import Piece, adds_no_mem_embed, grid_of
 from no_time_to_train.bench.meter import Meter
 from no_time_to_train.models.proposals.sam2_backend import DecodedMasks
 from no_time_to_train.models.segmenter import ReferenceSegmenter
@@ -63,7 +63,7 @@ def run_plain(
     square = meter(stages.PREPROCESS, lambda: published.squared(picture, sam.image_size))
     features = meter(stages.ENCODER, lambda: _encode(model, square))
     embedding, high = meter(
-        stages.SAM_ENCODER, lambda: published.embed(sam, square, no_mem_embed=model.add_no_mem_embed)
+        stages.SAM_ENCODER, lambda: published.embed(sam, square, no_mem_embed=adds_no_mem_embed(model))
     )
     points = torch.tensor(published.grid_points(grid.points_per_side, sam.image_size))
     logits, ious, numbers = meter(

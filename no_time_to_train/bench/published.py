@@ -61,7 +61,7 @@ class Bank:
 
     def prototype(self, label: int) -> Tensor:
         """P_c: the normalised mean of the unnormalised instance means."""
-        mean = sum(self.instance_means(label)) / len(self.features[label])
+        mean = torch.stack(self.instance_means(label)).sum(dim=0) / len(self.features[label])
         return mean / mean.norm()
 
     def pixel_prototype(self, label: int) -> Tensor:
@@ -173,7 +173,7 @@ def labelled(scores: Tensor, count: int) -> list[Row]:
     """
     classes = scores.shape[1]
     count = classes if count == -1 else min(count, classes)
-    rows = []
+    rows: list[Row] = []
     for k, line in enumerate(scores.tolist()):
         if count == classes:
             line = [score if score > 0.6 * max(line) else 0.0 for score in line]
