@@ -9,7 +9,7 @@ HERE = Path(__file__).parent
 INIT = (HERE / "no_time_to_train/__init__.py").read_text(encoding="utf-8")
 VERSION = re.search(r'__version__ = "(.+)"', INIT)[1]
 
-# Every floor is the oldest version that the tests ran with; tools/try_versions.py installs them.
+# tools/try_versions.py runs the tests with these floors; what was seen stands in CONTRIBUTING.md.
 REQUIRES = [
     "torch>=2.5.1",  # sam2 1.1 wants it
     "torchvision>=0.20.1",

@@ -109,7 +109,7 @@ def load_real_pictures() -> list[RealPicture]:
     motorcycle = np.asarray(data.stereo_motorcycle()[0])
     return [
         RealPicture("coin", coins, _coin_masks(coins[..., 0]), "by watershed"),
-        RealPicture("wheel", motorcycle, _ellipses(motorcycle.shape[:2]), "drawn by hand"),
+        RealPicture("wheel", motorcycle, _ellipses(*motorcycle.shape[:2]), "drawn by hand"),
     ]
 
 
@@ -127,8 +127,8 @@ def _coin_masks(grey: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return masks[masks.sum(axis=(1, 2)) > 500]  # specks of the ground are far smaller than any coin
 
 
-def _ellipses(size: tuple[int, int]) -> NDArray[np.bool_]:
-    y, x = np.mgrid[: size[0], : size[1]]
+def _ellipses(height: int, width: int) -> NDArray[np.bool_]:
+    y, x = np.mgrid[:height, :width]
     return np.stack([((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2 <= 1 for cx, cy, rx, ry in WHEELS])
 
 
