@@ -6,6 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("project", deadline=None)  # how long an example takes is no property of the code
+settings.load_profile("project")
 
 ROOT = Path(__file__).resolve().parents[1]
 

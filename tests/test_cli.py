@@ -346,6 +346,15 @@ def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.slow
+def test_the_accuracy_table_has_a_command_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["bench", "--accuracy", "--help"])
+    assert ended.value.code == 0
+    assert "usage: ntt bench --accuracy" in capsys.readouterr().out
+    assert main(["bench", "--accuracy", "--tasks", "no-such-task"]) == 2
+    assert "no-such-task" in capsys.readouterr().err
+
+
 def test_the_examples_of_the_help_texts_work(
     layout: Layout,
     tmp_path: Path,

@@ -29,6 +29,11 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run one ``ntt`` command; errors that the user can mend come as one sentence and exit code 2."""
+    words = sys.argv[1:] if words is None else list(words)
+    if words[:2] == bench.ACCURACY:
+        from no_time_to_train.accuracy.command import main as measure_accuracy
+
+        return measure_accuracy(words[2:])
     parser = make_parser()
     arguments, rest = parser.parse_known_args(words)
     if rest and arguments.run is not check.run:

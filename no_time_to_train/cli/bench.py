@@ -8,7 +8,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-EXAMPLE = "Example: ntt bench --size nano --random-weights --threads 1"
+EXAMPLE = (
+    "Example: ntt bench --size nano --random-weights --threads 1. "
+    "What each part of the method brings in AP: ntt bench --accuracy --help"
+)
+ACCURACY = ["bench", "--accuracy"]
+"""These first words begin another command, with options of its own."""
+
 PLAIN_PROMPTS = {"nano": None, "small": 64, "real": 64}
 """Prompts that the plain decoder does by default; None for all."""
 
