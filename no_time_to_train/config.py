@@ -131,6 +131,7 @@ class PromptConfig:
     threshold: float = 1.0  # guided, boxes: deviations above the image's mean similarity
     sure: float = 0.8  # two_level: predicted IoU from which a mask settles the place that it covers
     clean: float = 0.0  # drop pieces of a mask below this share of its largest; published: no
+    fill: float = 0.0  # fill holes of a mask below this share of it; published: no
 
     def __post_init__(self) -> None:
         key = "sam2_infer_cfgs.prompting"
@@ -140,6 +141,7 @@ class PromptConfig:
         _require(self.apart >= 0, f"{key}.apart", "at least 0", self.apart)
         _require(0 <= self.sure <= 1, f"{key}.sure", "in [0, 1]", self.sure)
         _require(0 <= self.clean <= 1, f"{key}.clean", "in [0, 1]", self.clean)
+        _require(0 <= self.fill <= 1, f"{key}.fill", "in [0, 1]", self.fill)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from no_time_to_train.models.proposals.image_proposals import Proposer
 
 
 def make_proposer(infer: Sam2InferConfig) -> Proposer:
-    """The part that ``prompting.kind`` names, its masks cleaned where ``prompting.clean`` asks for it.
+    """The part that ``prompting.kind`` names, its masks cleaned where ``clean`` or ``fill`` ask for it.
 
     ``grid`` leaves it to ``prompts``, which knows the published grid and the adaptive one.
     """
@@ -30,4 +30,4 @@ def make_proposer(infer: Sam2InferConfig) -> Proposer:
         propose = TwoLevelGrid(ask, infer.points_per_side, cfg.coarse, cfg.sure)
     else:
         propose = build_point_proposer(infer)
-    return CleanMasks(propose, cfg.clean) if cfg.clean else propose
+    return CleanMasks(propose, cfg.clean, cfg.fill) if cfg.clean or cfg.fill else propose

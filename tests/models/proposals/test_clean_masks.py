@@ -8,7 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import label
 
-from no_time_to_train.models.proposals.clean_masks import CleanMasks, specks, without_specks
+from no_time_to_train.models.proposals.clean_masks import (
+    CleanMasks,
+    pinholes,
+    specks,
+    without_pinholes,
+    without_specks,
+)
 from no_time_to_train.models.proposals.mask_prompts import DecodedMasks
 from no_time_to_train.models.proposals.point_grid import PointGrid
 
@@ -50,6 +56,29 @@ def test_equal_to_the_plain_loop(seed: int, count: int, share: float) -> None:
     np.testing.assert_array_equal(specks(masks, share), plain_specks(masks, share))
 
 
+def plain_pinholes(masks: np.ndarray, share: float) -> np.ndarray:
+    filled = np.zeros_like(masks)
+    for number, mask in enumerate(masks):
+        holes, count = label(~mask)
+        for hole in range(1, count + 1):
+            place = holes == hole
+            touches = place[0].any() or place[-1].any() or place[:, 0].any() or place[:, -1].any()
+            if not touches and place.sum() < share * mask.sum():
+                filled[number] |= place
+    return filled
+
+
+@settings(max_examples=40)
+@given(seed=st.integers(0, 10_000), count=st.integers(0, 4), share=st.sampled_from([0.0, 0.1, 0.5, 1.0]))
+def test_pinholes_are_those_of_the_plain_loop(seed: int, count: int, share: float) -> None:
+    masks = np.random.default_rng(seed).random((count, 9, 7)) < 0.7
+    np.testing.assert_array_equal(pinholes(masks, share), plain_pinholes(masks, share))
+    logits = torch.where(torch.from_numpy(masks), 1.0, -2.0)
+    after = without_pinholes(logits, share)
+    np.testing.assert_array_equal((after > 0).numpy(), masks | plain_pinholes(masks, share))
+    torch.testing.assert_close(after.abs(), logits.abs())
+
+
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10_000))
 def test_cleaning_keeps_values_and_twice_is_once(seed: int) -> None:
@@ -75,5 +104,6 @@ def test_the_part_cleans_what_another_one_proposes_and_names_both() -> None:
     assert int((found.logits > 0).sum()) == 5
     assert found.ious is masks.ious
     assert part.recipe is None
-    recipes = {CleanMasks(PointGrid(8), share).recipe() for share in (0.1, 0.5)}  # type: ignore[misc]
-    assert len({*recipes, PointGrid(8).recipe()}) == 3
+    parts = (CleanMasks(PointGrid(8), 0.1), CleanMasks(PointGrid(8), 0.5), CleanMasks(PointGrid(8), 0.5, 0.1))
+    recipes = {part.recipe() for part in parts}  # type: ignore[misc]
+    assert len({*recipes, PointGrid(8).recipe()}) == 4
