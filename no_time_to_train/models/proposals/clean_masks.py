@@ -1,4 +1,4 @@
-"""Masks without specks and pinholes: small pieces apart from the largest widen a mask's box beyond the object."""
+"""Masks without specks and pinholes: pieces apart from the largest widen a mask's box beyond the object."""
 
 from __future__ import annotations
 
