@@ -19,7 +19,7 @@ from no_time_to_train.models.factory import build_model
 
 log = logging.getLogger(__name__)
 
-MEASURES_VERSION = 1
+MEASURES_VERSION = 2
 """Raised whenever the same configuration and data would give other figures."""
 
 

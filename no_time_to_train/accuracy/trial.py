@@ -34,8 +34,8 @@ class Watched:
         self.proposals = proposals
         self.last: Any = None
 
-    def __call__(self, *arguments: Any, **named: Any) -> Iterator[Any]:
-        for masks in self.proposals(*arguments, **named):
+    def __call__(self, *arguments: Any, **options: Any) -> Iterator[Any]:
+        for masks in self.proposals(*arguments, **options):
             self.last = masks
             yield masks
 
@@ -51,10 +51,10 @@ class Trials:
     def __init__(self, store: DiskStore, length: int) -> None:
         self.length = length
         self.answers = Answers(store)
-        self._models: dict[Any, ReferenceSegmenter] = {}
+        self._models: dict[Any, tuple[ReferenceSegmenter, Watched]] = {}
         self._crops: dict[Any, ReferenceCrop] = {}
         self._queries: dict[Any, Query] = {}
-        self._objects: dict[ImageId, list[RLE]] = {}
+        self._objects: dict[Any, list[RLE]] = {}
         self._overlaps: dict[Any, np.ndarray] = {}
 
     def forget_pictures(self) -> None:
@@ -67,38 +67,36 @@ class Trials:
     def run(self, row: Row, episode: Episode, shots: int) -> dict[str, float]:
         """The figures of one cell, see :data:`MEASURES`."""
         references = episode.references(shots)
-        model = self._model(row, episode)
+        model, watched = self._model(row, episode)
         model.bank.clear()
         model.fill_memory(self._cropped(row, model, references))
         model.postprocess_memory()
-        watched = model.proposals
-        assert isinstance(watched, Watched)
         found_rows: list[dict[str, Any]] = []
         overlaps = []
         before = self.answers.prompts
         for target in episode.targets():
             query = self._query(model, target)
-            assert query.image_id is not None  # that of the annotation file
             found = model.segment(query)
-            found_rows += to_coco_rows(found, query.image_id, episode.categories.ids)
+            found_rows += to_coco_rows(found, target.image_id, episode.categories.ids)
             if episode.truth.has_masks and isinstance(watched.last, DecodedMasks):
-                overlaps.append(self._best(watched.last, query, episode))
+                overlaps.append(self._best(watched.last, target, query.size, episode))
         measures = precision_measures(episode, found_rows)
         if overlaps:
             measures |= recall_measures(np.concatenate(overlaps))
         return measures | {"prompts": (self.answers.prompts - before) / len(episode.truth.images)}
 
-    def _model(self, row: Row, episode: Episode) -> ReferenceSegmenter:
+    def _model(self, row: Row, episode: Episode) -> tuple[ReferenceSegmenter, Watched]:
         """One for each row and number of classes, which take the names of the episode's."""
         names = episode.categories.names
         key = (row.name, len(names))
         if key not in self._models:
             model = build_model(row.model, category_num=len(names), length=self.length, class_names=names)
             self.answers.attach(model)
-            model.proposals = Watched(model.proposals)
-            self._models[key] = model
-        self._models[key].bank.class_names = names
-        return self._models[key]
+            watched = model.proposals = Watched(model.proposals)
+            self._models[key] = model, watched
+        model, watched = self._models[key]
+        model.bank.class_names = names
+        return model, watched
 
     def _cropped(
         self, row: Row, model: ReferenceSegmenter, references: list[Reference]
@@ -135,19 +133,21 @@ class Trials:
             self._queries[key] = read_target(target, model.sam.image_size, direct)
         return self._queries[key]
 
-    def _best(self, proposals: DecodedMasks, query: Query, episode: Episode) -> np.ndarray:
+    def _best(
+        self, proposals: DecodedMasks, target: Target, size: tuple[int, int], episode: Episode
+    ) -> np.ndarray:
         """Best overlap of each object of the picture with any proposal."""
-        assert query.image_id is not None
-        if query.image_id not in self._objects:
-            self._objects[query.image_id] = object_masks(episode, query.image_id, query.size)
-        key = (query.image_id, digest(proposals.logits))
+        picture = str(target.image)  # ids are those of an episode, and the next one uses them again
+        if picture not in self._objects:
+            self._objects[picture] = object_masks(episode, target.image_id, size)
+        key = (picture, digest(proposals.logits))
         if key not in self._overlaps:
-            masks, _ = self.answers.full_size(proposals.logits, query.size)
-            self._overlaps[key] = best_overlaps(masks, self._objects[query.image_id])
+            masks, _ = self.answers.full_size(proposals.logits, size)
+            self._overlaps[key] = best_overlaps(masks, self._objects[picture])
         return self._overlaps[key]
 
 
-def object_masks(episode: Episode, image_id: ImageId | None, size: tuple[int, int]) -> list[RLE]:
+def object_masks(episode: Episode, image_id: ImageId, size: tuple[int, int]) -> list[RLE]:
     """The annotated objects of one picture, at the picture's size; crowds are no objects."""
     return [
         segmentation_to_rle(annotation.segmentation, size)
