@@ -15,6 +15,7 @@ from pathlib import Path
 from unittest import mock
 
 from no_time_to_train import cli
+from no_time_to_train.accuracy.command import make_parser as accuracy_parser
 from no_time_to_train.pl_wrapper import lightning_cli
 from tests.conftest import ROOT
 
@@ -106,7 +107,7 @@ def parse_line(line: str, room: Path) -> None:
     elif name == "torchrun":
         runner = next(place for place, word in enumerate(words) if word in RUNNERS)
         _parse_lightning(words[runner + 1 :], room)
-    elif name == "python":
+    elif name == "python" or re.fullmatch(r"python3\.\d+", name):
         _options_of_module(words)
     elif name in ("make",):
         targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M)
@@ -116,12 +117,24 @@ def parse_line(line: str, room: Path) -> None:
     elif "pip" in name or name == "pip":
         _extras(line)
     else:
-        assert name in ("git", "cd", "mkdir", "cp", "export", "unzip", "source", ".", "for"), (
-            f"what is {name!r}?"
-        )
+        assert name in (
+            ".venv/bin/pre-commit",
+            "git",
+            "cd",
+            "mkdir",
+            "cp",
+            "export",
+            "unzip",
+            "source",
+            ".",
+            "for",
+        ), f"what is {name!r}?"
 
 
 def _parse_ntt(words: Sequence[str]) -> None:
+    if words[:2] == cli.bench.ACCURACY:
+        accuracy_parser("ntt bench --accuracy").parse_args(words[2:])
+        return
     arguments, rest = cli.make_parser().parse_known_args(words)
     assert not rest or arguments.command == "check", rest
 
