@@ -50,6 +50,10 @@ def working_in(folder: Path) -> Iterator[None]:
         os.chdir(before)
 
 
+SHELL_WORDS = (".", ".venv/bin/pre-commit", "cd", "cp", "export", "for", "git", "mkdir", "source", "unzip")
+"""Commands that are none of ours: nothing to look up."""
+
+
 def split_line(line: str) -> tuple[dict[str, str], list[str]]:
     """Variables set in front of a command, and its words, the interpreter's path shortened to its name."""
     words = shlex.split(line, comments=True)
