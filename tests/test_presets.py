@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from no_time_to_train.api import Segmenter
 from no_time_to_train.cli import main
@@ -29,6 +30,7 @@ def test_a_preset_sets_options_and_options_go_before_it(tmp_path: Path) -> None:
 def test_wrong_presets_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ConfigError, match="known: best"):
         Segmenter("dinov3_nano", "sam2_nano", preset="fast")
+    Image.new("RGB", (32, 32)).save(tmp_path / "one.png")
     words = ["predict", "--images", str(tmp_path), "--memory", "old.ntt", "--preset", "best"]
     assert main(words) == 2
     assert "--memory" in capsys.readouterr().err
