@@ -17,7 +17,7 @@ from tools.reference_pages.markdown import code, table
 from tools.reference_pages.yaml_page import block_kind, fields_table
 
 ROOT = Path(__file__).resolve().parents[2]
-MARKED = re.compile(r"(<!-- generated: (?P<name>[\w. ]+) -->\n).*?(<!-- end of generated -->)", re.DOTALL)
+MARKED = re.compile(r"(<!-- generated: (?P<name>[\w./ ]+) -->\n).*?(<!-- end of generated -->)", re.DOTALL)
 
 
 def fill_in(page: Path) -> str:
@@ -47,7 +47,9 @@ def index(folder: str) -> str:
         title, _, rest = page.read_text("utf-8").partition("\n")
         words = re.sub(r"^\s*(?:<!--.*?-->\s*)+", "", rest, flags=re.DOTALL).strip().split("\n\n")[0]
         sentence = re.split(r"(?<=[.:;])\s", " ".join(words.split()), maxsplit=1)[0].rstrip(":;")
-        lines.append(f"- [{title.lstrip('# ')}]({page.name}): {sentence}")
+        link = page.relative_to(ROOT / "docs").as_posix()
+        told = "" if sentence.startswith("#") else f": {re.sub(r'\[(.+?)\]\(.+?\)', r'\1', sentence)}"
+        lines.append(f"- [{title.lstrip('# ')}]({link}){told}")
     return "\n".join(lines)
 
 
