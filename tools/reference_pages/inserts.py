@@ -48,7 +48,8 @@ def index(folder: str) -> str:
         words = re.sub(r"^\s*(?:<!--.*?-->\s*)+", "", rest, flags=re.DOTALL).strip().split("\n\n")[0]
         sentence = re.split(r"(?<=[.:;])\s", " ".join(words.split()), maxsplit=1)[0].rstrip(":;")
         link = page.relative_to(ROOT / "docs").as_posix()
-        told = "" if sentence.startswith("#") else f": {re.sub(r'\[(.+?)\]\(.+?\)', r'\1', sentence)}"
+        plain = re.sub(r"\[(.+?)\]\(.+?\)", r"\1", sentence)  # its links lead from another folder
+        told = "" if plain.startswith("#") else f": {plain}"
         lines.append(f"- [{title.lstrip('# ')}]({link}){told}")
     return "\n".join(lines)
 
