@@ -64,7 +64,7 @@ def do(block: Block, room: Path, names: dict[str, object], page: Path) -> None:
         (room / block.file).parent.mkdir(parents=True, exist_ok=True)
         (room / block.file).write_text(block.as_run, encoding="utf-8")
     if block.language == "yaml":
-        check_yaml(block.text)
+        check_yaml(block.text, room)
     elif block.language == "bash":
         for line in block.commands(as_run=not block.not_run):
             (parse_line if block.not_run else run_line)(line, room)
@@ -75,11 +75,11 @@ def do(block: Block, room: Path, names: dict[str, object], page: Path) -> None:
                 exec(code, names)
 
 
-def check_yaml(text: str) -> None:
+def check_yaml(text: str, room: Path) -> None:
     """A whole configuration, or some of its blocks by their names: keys, types and ranges are right."""
     content = yaml.safe_load(text)
     if "model" in content:
-        path = Path("config.yaml")
+        path = room / "config.yaml"
         path.write_text(text)
         read_config(["--config", str(path)])
         return

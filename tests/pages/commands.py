@@ -61,7 +61,7 @@ def split_line(line: str) -> tuple[dict[str, str], list[str]]:
     while words and (found := ASSIGNMENT.match(words[0])):
         variables[found[1]] = found[2]
         words = words[1:]
-    if words and words[0] in (".venv/bin/python", "python3"):
+    if words and re.fullmatch(r"(\.venv/bin/)?python(3(\.\d+)?)?", words[0]):
         words[0] = "python"
     if words and words[0] == ".venv/bin/ntt":
         words[0] = "ntt"
@@ -111,7 +111,7 @@ def parse_line(line: str, room: Path) -> None:
     elif name == "torchrun":
         runner = next(place for place, word in enumerate(words) if word in RUNNERS)
         _parse_lightning(words[runner + 1 :], room)
-    elif name == "python" or re.fullmatch(r"python3\.\d+", name):
+    elif name == "python":
         _options_of_module(words)
     elif name in ("make",):
         targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M)
