@@ -70,4 +70,4 @@ def test_only_two_files_and_the_tests_import_sam2() -> None:
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         )
     ]
-    assert sorted(users) == ["hiera.py", "sam2_modules.py"]
+    assert sorted(users) == ["sam2_modules.py"]

@@ -129,8 +129,8 @@ def search_pictures(demo: Demo) -> dict[str, list[Picture]]:
     masks = model.propose(model.sam, model.sam.encode(image)[0], features, model.bank)
     found: Candidates = model.score(masks, features, model.bank, None)
     merger = RankedMerger()
-    unmerged = replace(merger, nms_threshold=1.0, merge="none", max_instances=len(found) or 1)
-    suppressed = replace(merger, merge="none")
+    unmerged = replace(merger, nms_threshold=1.0, rule=None, max_instances=len(found) or 1)
+    suppressed = replace(merger, rule=None)
     steps = [draw(demo, each(found, size)) for each in (unmerged, suppressed, merger)]
     return {
         "proposals": [with_grid(demo), any_colour(demo, unmerged(found, size))],

@@ -43,7 +43,11 @@ def measured_text(rows: Sequence[Row], cells: Sequence[Cell], halves: Mapping[st
     ]
     for half, summary in summaries_of(rows, cells, halves).items():
         tasks = list(summary["tasks"])
-        parts += [f"### {TITLES[half]}\n", f"Means over {', '.join(tasks)}.\n", pooled_table(summary)]
+        parts += [
+            f"### {TITLES[half]}\n",
+            f"`ntt bench --accuracy`, means over {', '.join(tasks)}.\n",
+            pooled_table(summary),
+        ]
         parts += [
             "By task, mean ± deviation over seeds; difference to the baseline:\n",
             task_table(summary, tasks),

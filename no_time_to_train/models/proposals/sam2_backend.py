@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from no_time_to_train.models.encoders.encoder_weights import check_keys
-from no_time_to_train.models.proposals.hiera import feature_levels
 from no_time_to_train.models.proposals.mask_prompts import (
     DecodedMasks,
     ImageEmbedding,
@@ -100,7 +99,7 @@ class Sam2Backend(nn.Module):
             )
         dtype = self.no_mem_embed.dtype
         with self._asked_precision():
-            levels = feature_levels(self.image_encoder, ((images - self.mean) / self.std).to(dtype))
+            levels = self.image_encoder(((images - self.mean) / self.std).to(dtype))["backbone_fpn"]
             fine = self.sam_mask_decoder.conv_s0(levels[0].to(dtype))
             middle = self.sam_mask_decoder.conv_s1(levels[1].to(dtype))
         coarse = levels[2].to(dtype)

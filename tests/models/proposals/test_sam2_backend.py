@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from no_time_to_train.errors import CheckpointError, ConfigError
-from no_time_to_train.models.proposals import hiera, sam2_backend
+from no_time_to_train.models.proposals import sam2_backend
 from no_time_to_train.models.proposals.sam2_backend import (
     RANDOM,
     SAM2_SIZES,
@@ -396,22 +396,6 @@ def test_configuration_names(name: str, size: str) -> None:
 def test_unknown_configuration(name: str) -> None:
     with pytest.raises(ConfigError, match="unknown SAM 2 configuration"):
         sam2_size(name)
-
-
-@pytest.mark.parametrize(("size", "image_size"), [("nano", 256), ("tiny", 256), ("tiny", 448)])
-def test_the_image_encoder_in_bands_equals_sam2s_own(
-    size: str, image_size: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Bands of one row of windows, windows that need padding, pooling blocks, global attention."""
-    monkeypatch.setattr(hiera, "BAND_TOKENS", 1)
-    sam = spread_sam(size, image_size=image_size)
-    pixels = torch.randn(2, 3, image_size, image_size, generator=torch.Generator().manual_seed(1))
-    expected = sam.image_encoder(pixels)["backbone_fpn"]
-    with torch.no_grad():
-        found = hiera.feature_levels(sam.image_encoder, pixels)
-    assert [level.shape for level in found] == [level.shape for level in expected]
-    for ours, theirs in zip(found, expected, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("tokens", ["best", "all", "single"])
