@@ -99,7 +99,9 @@ def measure_drawn(count: int) -> None:
         ticks.append(time.process_time())
         merged = RankedMerger()(scored, size)
         ticks.append(time.process_time())
-    for name, before, after in zip(("keys", "entries", "scores", "merging"), ticks, ticks[1:], strict=False):
+    for name, before, after in zip(
+        ("keys", "entries", "scores", "merging"), ticks[:-1], ticks[1:], strict=True
+    ):
         print(f"{after - before:8.3f} CPU s: {name}")
     print(f"{ticks[-1] - ticks[0]:8.3f} CPU s in all, {len(merged)} instances")
 

@@ -103,13 +103,7 @@ class Trials:
     ) -> list[ReferenceCrop]:
         """The references as the encoder sees them; those with boxes only get their masks from SAM 2."""
         block = row.references
-        options = CropOptions(
-            context_ratio=block.context_ratio,
-            pad=block.pad,
-            antialias=block.antialias,
-            clamp=block.clamp,
-            mask_resize=block.mask_resize,
-        )
+        options = CropOptions.of(block)
         size = block.image_size or model.encoder.img_size
         keys = [(str(item.image), item.annotation_id, options, size) for item in references]
         fresh = [item for item, key in zip(references, keys, strict=True) if key not in self._crops]

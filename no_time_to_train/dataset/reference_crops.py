@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from no_time_to_train.config import FillMemoryDataConfig
 from no_time_to_train.dataset.annotation_masks import Box, box_mask, mask_box, reference_box, reference_mask
 from no_time_to_train.dataset.crop_windows import at_least_one_pixel, clip_window, context_window, cut
 from no_time_to_train.dataset.images import as_rgb_array, read_image
@@ -44,6 +45,17 @@ class CropOptions:
     clamp: bool = False
     mask_resize: Literal["bilinear", "area"] = "bilinear"
     box_as_mask: bool = False
+
+    @classmethod
+    def of(cls, block: FillMemoryDataConfig) -> CropOptions:
+        """Those that ``dataset_cfgs.fill_memory`` names."""
+        return cls(
+            context_ratio=block.context_ratio,
+            pad=block.pad,
+            antialias=block.antialias,
+            clamp=block.clamp,
+            mask_resize=block.mask_resize,
+        )
 
 
 class ReferenceCrops(Dataset[ReferenceCrop | Unreadable]):

@@ -101,13 +101,7 @@ class ReferenceSource:
     def crops(self, encoder_size: int) -> ReferenceCrops:
         """Crops at the encoder's size, unless ``image_size`` says otherwise."""
         block = self.block
-        options = CropOptions(
-            context_ratio=block.context_ratio,
-            pad=block.pad,
-            antialias=block.antialias,
-            clamp=block.clamp,
-            mask_resize=block.mask_resize,
-        )
+        options = CropOptions.of(block)
         size = block.image_size or encoder_size
         return ReferenceCrops(self.references, size, options, skip_unreadable=True)
 
