@@ -122,9 +122,8 @@ class MergeConfig:
 
 @dataclass(frozen=True)
 class PromptConfig:
-    """``sam2_infer_cfgs.prompting``: where SAM 2 is asked for masks; each kind reads its own keys."""
+    """``sam2_infer_cfgs.prompting``: settings of ``prompts``, which read their own keys, and of all masks."""
 
-    kind: Literal["grid", "guided", "boxes", "two_level"] = "grid"  # published: grid
     coarse: int = 8  # points on each side of the sparse grid of the other kinds; 0: none
     most: int = 64  # guided: further points; boxes: boxes
     apart: int = 1  # guided: patches between two points
@@ -136,7 +135,6 @@ class PromptConfig:
     def __post_init__(self) -> None:
         key = "sam2_infer_cfgs.prompting"
         _require(self.coarse >= 0, f"{key}.coarse", "at least 0", self.coarse)
-        _require(self.coarse >= 1 or self.kind != "two_level", f"{key}.coarse", "at least 1", self.coarse)
         _require(self.most >= 0, f"{key}.most", "at least 0", self.most)
         _require(self.apart >= 0, f"{key}.apart", "at least 0", self.apart)
         _require(0 <= self.sure <= 1, f"{key}.sure", "in [0, 1]", self.sure)
@@ -201,7 +199,7 @@ class Sam2InferConfig:
     """Proposals, matching and merging of the point-grid pipeline (``matching_baseline_noAMG``)."""
 
     points_per_side: int = 32
-    prompts: Literal["grid", "adaptive"] = "grid"
+    prompts: Literal["grid", "adaptive", "guided", "boxes", "two_level"] = "grid"  # where SAM 2 is asked
     adaptive: AdaptivePromptConfig = field(default_factory=AdaptivePromptConfig)
     testing_point_bs: int = 256  # prompts per decoder call
     iou_thr: float = 0.4  # keep masks whose predicted IoU is strictly greater
@@ -237,6 +235,9 @@ class Sam2InferConfig:
         k = self.cls_num_per_mask
         _require(k == -1 or k >= 1, "sam2_infer_cfgs.cls_num_per_mask", "-1 or at least 1", k)
         _require(0 <= self.nms_thr <= 1, "sam2_infer_cfgs.nms_thr", "in [0, 1]", self.nms_thr)
+        if self.prompts == "two_level":
+            coarse = self.prompting.coarse
+            _require(coarse >= 1, "sam2_infer_cfgs.prompting.coarse", "at least 1 for two_level", coarse)
         _require(self.negative_sigma > 0, "sam2_infer_cfgs.negative_sigma", "above 0", self.negative_sigma)
 
 

@@ -54,6 +54,7 @@ def image_card(
         f'<li class="card" data-number="{number}" data-name="{escape(image.name)}"{known}>'
         f'<div class="panes">{"".join(panes)}</div>{fault}'
         f'<div class="caption"><h3>{escape(image.name)}</h3>{_tally(counts, row)}'
+        f"{_presence(row.found, class_names)}"
         f'<button type="button" class="open" aria-expanded="false">Details'
         f'<span class="unseen"> of {escape(image.name)}</span></button></div></li>'
     )
@@ -70,6 +71,19 @@ def _tally(counts: dict[str, int], row: ReportRow) -> str:
     )
     free = row.truth is not None and not row.truth.crowd
     return f'<p class="tally">{cells}{"<span class=free>no target here</span>" if free else ""}</p>'
+
+
+def _presence(found: Instances, class_names: Sequence[str]) -> str:
+    """Which classes the picture shows at all, whatever the slider says; empty where nothing decided that."""
+    if found.presence is None:
+        return ""
+    chances = dict(enumerate(found.presence.tolist()))
+    named = [
+        f"{escape(class_name(class_names, label))} {chance:.2f}"
+        for label, chance in sorted(chances.items(), key=lambda one: -one[1])
+        if chance >= 0.5
+    ]
+    return f'<p class="presence">Present: {", ".join(named) or "no class"}</p>'
 
 
 def _pane(kind: str, caption: str, label: str, content: str, size: tuple[int, int]) -> str:

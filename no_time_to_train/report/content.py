@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from no_time_to_train.dataset.images import read_image_size
 from no_time_to_train.errors import DatasetError
@@ -64,7 +65,8 @@ def images_from_coco(
     """Join COCO image records with COCO result rows; an image without rows is one with nothing found.
 
     Args:
-        records: ``images`` of a COCO file.
+        records: ``images`` of a COCO file; a ``presence`` (class name to score), as our exports write it,
+            is kept.
         rows: result rows with ``image_id``, ``category_id``, ``score`` and ``bbox`` or ``segmentation``.
         root: folder of the images' file names.
         index_of: category id to class index.
@@ -84,6 +86,9 @@ def images_from_coco(
         stated = (int(record.get("height") or 0), int(record.get("width") or 0))
         size = stated if all(stated) else read_image_size(path)
         found = instances_from_coco(rows_of[record["id"]], size, index_of, class_names)
+        if "presence" in record:
+            scores = [float(record["presence"].get(name, 0.0)) for name in class_names]
+            found = replace(found, presence=torch.tensor(scores))
         images.append(ReportImage(path, record["file_name"], found, record["id"]))
     return images
 

@@ -25,7 +25,7 @@ rows:
     model_cfg.sam2_infer_cfgs.points_per_side: 6
     model_cfg.sam2_infer_cfgs.prompting.clean: 1.0
   guided:
-    model_cfg.sam2_infer_cfgs.prompting.kind: guided
+    model_cfg.sam2_infer_cfgs.prompts: guided
     model_cfg.sam2_infer_cfgs.prompting.coarse: 4
     model_cfg.sam2_infer_cfgs.prompting.most: 8
 """

@@ -169,6 +169,21 @@ def test_result_rows_join_their_images(tmp_path: Path) -> None:
         images_from_coco(records, [{**rows[0], "image_id": 9}], tmp_path, {7: 0})
 
 
+def test_the_presence_of_classes_is_said_where_it_was_decided(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(tmp_path / "1.png")
+    record = {"id": 1, "file_name": "1.png"}
+    rows = [{"image_id": 1, "category_id": 7, "bbox": [1, 2, 3, 4], "score": 0.5}]
+    for presence, said in (
+        ({"fig": 0.7, "date": 0.9}, "Present: date 0.90, fig 0.70"),
+        ({"fig": 0.3, "date": 0.6}, "Present: date 0.60"),
+        ({"fig": 0.1}, "Present: no class"),
+    ):
+        images = images_from_coco([{**record, "presence": presence}], rows, tmp_path, {7: 0}, NAMES)
+        assert said in text_of(write_report(tmp_path, images, NAMES).read_text("utf-8"))
+    images = images_from_coco([record], rows, tmp_path, {7: 0}, NAMES)
+    assert "Present:" not in text_of(write_report(tmp_path, images, NAMES).read_text("utf-8"))
+
+
 def test_figures_of_target_free_images_are_a_sentence_and_no_row_of_dashes() -> None:
     plain = metrics_table({"segm": {"AP": 0.5}})
     assert metrics_table({"segm": {"AP": 0.5}, "target_free": {"images": 0.0}}) == plain

@@ -10,11 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from no_time_to_train.config import AdaptivePromptConfig, Sam2InferConfig
+from no_time_to_train.config import AdaptivePromptConfig
 from no_time_to_train.models.memory.memory_bank import MemoryBank
 from no_time_to_train.models.proposals.point_grid import (
     FittingChunk,
-    PointGrid,
     border_grid,
     point_prompts,
 )
@@ -162,10 +161,3 @@ class AdaptiveGrid:
         found, count = ask_adaptively(ask, grid, self.points_per_side, side, alike, self.cfg)
         log.debug("%d of %d prompts", count, len(grid))
         return found
-
-
-def build_point_proposer(cfg: Sam2InferConfig) -> PointGrid | AdaptiveGrid:
-    """The proposer that ``sam2_infer_cfgs.prompts`` names."""
-    if cfg.prompts == "grid":
-        return PointGrid(cfg.points_per_side, cfg.testing_point_bs, cfg.iou_thr)
-    return AdaptiveGrid(cfg.adaptive, cfg.points_per_side, cfg.testing_point_bs, cfg.iou_thr)

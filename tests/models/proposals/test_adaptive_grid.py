@@ -15,12 +15,12 @@ from no_time_to_train.errors import ConfigError
 from no_time_to_train.models.proposals.adaptive_grid import (
     AdaptiveGrid,
     ask_adaptively,
-    build_point_proposer,
     covered,
     grid_strides,
     likeness,
     on_stride,
 )
+from no_time_to_train.models.proposals.choose_prompts import make_proposer
 from no_time_to_train.models.proposals.mask_prompts import DecodedMasks
 from no_time_to_train.models.proposals.point_grid import PointGrid, border_grid
 from tests.models.small_models import filled, lively_sam, picture, small_model
@@ -115,8 +115,8 @@ def test_an_image_without_any_mask_is_asked_everywhere() -> None:
 
 
 def test_it_is_chosen_by_name_and_never_cached() -> None:
-    assert isinstance(build_point_proposer(Sam2InferConfig()), PointGrid)
-    chosen = build_point_proposer(Sam2InferConfig(prompts="adaptive", points_per_side=7))
+    assert isinstance(make_proposer(Sam2InferConfig()), PointGrid)
+    chosen = make_proposer(Sam2InferConfig(prompts="adaptive", points_per_side=7))
     assert isinstance(chosen, AdaptiveGrid)
     assert chosen.points_per_side == 7
     assert not hasattr(chosen, "recipe")

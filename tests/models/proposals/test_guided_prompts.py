@@ -155,12 +155,8 @@ def test_two_levels_ask_what_the_coarse_masks_leave_open(seen) -> None:  # type:
 
 
 def test_the_configuration_names_the_part() -> None:
-    def kind(**prompting: object) -> type:
-        return type(make_proposer(Sam2InferConfig(prompting=PromptConfig(**prompting))))  # type: ignore[arg-type]
-
-    assert kind() is PointGrid
-    assert kind(kind="guided") is GuidedPoints
-    assert kind(kind="boxes") is ComponentBoxes
-    assert kind(kind="two_level") is TwoLevelGrid
-    with pytest.raises(ConfigError, match="coarse"):
-        PromptConfig(kind="two_level", coarse=0)
+    parts = {"grid": PointGrid, "guided": GuidedPoints, "boxes": ComponentBoxes, "two_level": TwoLevelGrid}
+    for name, part in parts.items():
+        assert type(make_proposer(Sam2InferConfig(prompts=name))) is part  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="coarse must be at least 1 for two_level"):
+        Sam2InferConfig(prompts="two_level", prompting=PromptConfig(coarse=0))

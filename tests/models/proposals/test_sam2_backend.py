@@ -404,7 +404,9 @@ def test_chunks_as_a_gpu_takes_them(tokens: str) -> None:
     """There only the survivors of a chunk are upscaled; here the chunk as a whole."""
     sam = spread_sam("nano")
     embedding, prompts = random_embedding(sam), random_prompts(sam, "point", 5)
-    threshold = float(sam.decode(embedding, prompts, tokens=tokens).ious.median())
+    threshold = (
+        float(sam.decode(embedding, prompts, tokens=tokens).ious.median()) + 1e-5
+    )  # not on a prediction itself: rounding differs
     expected = sam.decode(embedding, prompts, tokens=tokens, min_iou=threshold)
     worker = sam._chunk_worker(sam._prepare(embedding), tokens, threshold, None)
     found = worker(prompts)
