@@ -19,6 +19,8 @@ QUARTER = SIZE // 4
 POINTS = 16
 """Prompts of a training scene: the encoder is paid once for all of them."""
 BACKGROUND_SHARE = 0.2
+PACKED_SHARE = 0.2
+"""Scenes of many like objects rim against rim, as coins, cells and fruit lie."""
 
 
 @dataclass(frozen=True)
@@ -39,15 +41,19 @@ class Example:
 def training_example(seed: int, step: int, number: int, pictures: Pictures) -> Example:
     """The scene and prompts of one place in the training, a function of its arguments only."""
     rng = np.random.default_rng([seed, step, number])
-    classes = draw_classes(rng, "train", int(rng.integers(2, 7)), hard=rng.random() < 0.4)
+    packed = rng.random() < PACKED_SHARE
+    count = int(rng.integers(1, 3) if packed else rng.integers(2, 7))
+    classes = draw_classes(rng, "train", count, hard=rng.random() < 0.4)
     classes = [replace(c, texture=PHOTO) if rng.random() < 0.25 else c for c in classes]
-    style = SceneStyle(
-        size=SIZE,
-        num_objects=(2, 14) if rng.random() < 0.3 else (3, 8),
-        radius=(0.05, 0.2) if rng.random() < 0.5 else (0.08, 0.4),
-        photos=pictures.photos,
-        grounds=pictures.grounds,
-    )
+    style = SceneStyle(size=SIZE, photos=pictures.photos, grounds=pictures.grounds)
+    if packed:
+        style = replace(style, num_objects=(8, 24), radius=(0.06, 0.16), touching=0.8)
+    else:
+        style = replace(
+            style,
+            num_objects=(2, 14) if rng.random() < 0.3 else (3, 8),
+            radius=(0.05, 0.2) if rng.random() < 0.5 else (0.08, 0.4),
+        )
     scene = draw_scene(rng, classes, style)
     image = torch.from_numpy(_recolour(rng, scene.image)).permute(2, 0, 1).contiguous()
     return Example(image, *_draw_prompts(rng, scene.masks))

@@ -97,7 +97,7 @@ def losses(logits: Tensor, ious: Tensor, targets: Tensor) -> dict[str, Tensor]:
         truth = mask_iou(logits > 0, wanted > 0.5)
     return {
         "mask": mask.mean() if len(mask) else logits.sum() * 0,
-        "iou": F.smooth_l1_loss(ious, truth, beta=0.1),
+        "iou": 2 * F.smooth_l1_loss(ious, truth, beta=0.1),
     }
 
 

@@ -47,6 +47,7 @@ class SceneStyle:
         size: side of the square picture in pixels.
         num_objects: fewest and most objects tried (a crowded picture may end with fewer).
         radius: smallest and largest object radius as a share of ``size``.
+        touching: share of pictures whose objects have one size and lie rim against rim.
         effects: shadow, shading, blur, noise and light; without them colours are exact.
         photos: (h, w, 3) uint8 pictures that surfaces of :data:`PHOTO` are cut from.
         grounds: (h, w, 3) uint8 pictures of even ground, without objects, for some backgrounds.
@@ -55,6 +56,7 @@ class SceneStyle:
     size: int = 256
     num_objects: tuple[int, int] = (3, 8)
     radius: tuple[float, float] = (0.06, 0.26)
+    touching: float = 0.3
     effects: bool = True
     photos: Pictures = ()
     grounds: Pictures = ()

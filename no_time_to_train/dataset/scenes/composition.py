@@ -60,7 +60,7 @@ def _place_all(
     style: SceneStyle,
 ) -> list[int]:
     """Draw the wanted objects one over the other; returns the labels of those that found room."""
-    touching = rng.random() < 0.3
+    touching = rng.random() < style.touching
     overlap = 0.0 if rng.random() < 0.4 else float(rng.uniform(0.1, 0.6))
     common = _draw_radius(rng, style)
     light = float(rng.uniform(0, 2 * np.pi))
