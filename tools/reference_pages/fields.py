@@ -73,7 +73,7 @@ def _default(item: Field[Any]) -> str:
 def ranges_of(kind: type) -> Mapping[str, str]:
     """What the checks of a dataclass ask of each field, by running them on the defaults.
 
-    The checks of ``config.py`` go through ``_require(ok, key, wanted, came)``, which tells key and range.
+    The checks of ``config/`` go through ``require(ok, key, wanted, came)``, which tells key and range.
     """
     module = sys.modules[kind.__module__]
     found: dict[str, str] = {}
@@ -81,8 +81,8 @@ def ranges_of(kind: type) -> Mapping[str, str]:
     def note(ok: bool, key: str, wanted: str, came: object) -> None:
         found.setdefault(key.rpartition(".")[2], wanted)
 
-    if hasattr(module, "_require"):
-        with mock.patch.object(module, "_require", note):
+    if hasattr(module, "require"):
+        with mock.patch.object(module, "require", note):
             kind(**_required(kind))
     return found
 

@@ -1,0 +1,46 @@
+"""The YAML blocks as typed dataclasses: field names are the YAML keys, defaults are the published values."""
+
+from no_time_to_train.config.automatic_masks import MatcherConfig, Sam2AmgConfig, ScoreFilterConfig
+from no_time_to_train.config.checks import Precision
+from no_time_to_train.config.data import (
+    DataLoadConfig,
+    DatasetConfigs,
+    FillMemoryDataConfig,
+    TargetDataConfig,
+)
+from no_time_to_train.config.encoder import DebiasConfig, EncoderConfig
+from no_time_to_train.config.memory import MemoryBankConfig
+from no_time_to_train.config.model import CacheConfig, ModelConfig, TestMode
+from no_time_to_train.config.parsing import LEGACY_KEYS, drop_legacy_keys, parse_block
+from no_time_to_train.config.point_grid import (
+    AdaptivePromptConfig,
+    MatchingConfig,
+    MergeConfig,
+    PromptConfig,
+    Sam2InferConfig,
+)
+
+__all__ = [
+    "LEGACY_KEYS",
+    "AdaptivePromptConfig",
+    "CacheConfig",
+    "DataLoadConfig",
+    "DatasetConfigs",
+    "DebiasConfig",
+    "EncoderConfig",
+    "FillMemoryDataConfig",
+    "MatcherConfig",
+    "MatchingConfig",
+    "MemoryBankConfig",
+    "MergeConfig",
+    "ModelConfig",
+    "Precision",
+    "PromptConfig",
+    "Sam2AmgConfig",
+    "Sam2InferConfig",
+    "ScoreFilterConfig",
+    "TargetDataConfig",
+    "TestMode",
+    "drop_legacy_keys",
+    "parse_block",
+]

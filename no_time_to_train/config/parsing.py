@@ -1,0 +1,115 @@
+"""From a YAML mapping to its dataclass, with one clear sentence for what does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields, is_dataclass
+from typing import Any, TypeVar, get_type_hints
+
+from no_time_to_train.config.encoder import EncoderConfig
+from no_time_to_train.config.memory import MemoryBankConfig
+from no_time_to_train.config.point_grid import Sam2InferConfig
+from no_time_to_train.errors import ConfigError, did_you_mean
+from no_time_to_train.type_words import dataclass_in, type_words
+
+LEGACY_KEYS: dict[type, frozenset[str]] = {
+    Sam2InferConfig: frozenset({"negative_score_thr"}),
+    EncoderConfig: frozenset({"normalize_feat"}),
+    MemoryBankConfig: frozenset({"feat_shape"}),
+}
+"""Keys of the original YAML files that never did anything: named in a warning and left out."""
+
+Block = TypeVar("Block")
+
+
+def parse_block(kind: type[Block], value: Block | Mapping[str, Any] | None, where: str) -> Block:
+    """Turn a YAML mapping into its dataclass, typed at any depth.
+
+    Args:
+        kind: the dataclass.
+        value: an instance (returned as it is), a mapping, or None for all defaults.
+        where: what the block is called in messages, e.g. ``"model_cfg.encoder_cfg"``.
+
+    Raises:
+        ConfigError: unknown key (with the nearest known one), wrong type or value out of range.
+    """
+    if isinstance(value, kind):
+        return value
+    if value is not None and not isinstance(value, Mapping):
+        raise ConfigError(f"{where} must be a block of keys, got {value!r}")
+    cleaned = drop_legacy_keys(kind, dict(value or {}), where)
+    hints = get_type_hints(kind)
+    for key, inner in cleaned.items():  # so that a message names the innermost block
+        block = dataclass_in(hints[key])
+        if block is not None and isinstance(inner, Mapping):
+            parse_block(block, inner, f"{where}.{key}")
+    from jsonargparse import ArgumentError, ArgumentParser
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--block", type=kind)
+    try:
+        # Renamed in jsonargparse 4.49; both names do the same.
+        instantiate = getattr(parser, "instantiate", None) or parser.instantiate_classes
+        return instantiate(parser.parse_object({"block": cleaned})).block
+    except ConfigError:
+        raise
+    except (ArgumentError, ValueError) as error:  # of an optional block the parser lists all types it tried
+        raise ConfigError(_what_is_wrong(error, hints, cleaned, where)) from error
+
+
+def _what_is_wrong(
+    error: BaseException, hints: Mapping[str, Any], block: Mapping[str, Any], where: str
+) -> str:
+    """The first of our own messages in a chain of parser errors, else the first key of a wrong type."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ConfigError):
+            return f"{where}: {cause}"
+        cause = cause.__cause__ or cause.__context__
+    for key, value in block.items():
+        if not _fits(hints[key], value):
+            return f"{where}.{key} must be {type_words(hints[key])}, got {value!r}"
+    return f"{where}: {str(error).strip().splitlines()[-1].strip()}"
+
+
+def _fits(hint: object, value: object) -> bool:
+    """Whether a value can be read as a type, by the parser's own rules."""
+    from jsonargparse import ArgumentError, ArgumentParser
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--value", type=hint)
+    try:
+        parser.parse_object({"value": value})
+    except ArgumentError:
+        return False
+    return True
+
+
+def drop_legacy_keys(kind: type, block: dict[str, Any], where: str) -> dict[str, Any]:
+    """Check every key of a block, at any depth, and leave out the ones that never had an effect.
+
+    Raises:
+        ConfigError: a key is unknown; the message names the nearest known one.
+    """
+    import warnings
+
+    hints = get_type_hints(kind)
+    known = {item.name for item in fields(kind)}  # type: ignore[arg-type]
+    kept: dict[str, Any] = {}
+    for key, value in block.items():
+        if key in LEGACY_KEYS.get(kind, frozenset()):
+            warnings.warn(f"{where}.{key} never had an effect and is ignored", stacklevel=2)
+            continue
+        if key not in known:
+            raise ConfigError(
+                f"unknown key {where}.{key}{did_you_mean(key, known)} (known: {', '.join(sorted(known))})"
+            )
+        inner = dataclass_in(hints[key])
+        if is_dataclass(value) and not isinstance(value, type):
+            value = asdict(value)  # the parser takes mappings
+        kept[key] = (
+            drop_legacy_keys(inner, dict(value), f"{where}.{key}")
+            if inner is not None and isinstance(value, Mapping)
+            else value
+        )
+    return kept
