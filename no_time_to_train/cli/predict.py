@@ -16,6 +16,7 @@ from no_time_to_train.cli.segmenter_arguments import (
 
 if TYPE_CHECKING:
     from no_time_to_train.api import Segmenter
+    from no_time_to_train.cli.results_folder import FoundImages
     from no_time_to_train.dataset.samples import Target
     from no_time_to_train.pl_wrapper.result_writer import ResultWriter
     from no_time_to_train.results import Instances
@@ -28,9 +29,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Find the instances of the references in pictures that need no annotations; write masks and a report."""
     from no_time_to_train.cli.results_folder import (
         PARTS,
+        FoundImages,
         export_found,
         read_formats,
-        read_found,
         results_folder,
     )
     from no_time_to_train.errors import DatasetError
@@ -48,16 +49,15 @@ def run(arguments: argparse.Namespace) -> int:
         finder.save(folder / MEMORY)
         with timings.stage("search"):
             _search(arguments, finder, targets, writer, folder if "overlay" in formats else None)
-        found = read_found(writer, finder.classes, targets)
-        unread = _unread(targets, found)
-        if not found:
+        found = FoundImages(writer, finder.classes, targets)
+        if not len(found):
             raise DatasetError(f"none of the {len(targets)} images in {arguments.images} could be read")
         with timings.stage("export"):
-            export_found(folder, found, finder.classes, formats, arguments.min_score)
+            export_found(folder, found, formats, arguments.min_score)
         if "html" in formats:
-            _write_report(arguments, finder, found, unread, timings, folder)
-        _describe(arguments, finder, settings, timings, unread, folder)
-    print(_summary(arguments, finder, found, unread))
+            _write_report(arguments, finder, found, timings, folder)
+        _describe(arguments, finder, settings, timings, found.unread, folder)
+    print(_summary(arguments, finder, found))
     return 0
 
 
@@ -191,31 +191,30 @@ def _settings(arguments: argparse.Namespace, finder: Segmenter) -> dict[str, Any
     }
 
 
-def _unread(targets: list[Target], found: list[Instances]) -> list[str]:
-    read = {item.name for item in found}
-    return [target.file_name for target in targets if target.file_name not in read]
-
-
 def _write_report(
     arguments: argparse.Namespace,
     finder: Segmenter,
-    found: list[Instances],
-    unread: list[str],
+    found: FoundImages,
     timings: dict[str, float],
     folder: Path,
 ) -> None:
     from no_time_to_train.cli.reference_pictures import report_references
     from no_time_to_train.report.content import ReportImage
-    from no_time_to_train.report.html import write_report
+    from no_time_to_train.report.html import MAX_IMAGES, write_report
 
+    images = [  # the others are only counted, and their masks would fill the memory
+        ReportImage(item.path, item.name, item if number < MAX_IMAGES else item.without_masks())
+        for number, item in enumerate(found)
+        if item.path is not None
+    ]
     write_report(
         folder,
-        [ReportImage(item.path, item.name, item) for item in found if item.path is not None],
+        images,
         finder.classes,
         references=report_references(finder),
         timings=timings,
         config=json.dumps(_public(arguments), indent=2, ensure_ascii=False),
-        notes=_notes(finder, unread),
+        notes=_notes(finder, found.unread),
         min_score=arguments.min_score,
     )
 
@@ -251,9 +250,7 @@ def _public(arguments: argparse.Namespace) -> dict[str, Any]:
     return {key: value for key, value in vars(arguments).items() if key not in ("run", "overrides")}
 
 
-def _summary(
-    arguments: argparse.Namespace, finder: Segmenter, found: list[Instances], unread: list[str]
-) -> str:
+def _summary(arguments: argparse.Namespace, finder: Segmenter, found: FoundImages) -> str:
     counts = dict.fromkeys(finder.classes, 0)
     for item in found:
         for label in item.labels[item.scores >= arguments.min_score].tolist():
@@ -262,8 +259,9 @@ def _summary(
     lines = [
         f"{len(found)} images, {sum(counts.values())} instances of at least {arguments.min_score:g} ({each})"
     ]
-    if unread:
-        lines.append(f"{len(unread)} could not be read: {', '.join(unread[:5])}{_more(unread, 5)}")
+    if found.unread:
+        names = ", ".join(found.unread[:5])
+        lines.append(f"{len(found.unread)} could not be read: {names}{_more(found.unread, 5)}")
     return "\n".join([*lines, f"results: {arguments.out}"])
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -115,29 +116,34 @@ def write_found(writer: ResultWriter, found: Instances) -> None:
     )
 
 
-def read_found(
-    writer: ResultWriter, class_names: Sequence[str], targets: Sequence[Target]
-) -> list[Instances]:
-    """Everything that was found so far, in the order of the targets."""
-    category_ids = range(1, len(class_names) + 1)
-    by_name: dict[str, Instances] = {}
-    for record in writer.records():
-        height, width = record["size"]
-        empty = Instances.empty((height, width), class_names)
-        read = from_coco_rows(record["rows"], list(category_ids), class_names)
-        presence = None if record["presence"] is None else torch.tensor(record["presence"])
-        by_name[record["file_name"]] = replace(read.get(record["image_id"], empty), presence=presence)
-    return [
-        replace(by_name[target.file_name], name=target.file_name, path=Path(str(target.image)))
-        for target in targets
-        if target.file_name in by_name
-    ]
+class FoundImages:
+    """What was found so far, image by image in the order of the targets; in memory is one image at a time."""
+
+    def __init__(self, writer: ResultWriter, class_names: Sequence[str], targets: Sequence[Target]) -> None:
+        self.class_names = tuple(class_names)
+        self._places = writer.places()
+        self._targets = [target for target in targets if target.file_name in self._places]
+        self.unread = [target.file_name for target in targets if target.file_name not in self._places]
+
+    def __len__(self) -> int:
+        return len(self._targets)
+
+    def __iter__(self) -> Iterator[Instances]:
+        for target in self._targets:
+            found = _read_found(self._places[target.file_name].read(), self.class_names)
+            yield replace(found, name=target.file_name, path=Path(str(target.image)))
+
+
+def _read_found(record: Mapping[str, Any], class_names: tuple[str, ...]) -> Instances:
+    height, width = record["size"]
+    read = from_coco_rows(record["rows"], list(range(1, len(class_names) + 1)), class_names)
+    found = read.get(record["image_id"], Instances.empty((height, width), class_names))
+    return found if record["presence"] is None else replace(found, presence=torch.tensor(record["presence"]))
 
 
 def export_found(
     folder: Path,
-    found: Sequence[Instances],
-    class_names: Sequence[str],
+    found: FoundImages,
     formats: Iterable[str],
     min_score: float,
 ) -> None:
@@ -148,12 +154,12 @@ def export_found(
     """
     chosen = [name for word in formats for name in FORMATS[word]]
     if "coco" in chosen:
-        export_results(_numbered(found, 0.0), folder, class_names, ["coco_results"])
+        export_results(_numbered(found, 0.0), folder, found.class_names, ["coco_results"])
     if chosen:
-        export_results(_numbered(found, min_score), folder, class_names, chosen)
+        export_results(_numbered(found, min_score), folder, found.class_names, chosen)
 
 
-def _numbered(found: Sequence[Instances], min_score: float) -> Iterator[ImageResult]:
+def _numbered(found: Iterable[Instances], min_score: float) -> Iterator[ImageResult]:
     for number, item in enumerate(found, 1):
         yield ImageResult(item.name, item[item.scores >= min_score], number)
 

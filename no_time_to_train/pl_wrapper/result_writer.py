@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,20 @@ SETTINGS = "settings.json"
 
 Record = dict[str, Any]
 """One image: ``{"image_id", "file_name", "rows": [COCO result rows]}``."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one record stands."""
+
+    path: Path
+    offset: int  # bytes
+
+    def read(self) -> Record:
+        """The record itself, from the file."""
+        with self.path.open("rb") as file:
+            file.seek(self.offset)
+            return json.loads(file.readline())
 
 
 class ResultWriter:
@@ -54,11 +69,26 @@ class ResultWriter:
         Args:
             world_size: number of processes; rank zero also reads the parts of a wider earlier run.
         """
+        for path in self._own_parts(world_size):
+            with path.open(encoding="utf-8") as file:
+                yield from (json.loads(line) for line in file)
+
+    def places(self) -> dict[Any, Place]:
+        """Where the record of each image stands, of this process; an image written twice counts once."""
+        found: dict[Any, Place] = {}
+        for path in self._own_parts(world_size=1):
+            offset = 0
+            with path.open("rb") as file:
+                for line in file:
+                    found[json.loads(line)["image_id"]] = Place(path, offset)
+                    offset += len(line)
+        return found
+
+    def _own_parts(self, world_size: int) -> Iterator[Path]:
         for path in sorted(self.folder.glob("part-*.jsonl")):
             rank = int(path.stem.removeprefix("part-"))
             if rank == self.rank or (self.rank == 0 and rank >= world_size):
-                with path.open(encoding="utf-8") as file:
-                    yield from (json.loads(line) for line in file)
+                yield path
 
     def _resume(self, settings: dict[str, Any]) -> None:
         known = self.folder / SETTINGS

@@ -29,6 +29,7 @@ from no_time_to_train.results import Instances
 PHOTO_BYTES = 13 * 2**20  # of all small pictures together; base64 adds a third
 LARGEST_PHOTO = 200 * 2**10
 REFERENCE_BYTES = 2**21  # of all reference crops together
+MAX_IMAGES = 200
 FILE_NAME = "report.html"
 
 
@@ -47,7 +48,7 @@ def write_report(
     title: str = "What was found",
     notes: Sequence[str] = (),
     min_score: float | None = None,
-    max_images: int = 200,
+    max_images: int = MAX_IMAGES,
 ) -> Path:
     """Write ``report.html`` into the run's folder, whole or not at all.
 

@@ -50,3 +50,14 @@ def test_parts_of_other_settings_are_not_continued(tmp_path: Path) -> None:
     ResultWriter(tmp_path, settings={"a": 1})
     with pytest.raises(ConfigError, match="other settings"):
         ResultWriter(tmp_path, settings={"a": 2}, resume=True)
+
+
+def test_records_are_read_one_by_one_where_they_stand(tmp_path: Path) -> None:
+    writer = ResultWriter(tmp_path)
+    ResultWriter(tmp_path, rank=3).write({"image_id": "c", "rows": [3]})
+    for record in ({"image_id": "a ü", "rows": [1]}, {"image_id": "b", "rows": []}):
+        writer.write(record)
+    writer.write({"image_id": "a ü", "rows": [2]})
+    places = writer.places()
+    read = {name: place.read()["rows"] for name, place in places.items()}
+    assert read == {"a ü": [2], "b": [], "c": [3]}
