@@ -30,6 +30,7 @@ EXTRAS = {
     "matcher": ["pot>=0.9.4"],
     "eval": ["faster-coco-eval>=1.6"],
     "report": ["supervision>=0.25"],
+    "bench": ["matplotlib>=3.8"],
     "notebooks": ["ipykernel>=6.29"],
     "dev": [
         "faster-coco-eval>=1.6",
