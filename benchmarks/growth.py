@@ -186,7 +186,7 @@ def plot(found: dict[str, list[Point]], path: Path) -> None:
     try:
         import matplotlib
     except ImportError:
-        raise SystemExit("--plot needs matplotlib: pip install \"no-time-to-train[bench]\"") from None
+        raise SystemExit('--plot needs matplotlib: pip install "no-time-to-train[bench]"') from None
     matplotlib.use("Agg")
     from matplotlib import pyplot
 

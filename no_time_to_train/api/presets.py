@@ -40,5 +40,22 @@ def preset_options(name: str) -> dict[str, Any]:
     return {key: value for block in BLOCKS for key, value in blocks.get(block, {}).items()}
 
 
+def nano_options(*, sam2: bool, encoder: bool) -> dict[str, Any]:
+    """What ``demo.yaml`` sets for the nano models, as options of a ``Segmenter``: chosen on generated scenes.
+
+    Boxes are left out of it: what their last pixel means must not depend on the weights.
+    """
+    demo = yaml.safe_load((_configs() / "demo.yaml").read_text(encoding="utf-8"))["model"]["init_args"]
+    options = {**demo["model_cfg"]["sam2_infer_cfgs"]} if sam2 else {}
+    options.pop("box_convention", None)
+    if encoder:
+        options["context_ratio"] = demo["dataset_cfgs"]["fill_memory"]["context_ratio"]
+    return options
+
+
 def _folder() -> Any:
-    return files("no_time_to_train") / "pl_configs" / "presets"
+    return _configs() / "presets"
+
+
+def _configs() -> Any:
+    return files("no_time_to_train") / "pl_configs"

@@ -9,6 +9,7 @@ from typing import Any, cast, get_args
 
 import torch
 
+from no_time_to_train.api.presets import nano_options
 from no_time_to_train.config import (
     EncoderConfig,
     MemoryBankConfig,
@@ -29,8 +30,6 @@ from no_time_to_train.weights.sam2_files import model_of_config
 log = logging.getLogger(__name__)
 
 NANO_ENCODER, NANO_SAM2 = "dinov3_nano", "sam2_nano"
-NANO_POINTS = 20
-"""Points per side of the prompt grid for ``sam2_nano``, as in ``demo.yaml``: it has 16 x 16 features."""
 
 OPTIONS: Mapping[type, tuple[str, ...]] = {
     EncoderConfig: ("img_size", "dtype", "layers", "layer_fusion", "debias", "repo", "allow_random_weights"),
@@ -109,7 +108,7 @@ def sam2_entry(config_name: str) -> str:
 
 
 def model_config(choice: Choice, options: Mapping[str, Any]) -> tuple[ModelConfig, CropOptions]:
-    """Sort the options into the blocks that they belong to.
+    """Sort the options into the blocks that they belong to; for nano models on top of those of the demo.
 
     Raises:
         ConfigError: an unknown option (with the nearest known), a wrong type or value.
@@ -123,9 +122,8 @@ def model_config(choice: Choice, options: Mapping[str, Any]) -> tuple[ModelConfi
         parse_block(known[name], {name: options[name]}, f"option {name}")  # so that a message names it
     values: dict[type, dict[str, Any]] = {kind: {} for kind in OPTIONS}
     values[EncoderConfig]["name"] = choice.encoder
-    if sam2_size(choice.sam2) == "nano":
-        values[Sam2InferConfig]["points_per_side"] = NANO_POINTS
-    for name, value in options.items():
+    usual = nano_options(sam2=sam2_size(choice.sam2) == "nano", encoder=choice.encoder == NANO_ENCODER)
+    for name, value in {**usual, **options}.items():
         values[known[name]][name] = value
     config = ModelConfig(
         sam2_cfg_file=choice.sam2,

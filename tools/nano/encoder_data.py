@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
@@ -15,6 +15,8 @@ from torch import Tensor
 
 from no_time_to_train.dataset.scenes import (
     PHOTO,
+    SHAPE_FAMILIES,
+    TEXTURE_FAMILIES,
     ObjectClass,
     Scene,
     SceneStyle,
@@ -34,8 +36,12 @@ REFERENCE_SIDES = (160, 320)
 EPISODES, CLASSES, SCENES = 2, 5, 3
 REUSE = 3
 CONTEXT = 0.2
+CONTEXTS = (0.2, 4.0)
+"""Around the references of a training episode: with a lot of it they keep the scale of the scenes."""
 STRANGER = -1
 BACKGROUND = -2
+NO_FAMILY = -100
+"""What ``cross_entropy`` leaves out: background, and families that training does not know."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,7 @@ class Views:
         masks: (R, S, S) bool, the region itself; what colour statistics are taken from.
         owners: (R,) int64, the picture of the region.
         labels: (R,) int64 class of the step, STRANGER or BACKGROUND.
+        families: (R, 2) int64 index of the shape and of the texture family, NO_FAMILY where there is none.
     """
 
     images: Tensor
@@ -55,6 +62,7 @@ class Views:
     masks: Tensor
     owners: Tensor
     labels: Tensor
+    families: Tensor
 
 
 def join(parts: list[Views]) -> Views:
@@ -67,6 +75,7 @@ def join(parts: list[Views]) -> Views:
         torch.cat([part.masks for part in parts]),
         torch.cat(owners),
         torch.cat([part.labels for part in parts]),
+        torch.cat([part.families for part in parts]),
     )
 
 
@@ -92,24 +101,46 @@ def reference_view(
     cut = (int(box[0]), int(box[1]), int(box[2]), int(box[3]))
     image = Image.fromarray(scene.image).crop(cut).resize(size, Image.Resampling.BICUBIC)
     inside = Image.fromarray(mask).convert("L").crop(cut).resize(size, Image.Resampling.BILINEAR)
-    return _view(np.asarray(image), np.asarray(inside)[None] / np.float32(255), [label])
+    return _view(np.asarray(image), np.asarray(inside)[None] / np.float32(255), [label], [_families(kind)])
 
 
-def scene_view(rng: np.random.Generator, scene: Scene, first_label: int, rough: bool) -> Views:
+def scene_view(
+    rng: np.random.Generator,
+    scene: Scene,
+    first_label: int,
+    rough: bool,
+    kinds: Sequence[ObjectClass],
+    strangers: Sequence[ObjectClass],
+) -> Views:
     """A whole scene: its objects (with rough outlines if asked for) and one region of background."""
     side = scene.image.shape[0]
     regions = [_roughen(rng, mask) if rough else mask for mask in scene.masks]
     labels = [int(label) + first_label if label >= 0 else STRANGER for label in scene.labels]
+    families = [_families(kinds[label] if label >= 0 else strangers[0]) for label in scene.labels]
     y, x = np.mgrid[:side, :side]
     centre, reach = rng.uniform(0, side, 2), rng.uniform(0.06, 0.3) * side
     empty = ~scene.masks.any(axis=0) & (np.hypot(y - centre[0], x - centre[1]) < reach)
     if empty.sum() > 100:
         regions.append(empty)
         labels.append(BACKGROUND)
-    return _view(scene.image, np.array(regions, dtype=np.float32).reshape(-1, side, side), labels)
+        families.append((NO_FAMILY, NO_FAMILY))
+    return _view(scene.image, np.array(regions, dtype=np.float32).reshape(-1, side, side), labels, families)
 
 
-def _view(image: NDArray[np.uint8], regions: NDArray[np.float32], labels: list[int]) -> Views:
+def _families(kind: ObjectClass) -> tuple[int, int]:
+    shapes, textures = SHAPE_FAMILIES["train"], TEXTURE_FAMILIES["train"]
+    return (
+        shapes.index(kind.shape) if kind.shape in shapes else NO_FAMILY,
+        textures.index(kind.texture) if kind.texture in textures else NO_FAMILY,
+    )
+
+
+def _view(
+    image: NDArray[np.uint8],
+    regions: NDArray[np.float32],
+    labels: list[int],
+    families: list[tuple[int, int]],
+) -> Views:
     """One (S, S, 3) picture with its (R, S, S) regions of soft coverage."""
     masks = torch.from_numpy(np.ascontiguousarray(regions))
     return Views(
@@ -118,6 +149,7 @@ def _view(image: NDArray[np.uint8], regions: NDArray[np.float32], labels: list[i
         masks=masks >= 0.5,
         owners=torch.zeros(len(labels), dtype=torch.int64),
         labels=torch.tensor(labels, dtype=torch.int64),
+        families=torch.tensor(families, dtype=torch.int64).reshape(-1, 2),
     )
 
 
@@ -174,9 +206,11 @@ def _draw_episodes(pictures: Pictures, seed: int, number: int) -> list[tuple[Vie
         kinds = draw_classes(rng, "train", CLASSES, hard=place % 2 == 0)
         kinds = [replace(k, texture=PHOTO) if rng.random() < 0.15 else k for k in kinds]
         strangers = draw_classes(rng, "train", 1)
-        made = [reference_view(rng, kind, first + i, style, "train") for i, kind in enumerate(kinds)]
+        context = float(np.exp(rng.uniform(*np.log(CONTEXTS))))
+        made = [reference_view(rng, kind, first + i, style, "train", context) for i, kind in enumerate(kinds)]
         drawn = [draw_scene(rng, kinds, style, strangers) for _ in range(SCENES)]
-        episodes.append((join(made), join([scene_view(rng, scene, first, rough=True) for scene in drawn])))
+        found = [scene_view(rng, scene, first, True, kinds, strangers) for scene in drawn]
+        episodes.append((join(made), join(found)))
     return episodes
 
 
@@ -213,5 +247,6 @@ def judging_sets(
             for i, kind in enumerate(kinds)
         ]
         drawn = [draw_scene(rng, kinds, style, strangers, split) for _ in range(scenes)]
-        made.append((join(references), join([scene_view(rng, scene, 0, rough=False) for scene in drawn])))
+        found = [scene_view(rng, scene, 0, False, kinds, strangers) for scene in drawn]
+        made.append((join(references), join(found)))
     return made

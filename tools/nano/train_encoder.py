@@ -3,8 +3,9 @@
 One step is a few episodes made as the pipeline uses the encoder: every class is known from the context
 crop of one object, and must be found again among the objects of whole scenes, from features averaged
 under masks. Losses: which class (softmax over all classes of the step), is it the class at all (sigmoid;
-background and strangers must answer no, because the pipeline ranks by the cosine itself), and the
-supervised contrastive loss (arXiv 2004.11362) among the objects of the scenes.
+background and strangers must answer no, because the pipeline ranks by the cosine itself), the
+supervised contrastive loss (arXiv 2004.11362) among the objects of the scenes, and which families of shape
+and texture an object is of, since colour alone would answer most of the others.
 Every random choice follows from the seed and the step, so a resumed run is bit-equal.
 """
 
@@ -15,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dinov3.models.vision_transformer import DinoVisionTransformer
+from no_time_to_train.dataset.scenes import SHAPE_FAMILIES, TEXTURE_FAMILIES
 from tools.nano.encoder_data import SPEC, Views, episode_source, judging_sets, training_step_data
 from tools.nano.pictures import load_style_pictures
 from tools.nano.training import Task, load_exported, train, training_arguments
@@ -22,24 +24,40 @@ from tools.nano.training import Task, load_exported, train, training_arguments
 SUMMARY = "Train the nano DINOv3 encoder on generated scenes."
 
 
+def normalised(images: Tensor) -> Tensor:
+    """RGB in [0, 1], (B, 3, H, W), as the encoder wants it."""
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (SPEC.mean, SPEC.std))
+    return (images - mean) / std
+
+
 def region_features(model: DinoVisionTransformer, views: Views) -> Tensor:
     """(R, D) unit rows: patch features averaged under the regions."""
-    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (SPEC.mean, SPEC.std))
-    patches = model.forward_features((views.images - mean) / std)["x_norm_patchtokens"]  # (B, N, D)
+    patches = model.forward_features(normalised(views.images))["x_norm_patchtokens"]  # (B, N, D)
     weights = views.weights.flatten(1)  # (R, N)
     return F.normalize(torch.einsum("rn,rnd->rd", weights, patches[views.owners]), dim=1)
 
 
 class Objective(nn.Module):
-    """The three losses and their temperatures."""
+    """The losses, with their temperatures and the heads that name families."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.shape = nn.Linear(SPEC.embed_dim, len(SHAPE_FAMILIES["train"]))
+        self.texture = nn.Linear(SPEC.embed_dim, len(TEXTURE_FAMILIES["train"]))
         self.log_scale = nn.Parameter(torch.tensor([2.3, 2.3, 2.3]))
         self.bias = nn.Parameter(torch.tensor(-5.0))
 
-    def forward(self, references: Tensor, scenes: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Losses of one step; row k of ``references`` (K, D) is class k; ``labels`` (R,) of the scenes."""
+    def forward(
+        self, references: Tensor, scenes: Tensor, labels: Tensor, families: Tensor
+    ) -> dict[str, Tensor]:
+        """Losses of one step.
+
+        Args:
+            references: (K, D), row k is class k.
+            scenes: (R, D) of the regions in the scenes.
+            labels: (R,) of the scenes.
+            families: (K + R, 2) of the references, then of the scenes.
+        """
         softmax, sigmoid, contrast = self.log_scale.exp().clamp(max=50)
         cosine = scenes @ references.T  # (R, K)
         known = labels >= 0
@@ -51,6 +69,15 @@ class Objective(nn.Module):
             "which": which,
             "is_it": 0.5 * is_it,
             "contrast": _contrast(scenes[known], labels[known], contrast),
+            **self.families(torch.cat([references, scenes]), families),
+        }
+
+    def families(self, features: Tensor, families: Tensor) -> dict[str, Tensor]:
+        """Cross-entropy of the families of (R, D) unit rows; rows of :data:`NO_FAMILY` do not count."""
+        spread = features * SPEC.embed_dim**0.5
+        return {
+            "shape": 0.5 * F.cross_entropy(self.shape(spread), families[:, 0]),
+            "texture": 0.5 * F.cross_entropy(self.texture(spread), families[:, 1]),
         }
 
 
@@ -104,7 +131,12 @@ def main() -> None:
 
     def step_losses(step: int) -> dict[str, Tensor]:
         references, scenes = training_step_data(episodes, args.seed, step)
-        return objective(region_features(model, references), region_features(model, scenes), scenes.labels)
+        return objective(
+            region_features(model, references),
+            region_features(model, scenes),
+            scenes.labels,
+            torch.cat([references.families, scenes.families]),
+        )
 
     def judged(values: dict[str, Tensor]) -> dict[str, float]:
         judge.load_state_dict(encoder_part(values))

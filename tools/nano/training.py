@@ -89,10 +89,18 @@ class Task:
     exported: Callable[[State], State]
 
 
-def train(task: Task, args: argparse.Namespace) -> None:
-    """Run or resume a training, with a line and a checkpoint at every validation."""
+def train(task: Task, args: argparse.Namespace, optimizer: torch.optim.Optimizer | None = None) -> None:
+    """Run or resume a training, with a line and a checkpoint at every validation.
+
+    Args:
+        task: what learns.
+        args: of :func:`training_arguments`.
+        optimizer: AdamW when left out; a group with a ``share`` learns that many times as fast.
+    """
     args.work.mkdir(parents=True, exist_ok=True)
-    optimizer = torch.optim.AdamW(task.module.parameters(), lr=0.0, weight_decay=0.05, betas=(0.9, 0.98))
+    if optimizer is None:
+        parameters = task.module.parameters()
+        optimizer = torch.optim.AdamW(parameters, lr=0.0, weight_decay=0.05, betas=(0.9, 0.98))
     average = AveragedWeights(task.module)
     checkpoint = args.work / f"{task.name}.pt"
     first = _resume(checkpoint, task.module, average, optimizer)
@@ -100,7 +108,8 @@ def train(task: Task, args: argparse.Namespace) -> None:
     log, running = Log(args.work / f"{task.name}.jsonl", args.steps, first), dict[str, float]()
     for step in range(first, last):
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate_at(step, args.steps, args.decay, args.learning_rate)
+            rate = learning_rate_at(step, args.steps, args.decay, args.learning_rate)
+            group["lr"] = group.get("share", 1.0) * rate
         losses = task.losses(step)
         optimizer.zero_grad(set_to_none=True)
         torch.stack(list(losses.values())).sum().backward()
