@@ -27,12 +27,15 @@ from no_time_to_train.results import Query
 from tests.conftest import ROOT
 from tools.nano.encoder_data import (
     BACKGROUND,
+    NO_FAMILY,
+    SPEC,
     STRANGER,
     episode_source,
     judging_sets,
     training_step_data,
 )
 from tools.nano.evaluate import SEEDS, accuracy, colour_statistics, recall
+from tools.nano.muon import Muon, orthogonalised
 from tools.nano.photographs import coins_group
 from tools.nano.pictures import GROUNDS, PHOTOS, Pictures
 from tools.nano.pipeline import (
@@ -44,8 +47,9 @@ from tools.nano.pipeline import (
     coverage,
     generated_groups,
 )
+from tools.nano.pretrain_encoder import draw_batch, prepare
 from tools.nano.sam2_data import POINTS, QUARTER, SIZE, judging_examples, training_example
-from tools.nano.train_encoder import build_encoder, region_features
+from tools.nano.train_encoder import build_encoder, normalised, region_features
 from tools.nano.train_sam2 import losses, mask_iou
 from tools.nano.training import learning_rate_at
 
@@ -194,8 +198,65 @@ def test_judging_scenes_are_of_held_out_families_and_seeds() -> None:
     assert not masks[-4:].any()
 
 
+def test_families_name_the_classes_that_regions_are_of() -> None:
+    references, scenes = training_step_data(episode_source(PICTURES), 0, 4)
+    assert references.families.shape == (len(references.labels), 2)
+    for label, family in zip(scenes.labels.tolist(), scenes.families.tolist(), strict=True):
+        if label >= 0:
+            assert family == references.families[label].tolist()
+        elif label == BACKGROUND:
+            assert family == [NO_FAMILY, NO_FAMILY]
+    shapes = scenes.families[scenes.labels != BACKGROUND, 0]
+    assert ((shapes >= 0) & (shapes < len(SHAPE_FAMILIES["train"]))).all()
+
+
+def test_an_orthogonalised_update_has_equal_singular_values() -> None:
+    for rows, columns in ((16, 16), (64, 16), (16, 64)):
+        update = orthogonalised(torch.randn(rows, columns, generator=torch.Generator().manual_seed(rows)))
+        values = torch.linalg.svdvals(update) / max(1.0, rows / columns) ** 0.5
+        assert ((values > 0.3) & (values < 1.3)).all()
+
+
+def test_muon_turns_matrices_and_leaves_the_rest_to_adamw() -> None:
+    torch.manual_seed(0)
+    matrix, vector = torch.nn.Parameter(torch.eye(8)), torch.nn.Parameter(torch.zeros(8))
+    alone = torch.nn.Parameter(torch.zeros(8))
+    optimizer = Muon([matrix], [vector], share=2.0)
+    adamw = torch.optim.AdamW([alone], weight_decay=0.05, betas=(0.9, 0.98))
+    for rate, group in zip((0.1, 0.2), optimizer.param_groups, strict=True):
+        group["lr"] = rate
+    adamw.param_groups[0]["lr"] = 0.1
+    target = torch.linalg.qr(torch.randn(8, 8))[0]
+    before = (matrix - target).norm().item()
+    for _ in range(30):
+        optimizer.zero_grad()
+        adamw.zero_grad()
+        loss = (matrix - target).square().sum() + (vector - 1).square().sum() + (alone - 1).square().sum()
+        loss.backward()
+        optimizer.step()
+        adamw.step()
+    torch.testing.assert_close(vector, alone, rtol=0, atol=0)
+    assert (matrix - target).norm().item() < 0.5 * before
+
+
+def test_the_start_of_the_encoder_sees_patterns_as_strongly_as_colours() -> None:
+    """Over the scenes that it was made from, every filter answers with a deviation of 1."""
+    images = torch.cat([draw_batch(0, step).images for step in range(2)])
+    model = build_encoder()
+    prepare(model, images)
+    answers = model.patch_embed.proj(normalised(images))
+    torch.testing.assert_close(answers.std((0, 2, 3)), torch.ones(SPEC.embed_dim), rtol=0.01, atol=0)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("script", "name"), [("train_sam2", "sam2_nano"), ("train_encoder", "dinov3_nano")])
+@pytest.mark.parametrize(
+    ("script", "name"),
+    [
+        ("train_sam2", "sam2_nano"),
+        ("pretrain_encoder", "dinov3_nano_families"),
+        ("train_encoder", "dinov3_nano"),
+    ],
+)
 def test_a_resumed_training_ends_with_the_same_bits(script: str, name: str, tmp_path: Path) -> None:
     pytest.importorskip("skimage", reason="the training scenes wear pictures that scikit-image ships")
 
