@@ -185,3 +185,15 @@ def test_constructors_are_those_of_the_specification(name: str, arguments: str) 
 def test_unknown_keys_are_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=r"memory_bank_cfg.lenght; did you mean 'length'\?"):
         small_model(name, memory_bank_cfg={"lenght": 3})
+
+
+def test_without_masks_everything_that_is_counted_stays() -> None:
+    masks = torch.zeros(3, 40, 50, dtype=torch.bool)
+    masks[:, 5:20, 7:30] = True
+    found = Instances.from_masks(masks, torch.tensor([0.9, 0.5, 0.1]), torch.tensor([0, 1, 0]), ("a", "b"))
+    counted = found.without_masks()
+    assert not counted.masks.any()
+    assert counted.masks.shape == found.masks.shape
+    for name in ("boxes", "scores", "labels"):
+        assert torch.equal(getattr(counted, name), getattr(found, name))
+    assert len({id(rle) for rle in counted.rles}) == 1  # one code for all

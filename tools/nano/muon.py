@@ -43,7 +43,10 @@ class Muon(torch.optim.AdamW):
             for parameter in group["params"]:
                 if parameter.grad is None:
                     continue
-                momentum = self.state[parameter].setdefault("momentum", torch.zeros_like(parameter))
+                state = self.state[parameter]
+                if not state:  # AdamW asks for a step when it loads
+                    state.update(step=torch.zeros(()), momentum=torch.zeros_like(parameter))
+                momentum = state["momentum"]
                 momentum.lerp_(parameter.grad, 1 - MOMENTUM)
                 update = parameter.grad.lerp(momentum, MOMENTUM)
                 parts = update.chunk(3) if update.shape[0] == 3 * update.shape[1] else (update,)
