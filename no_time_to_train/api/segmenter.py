@@ -57,7 +57,8 @@ class Segmenter:
         cache_gb: its bound in 10^9 bytes; the least recently used go.
         preset: options that go well together, such as ``best`` (docs/accuracy.md); ``options`` go before it.
         options: keys of the YAML blocks ``encoder_cfg``, ``memory_bank_cfg`` and ``sam2_infer_cfgs``, and of
-            ``CropOptions``, such as ``points_per_side=16`` or ``img_size=448``.
+            ``CropOptions``, such as ``points_per_side=16`` or ``img_size=448``. Nano models start from what
+            ``demo.yaml`` sets for them, all others from the published values.
 
     Raises:
         ConfigError: unknown name or option.
