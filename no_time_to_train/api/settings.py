@@ -182,7 +182,8 @@ def _warn_of_nano(*, encoder_is_nano: bool, sam2_is_nano: bool) -> None:
     nano = " and ".join([NANO_ENCODER] * encoder_is_nano + [NANO_SAM2] * sam2_is_nano)
     log.warning(
         "No large weights in %s, so %s work here: trained on generated scenes only; in photographs they "
-        "outline separate objects on an even ground at best, and their scores mean little; large ones come with: ntt download %s",
+        "outline separate objects on an even ground at best, and their scores mean little; large ones come "
+        "with: ntt download %s",
         checkpoint_folder(),
         nano,
         " ".join(wanted),

@@ -225,7 +225,8 @@ def _notes(finder: Segmenter, unread: list[str]) -> list[str]:
     if nano:
         notes.append(
             f"{' and '.join(nano)}: trained on generated scenes only; in photographs they outline "
-            f"separate objects on an even ground at best, and their scores mean little. Large weights: ntt download dinov2_large sam2.1_hiera_large"
+            f"separate objects on an even ground at best, and their scores mean little. Large weights: ntt "
+            f"download dinov2_large sam2.1_hiera_large"
         )
     if unread:
         notes.append(f"Could not be read and were skipped: {', '.join(unread[:10])}{_more(unread, 10)}")
