@@ -8,7 +8,7 @@ product, printed first, tells how busy it was. ``sam2``'s decoder makes every ma
 measured on fewer prompts (``--reference-prompts``) and scaled. Ours is measured on all of them, once with
 none dropped and once with the threshold at the median of the best predicted IoUs, so that half survive.
 Weights are random, so the figures say nothing about masks. Peak memory is what a pass adds to what was there,
-its result included.
+its result included. ``--profile`` lists our decoder's operations instead.
 """
 
 from __future__ import annotations
@@ -102,6 +102,22 @@ def compare(args: argparse.Namespace) -> None:
     print(f"\nDifference between the two, {difference}.")
 
 
+@torch.inference_mode()
+def profile(args: argparse.Namespace) -> None:
+    """Where our decoder's time goes, operation by operation, with half of the prompts surviving."""
+    sam = spread_sam(args.size)
+    prompts = random_prompts(sam, "point", args.prompts)
+    ious = sam.decode(random_embedding(sam), prompts[: args.reference_prompts]).ious
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as seen:
+        sam.decode(random_embedding(sam), prompts, min_iou=ious.median().item())
+    events = sorted(seen.key_averages(), key=lambda event: -event.self_cpu_time_total)
+    total = sum(event.self_cpu_time_total for event in events)
+    print("| operation | calls | CPU s | share |\n|---|---|---|---|")
+    for event in events[:16]:
+        seconds = event.self_cpu_time_total / 1e6
+        print(f"| {event.key} | {event.count} | {seconds:.2f} | {event.self_cpu_time_total / total:.0%} |")
+
+
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
@@ -114,6 +130,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--reference-prompts", type=int, default=64, help="of these, how many for sam2's")
     parser.add_argument("--chunks", type=int, nargs="+", default=[4, 64], help="prompts per call of sam2's")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--profile", action="store_true", help="where our decoder's time goes instead")
     return parser.parse_args()
 
 
@@ -123,7 +140,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     print(f"torch {torch.__version__}, threads {args.threads}, size {args.size}, float32", end=", ")
     print(f"a large product runs at {product_rate(torch.device('cpu')):.0f} GFLOP per CPU second\n")
-    compare(args)
+    (profile if args.profile else compare)(args)
 
 
 if __name__ == "__main__":
