@@ -35,17 +35,18 @@ def run(root: Path, grid: int, shots: int, tiles: Sequence[Tile], side: tuple[in
     """Print the table rows of one set.
 
     Args:
-        grid: pictures a row and a column.
+        grid: pictures a row, and at most a column; rows that would not be full are left out.
         side: (H, W); only pictures of this size are taken.
     """
     truth = json.loads((root / "annotations" / "test.json").read_text(encoding="utf-8"))
     chosen = [image for image in truth["images"] if (image["height"], image["width"]) == side]
-    chosen = chosen[: grid * grid]
+    height = min(grid, len(chosen) // grid)
+    chosen = chosen[: height * grid]
     truth["images"] = chosen
     kept = {image["id"] for image in chosen}
     truth["annotations"] = [row for row in truth["annotations"] if row["image_id"] in kept]
     pictures = [read_image(root / "images" / image["file_name"]) for image in chosen]
-    rows = [np.concatenate(pictures[row * grid : (row + 1) * grid], axis=1) for row in range(grid)]
+    rows = [np.concatenate(pictures[row * grid : (row + 1) * grid], axis=1) for row in range(height)]
     mosaic = np.concatenate(rows, axis=0)
     finder = Segmenter("dinov3_nano", "sam2_nano", device="cpu")
     finder.add_coco(root / "annotations" / "train.json", root / "images", shots=shots, seed=0)
@@ -57,7 +58,7 @@ def run(root: Path, grid: int, shots: int, tiles: Sequence[Tile], side: tuple[in
     for tile in tiles:
         before, started = _peak(), time.process_time()
         found = finder.predict(mosaic, tile=tile)
-        cut = [_cut(found, (row, column), side) for row in range(grid) for column in range(grid)]
+        cut = [_cut(found, (row, column), side) for row in range(height) for column in range(grid)]
         spent = time.process_time() - started
         _print(root.name, f"mosaic of {shape}, tile {tile}", cut, truth, spent, _peak() - before)
 
