@@ -28,7 +28,7 @@ from no_time_to_train.dataset.scenes import (
 from tools.nano.encoder_data import SPEC, judging_sets, scene_view
 from tools.nano.muon import Muon
 from tools.nano.train_encoder import build_encoder, encoder_part, normalised, validate
-from tools.nano.training import Task, train, training_arguments
+from tools.nano.training import Task, load_exported, train, training_arguments
 
 SUMMARY = "Teach the nano DINOv3 encoder which families of shape and texture objects are of."
 SCENES, SIDE = 64, 128
@@ -152,7 +152,10 @@ def main() -> None:
     args = training_arguments(SUMMARY, steps=2400, learning_rate=1e-3).parse_args()
     torch.manual_seed(args.seed)
     model, families = build_encoder(), Families()
-    prepare(model, torch.cat([_scene(args.seed, number).images for number in range(512)]))
+    if args.init:
+        load_exported(model, args.init)
+    else:
+        prepare(model, torch.cat([_scene(args.seed, number).images for number in range(512)]))
     both = nn.ModuleDict({"encoder": model, "families": families})
     judge = build_encoder()
     checks = judging_sets(args.check_scenes // 2, side=256, context=4.0)
