@@ -9,9 +9,7 @@ from typing import Any
 from no_time_to_train.config import EncoderConfig, MemoryBankConfig, Sam2InferConfig, parse_block
 from no_time_to_train.models.encoders.feature_encoder import build_encoder
 from no_time_to_train.models.encoders.position_bias import PositionBias
-from no_time_to_train.models.matching.candidate_quality import build_quality
-from no_time_to_train.models.matching.merge_rules import build_merge_rule
-from no_time_to_train.models.matching.merging import RankedMerger
+from no_time_to_train.models.matching.merging import build_merger
 from no_time_to_train.models.matching.patch_view import PatchView
 from no_time_to_train.models.matching.scoring import build_scorer
 from no_time_to_train.models.memory.memory_bank import MemoryBank
@@ -76,15 +74,7 @@ class Sam2MatchingBaselineNoAMG(ReferenceSegmenter):
             bank(size.length or 1, num_background=size.background, num_parts=size.parts),
             make_proposer(infer),
             build_scorer(infer, size, view),
-            RankedMerger(
-                infer.nms_thr,
-                infer.num_out_instance,
-                infer.rank_by,
-                build_merge_rule(infer.merge, infer.merging),
-                infer.merge_resolution,
-                infer.box_convention,
-                build_quality(infer.merging),
-            ),
+            build_merger(infer),
             negative_bank=bank(size.length_negative) if infer.with_negative_refs else None,
             remember=RememberPooled(size.mask_sampling, view, size.background_patches == "hard"),
             add_no_mem_embed=infer.add_no_mem_embed,

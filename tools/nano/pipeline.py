@@ -25,8 +25,7 @@ from no_time_to_train.dataset.samples import Reference
 from no_time_to_train.dataset.scenes import Split, write_demo_dataset
 from no_time_to_train.models.encoders.feature_encoder import FeatureEncoder
 from no_time_to_train.models.matching.mask_ops import pool_features
-from no_time_to_train.models.matching.merge_rules import build_merge_rule
-from no_time_to_train.models.matching.merging import Candidates, RankedMerger, full_size
+from no_time_to_train.models.matching.merging import Candidates, build_merger, full_size
 from no_time_to_train.models.matching.scoring import prototype_scores, top_labels
 from no_time_to_train.models.memory.memory_bank import MemoryBank, pool_reference
 from no_time_to_train.models.preprocess import make_query, resize_square
@@ -191,14 +190,7 @@ def average_precision(
     categories = category_map(truth)
     described = _describe_references(coco, group.root, categories, source, crops, draws * max(shots))
     pooled = [source.of_target(item.query, item.masks.logits > 0) for item in proposed]
-    merger = RankedMerger(
-        infer.nms_thr,
-        infer.num_out_instance,
-        infer.rank_by,
-        build_merge_rule(infer.merge, infer.merging),
-        infer.merge_resolution,
-        infer.box_convention,
-    )
+    merger = build_merger(infer)
     figures: dict[int, list[dict[str, float]]] = {}
     for count in shots:
         for draw in range(draws):

@@ -10,14 +10,15 @@ import torch
 from torch import Tensor
 from torchvision.ops import batched_nms
 
-from no_time_to_train.models.matching.candidate_quality import MaskQuality
+from no_time_to_train.config import Sam2InferConfig
+from no_time_to_train.models.matching.candidate_quality import MaskQuality, build_quality
 from no_time_to_train.models.matching.mask_ops import (
     Resize,
     containment,
     mask_boxes,
     resized_masks,
 )
-from no_time_to_train.models.matching.merge_rules import MergeRule, Overlaps, SoftMerge
+from no_time_to_train.models.matching.merge_rules import MergeRule, Overlaps, SoftMerge, build_merge_rule
 from no_time_to_train.results import RLE, Instances, encode_masks
 
 
@@ -179,3 +180,16 @@ def full_size(
         gone = ~masks.flatten(1).any(dim=1)
         boxes.append(mask_boxes(masks).masked_fill(gone[:, None], -1).cpu())
     return rles, torch.cat(boxes)
+
+
+def build_merger(infer: Sam2InferConfig) -> RankedMerger:
+    """The merger that ``sam2_infer_cfgs`` describes."""
+    return RankedMerger(
+        infer.nms_thr,
+        infer.num_out_instance,
+        infer.rank_by,
+        build_merge_rule(infer.merge, infer.merging),
+        infer.merge_resolution,
+        infer.box_convention,
+        build_quality(infer.merging),
+    )
