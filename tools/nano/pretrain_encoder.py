@@ -8,40 +8,34 @@ what moved them is the start below together with smaller steps of Muon.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from scipy.fft import dct
 from torch import Tensor, nn
 
 from dinov3.models.vision_transformer import DinoVisionTransformer
-from no_time_to_train.dataset.scenes import (
-    SHAPE_FAMILIES,
-    TEXTURE_FAMILIES,
-    SceneStyle,
-    draw_classes,
-    draw_scene,
-)
+from no_time_to_train.dataset.scenes import SceneStyle, draw_classes, draw_scene
 from tools.nano.encoder_data import SPEC, judging_sets, scene_view
 from tools.nano.muon import Muon
-from tools.nano.train_encoder import build_encoder, encoder_part, normalised, validate
-from tools.nano.training import Task, load_exported, train, training_arguments
+from tools.nano.train_encoder import Families, build_encoder, encoder_task, normalised, pooled
+from tools.nano.training import load_exported, train, training_arguments
 
 SUMMARY = "Teach the nano DINOv3 encoder which families of shape and texture objects are of."
 SCENES, SIDE = 64, 128
 POOL = 8000
 """Scenes are drawn once and shown in other colours and turned, since drawing takes as long as learning."""
 MUON_SHARE = 6.0
+"""Rate of the matrices, in units of that of the rest."""
 OPPONENT = torch.tensor([[1 / 3**0.5] * 3, [0.5**0.5, 0, -(0.5**0.5)], [6**-0.5, -2 * 6**-0.5, 6**-0.5]])
 """Brightness and two colour differences, orthonormal."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Pictures (B, 3, S, S) in [0, 1], and of R objects the (R, N) patch shares, owners, families."""
+    """Pictures (B, 3, S, S) in [0, 1], and of R objects the (R, g, g) patch shares, owners, families."""
 
     images: Tensor
     weights: Tensor
@@ -77,23 +71,7 @@ def draw_batch(seed: int, step: int) -> Batch:
     shares = torch.cat(weights).rot90(turns, (1, 2))
     if mirrored:
         picture, shares = picture.flip(3), shares.flip(2)
-    return Batch(picture, shares.flatten(1), torch.tensor(owners), torch.cat(families))
-
-
-class Families(nn.Module):
-    """Names the family of shape and of texture from a region's mean feature."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.shape = nn.Linear(SPEC.embed_dim, len(SHAPE_FAMILIES["train"]))
-        self.texture = nn.Linear(SPEC.embed_dim, len(TEXTURE_FAMILIES["train"]))
-
-    def forward(self, features: Tensor, families: Tensor) -> dict[str, Tensor]:
-        """Cross-entropies of (R, D) features and (R, 2) families."""
-        return {
-            "shape": F.cross_entropy(self.shape(features), families[:, 0]),
-            "texture": F.cross_entropy(self.texture(features), families[:, 1]),
-        }
+    return Batch(picture, shares, torch.tensor(owners), torch.cat(families))
 
 
 @torch.no_grad()
@@ -101,9 +79,9 @@ def prepare(model: DinoVisionTransformer, images: Tensor) -> None:
     """Make an untrained encoder see patterns at once.
 
     The patch embedding becomes a cosine transform of brightness and colour differences whose coefficients
-    all have the same spread over natural patches; random filters see little but the mean colour. Queries and
-    keys start equal and values opposite to the projection (mimetic initialization, arXiv 2305.09828, section
-    4), so that a patch first looks at those like it.
+    all have the same spread over the given pictures; random filters see little but the mean colour. Queries
+    and keys start equal and values opposite to the projection (mimetic initialization, arXiv 2305.09828), so
+    that a patch first looks at those like it.
     """
     size, width = SPEC.patch_size, SPEC.embed_dim
     waves = _cosines(size)
@@ -134,17 +112,13 @@ def prepare(model: DinoVisionTransformer, images: Tensor) -> None:
 
 def _cosines(count: int) -> Tensor:
     """(count, count) orthonormal rows of the cosine transform (DCT-II), slowest first."""
-    steps = torch.arange(count)
-    rows = torch.cos(math.pi / count * steps[:, None] * (steps + 0.5)) * (2 / count) ** 0.5
-    rows[0] /= 2**0.5
-    return rows
+    return torch.from_numpy(dct(np.eye(count), axis=0, norm="ortho")).float()
 
 
 def object_features(model: DinoVisionTransformer, batch: Batch) -> Tensor:
     """(R, D) patch features averaged under the objects."""
-    patches = model.forward_features(normalised(batch.images))["x_norm_patchtokens"]
-    share = batch.weights / batch.weights.sum(1, keepdim=True).clamp(min=1e-3)
-    return torch.einsum("rn,rnd->rd", share, patches[batch.owners])
+    total = batch.weights.flatten(1).sum(1, keepdim=True).clamp(min=1e-3)
+    return pooled(model, batch.images, batch.weights, batch.owners) / total
 
 
 def main() -> None:
@@ -157,22 +131,17 @@ def main() -> None:
     else:
         prepare(model, torch.cat([_scene(args.seed, number).images for number in range(512)]))
     both = nn.ModuleDict({"encoder": model, "families": families})
-    judge = build_encoder()
     checks = judging_sets(args.check_scenes // 2, side=256, context=4.0)
 
     def step_losses(step: int) -> dict[str, Tensor]:
         batch = draw_batch(args.seed, step)
         return families(object_features(model, batch), batch.families)
 
-    def judged(values: dict[str, Tensor]) -> dict[str, float]:
-        judge.load_state_dict(encoder_part(values))
-        return validate(judge, checks)
-
     matrices = [p for name, p in model.named_parameters() if name.startswith("blocks") and p.ndim == 2]
     held = {id(p) for p in matrices}
     others = [p for p in both.parameters() if id(p) not in held]
     optimizer = Muon(matrices, others, MUON_SHARE)
-    train(Task("dinov3_nano_families", both, step_losses, judged, encoder_part), args, optimizer)
+    train(encoder_task("dinov3_nano_families", both, step_losses, checks), args, optimizer)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ Every random choice follows from the seed and the step, so a resumed run is bit-
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -32,18 +34,37 @@ def normalised(images: Tensor) -> Tensor:
 
 def region_features(model: DinoVisionTransformer, views: Views) -> Tensor:
     """(R, D) unit rows: patch features averaged under the regions."""
-    patches = model.forward_features(normalised(views.images))["x_norm_patchtokens"]  # (B, N, D)
-    weights = views.weights.flatten(1)  # (R, N)
-    return F.normalize(torch.einsum("rn,rnd->rd", weights, patches[views.owners]), dim=1)
+    return F.normalize(pooled(model, views.images, views.weights, views.owners), dim=1)
 
 
-class Objective(nn.Module):
-    """The losses, with their temperatures and the heads that name families."""
+def pooled(model: DinoVisionTransformer, images: Tensor, weights: Tensor, owners: Tensor) -> Tensor:
+    """(R, D) sums of patch features, weighted by the (R, g, g) shares of regions of (B, 3, S, S) images."""
+    patches = model.forward_features(normalised(images))["x_norm_patchtokens"]  # (B, N, D)
+    return torch.einsum("rn,rnd->rd", weights.flatten(1), patches[owners])
+
+
+class Families(nn.Module):
+    """Names the families of shape and texture that a region is of, from its mean feature."""
 
     def __init__(self) -> None:
         super().__init__()
         self.shape = nn.Linear(SPEC.embed_dim, len(SHAPE_FAMILIES["train"]))
         self.texture = nn.Linear(SPEC.embed_dim, len(TEXTURE_FAMILIES["train"]))
+
+    def forward(self, features: Tensor, families: Tensor) -> dict[str, Tensor]:
+        """Cross-entropies of (R, D) features and (R, 2) families; :data:`NO_FAMILY` does not count."""
+        return {
+            "shape": F.cross_entropy(self.shape(features), families[:, 0]),
+            "texture": F.cross_entropy(self.texture(features), families[:, 1]),
+        }
+
+
+class Objective(nn.Module):
+    """The losses and their temperatures."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.families = Families()
         self.log_scale = nn.Parameter(torch.tensor([2.3, 2.3, 2.3]))
         self.bias = nn.Parameter(torch.tensor(-5.0))
 
@@ -65,19 +86,12 @@ class Objective(nn.Module):
         truth = (labels[:, None] == torch.arange(len(references))).float()
         cross = F.binary_cross_entropy_with_logits(cosine * sigmoid + self.bias, truth, reduction="none")
         is_it = cross.sum() / truth.sum().clamp(min=1)
+        spread = torch.cat([references, scenes]) * SPEC.embed_dim**0.5  # of unit rows
         return {
             "which": which,
             "is_it": 0.5 * is_it,
             "contrast": _contrast(scenes[known], labels[known], contrast),
-            **self.families(torch.cat([references, scenes]), families),
-        }
-
-    def families(self, features: Tensor, families: Tensor) -> dict[str, Tensor]:
-        """Cross-entropy of the families of (R, D) unit rows; rows of :data:`NO_FAMILY` do not count."""
-        spread = features * SPEC.embed_dim**0.5
-        return {
-            "shape": 0.5 * F.cross_entropy(self.shape(spread), families[:, 0]),
-            "texture": 0.5 * F.cross_entropy(self.texture(spread), families[:, 1]),
+            **{name: 0.5 * loss for name, loss in self.families(spread, families).items()},
         }
 
 
@@ -125,7 +139,6 @@ def main() -> None:
     if args.init:
         load_exported(model, args.init)
     both = nn.ModuleDict({"encoder": model, "objective": objective})
-    judge = build_encoder()
     episodes = episode_source(load_style_pictures())
     checks = judging_sets(args.check_scenes // 2)
 
@@ -138,15 +151,27 @@ def main() -> None:
             torch.cat([references.families, scenes.families]),
         )
 
+    train(encoder_task("dinov3_nano", both, step_losses, checks), args)
+
+
+def encoder_task(
+    name: str,
+    module: nn.ModuleDict,
+    losses: Callable[[int], dict[str, Tensor]],
+    checks: list[tuple[Views, Views]],
+) -> Task:
+    """What trains, judges and exports the entry ``encoder`` of a module; the others are only for training."""
+    judge = build_encoder()
+
     def judged(values: dict[str, Tensor]) -> dict[str, float]:
         judge.load_state_dict(encoder_part(values))
         return validate(judge, checks)
 
-    train(Task("dinov3_nano", both, step_losses, judged, encoder_part), args)
+    return Task(name, module, losses, judged, encoder_part)
 
 
 def encoder_part(values: dict[str, Tensor]) -> dict[str, Tensor]:
-    """What belongs to the encoder, under its own names; the objective is only for training."""
+    """What belongs to the encoder, under its own names."""
     prefix = "encoder."
     return {name.removeprefix(prefix): v for name, v in values.items() if name.startswith(prefix)}
 
