@@ -52,26 +52,26 @@ def load_cases(data: Path, work: Path, count: int) -> dict[str, Case]:
     scenes = write_demo_dataset(work / "demo", seed=0, num_targets=count, shots=3)
     strangers = write_demo_dataset(work / "strangers", seed=1, num_targets=18, shots=1)
     others = sorted(strangers.images.glob("targets*"))
+
+    def of_files(name: str, root: Path, free: Path) -> Case:
+        """A set on disk; its target-free pictures are the last ones of another."""
+        files = root / "annotations"
+        truth = _first(files / "test.json", count)
+        return Case(
+            name,
+            files / "train.json",
+            root / "images",
+            truth,
+            pictures[free.name][-6:],
+            pictures[cells.name][:6],
+        )
+
     return {
         "demo": Case(
             "demo", scenes.references, scenes.root, _first(scenes.targets, count), others[-6:], others[-12:-6]
         ),
-        "fruits": Case(
-            "fruits",
-            fruits / "annotations" / "train.json",
-            fruits / "images",
-            _first(fruits / "annotations" / "test.json", count),
-            pictures[nuclei.name][-6:],
-            pictures[cells.name][:6],
-        ),
-        "nuclei": Case(
-            "nuclei",
-            nuclei / "annotations" / "train.json",
-            nuclei / "images",
-            _first(nuclei / "annotations" / "test.json", count),
-            pictures[fruits.name][-6:],
-            pictures[cells.name][:6],
-        ),
+        "fruits": of_files("fruits", fruits, free=nuclei),
+        "nuclei": of_files("nuclei", nuclei, free=fruits),
     }
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 from no_time_to_train.dataset.annotation_masks import segmentation_to_mask
 from no_time_to_train.dataset.scenes import write_demo_dataset
 from tests.conftest import ROOT
+from tests.scene_config import scene_config
 
 CLASSES = ("date", "walnut")
 SHOTS = ("one", "two")
@@ -45,7 +46,7 @@ def prepare(room: Path) -> Path:
         picture.save(room / "pictures" / image["file_name"], quality=95)
     (room / "truth.json").write_text(json.dumps(truth))
     shutil.copytree(room / "refs" / "walnut", room / "negatives" / "background")
-    (room / "my.yaml").write_text(yaml.safe_dump(small_config()))
+    (room / "my.yaml").write_text(yaml.safe_dump(scene_config("scenes", points_per_side=6, iou_thr=0.2)))
     for name in OF_THE_PROJECT:
         (room / name).symlink_to(ROOT / name)
     _write_commands(room / "bin")
@@ -67,26 +68,6 @@ def write_class_folders(data: Path, folder: Path) -> None:
             (folder / name).mkdir(parents=True, exist_ok=True)
             picture.save(folder / name / f"{stem}.jpg", quality=95)
             Image.fromarray(mask.astype(np.uint8) * 255).save(folder / name / f"{stem}_mask.png")
-
-
-def small_config() -> dict[str, object]:
-    """A configuration for the scenes, with the nano weights and few points."""
-    blocks = {
-        "model_cfg": {
-            "sam2_cfg_file": "sam2_nano",
-            "encoder_cfg": {"name": "dinov3_nano"},
-            "memory_bank_cfg": {"length": 2, "length_negative": 2},
-            "sam2_infer_cfgs": {"points_per_side": 6, "iou_thr": 0.2},
-        },
-        "dataset_cfgs": {
-            "fill_memory": {"root": "scenes", "json_file": "scenes/references.json"},
-            "test": {"root": "scenes", "json_file": "scenes/targets.json"},
-            "support": {"root": "scenes", "json_file": "scenes/references.json"},
-        },
-        "data_load_cfgs": {"workers": 0},
-    }
-    trainer = {"accelerator": "cpu", "devices": 1, "enable_progress_bar": False}
-    return {"trainer": trainer, "model": {"init_args": blocks}}
 
 
 def _write_commands(folder: Path) -> None:

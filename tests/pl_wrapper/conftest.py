@@ -14,6 +14,7 @@ from PIL import Image
 
 from no_time_to_train.dataset.scenes import write_demo_dataset
 from no_time_to_train.pl_wrapper.lightning_cli import main
+from tests.scene_config import scene_config
 
 BLANK_ID = 99_001
 
@@ -39,27 +40,8 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def config(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A YAML file that runs everything on the scenes."""
-    images = str(scenes)
-    blocks = {
-        "model_cfg": {
-            "sam2_cfg_file": "sam2_nano",
-            "encoder_cfg": {"name": "dinov3_nano"},
-            "memory_bank_cfg": {"length": 2, "length_negative": 2},
-            "sam2_infer_cfgs": {"points_per_side": 8, "iou_thr": 0.3},
-        },
-        "dataset_cfgs": {
-            "fill_memory": {"root": images, "json_file": str(scenes / "references.json")},
-            "test": {"root": images, "json_file": str(scenes / "targets.json")},
-            "support": {"root": images, "json_file": str(scenes / "references.json")},
-        },
-        "data_load_cfgs": {"workers": 0},
-    }
-    content = {
-        "trainer": {"accelerator": "cpu", "devices": 1, "enable_progress_bar": False},
-        "model": {"init_args": blocks},
-    }
     path = tmp_path_factory.mktemp("config") / "tiny.yaml"
-    path.write_text(yaml.safe_dump(content))
+    path.write_text(yaml.safe_dump(scene_config(scenes, points_per_side=8, iou_thr=0.3)))
     return path
 
 
