@@ -20,7 +20,7 @@ from no_time_to_train.pl_wrapper.result_writer import SETTINGS, ResultWriter
 from no_time_to_train.results import Instances
 
 FORMATS: Mapping[str, tuple[str, ...]] = {
-    "coco": ("coco",),
+    "coco": ("coco_results", "coco"),
     "png": ("masks",),
     "index": ("index",),
     "csv": ("counts", "presence"),
@@ -147,21 +147,15 @@ def export_found(
     formats: Iterable[str],
     min_score: float,
 ) -> None:
-    """Write the formats.
+    """Write the formats, in one pass over the images.
 
     ``predictions.json`` keeps every detection, for those who score or filter them; everything else has those
     of at least ``min_score``.
     """
     chosen = [name for word in formats for name in FORMATS[word]]
-    if "coco" in chosen:
-        export_results(_numbered(found, 0.0), folder, found.class_names, ["coco_results"])
     if chosen:
-        export_results(_numbered(found, min_score), folder, found.class_names, chosen)
-
-
-def _numbered(found: Iterable[Instances], min_score: float) -> Iterator[ImageResult]:
-    for number, item in enumerate(found, 1):
-        yield ImageResult(item.name, item[item.scores >= min_score], number)
+        results = (ImageResult(item.name, item, number) for number, item in enumerate(found, 1))
+        export_results(results, folder, found.class_names, chosen, min_score)
 
 
 def _remove_ours(folder: Path) -> None:

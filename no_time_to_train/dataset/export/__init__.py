@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -40,8 +41,16 @@ EXPORTERS: dict[str, Callable[[str | Path, Sequence[str]], Exporter]] = {
 OWN_FOLDER = {"yolo", "labelme", "masks", "index"}
 
 
+KEEPS_ALL = {"coco_results"}
+"""Formats for those who score or filter detections, so that no score is too low for them."""
+
+
 def export_results(
-    results: Iterable[ImageResult], folder: str | Path, class_names: Sequence[str], formats: Sequence[str]
+    results: Iterable[ImageResult],
+    folder: str | Path,
+    class_names: Sequence[str],
+    formats: Sequence[str],
+    min_score: float = float("-inf"),
 ) -> None:
     """Write results in several formats in one pass.
 
@@ -51,6 +60,7 @@ def export_results(
             folders ``yolo``, ``labelme``, ``masks``, ``index``, as far as they are asked for.
         class_names: name per class index.
         formats: names in ``EXPORTERS``.
+        min_score: least score in every format but those of ``KEEPS_ALL``.
     """
     for name in formats:
         if name not in EXPORTERS:
@@ -59,11 +69,14 @@ def export_results(
                 f"(known: {', '.join(EXPORTERS)})"
             )
     folder = Path(folder)
-    exporters = [
-        EXPORTERS[name](folder / name if name in OWN_FOLDER else folder, class_names) for name in formats
-    ]
+    exporters = {
+        name: EXPORTERS[name](folder / name if name in OWN_FOLDER else folder, class_names)
+        for name in formats
+    }
     for result in results:
-        for exporter in exporters:
-            exporter.write(result)
-    for exporter in exporters:
+        instances = result.instances
+        shown = replace(result, instances=instances[instances.scores >= min_score])
+        for name, exporter in exporters.items():
+            exporter.write(result if name in KEEPS_ALL else shown)
+    for exporter in exporters.values():
         exporter.close()

@@ -266,3 +266,13 @@ def test_two_images_never_share_a_file(tmp_path: Path) -> None:
 def test_an_unknown_format_gets_the_nearest() -> None:
     with pytest.raises(ConfigError, match="unknown export format 'label_me'; did you mean 'labelme'"):
         export_results([], "x", NAMES, ["label_me"])
+
+
+def test_low_scores_are_left_out_of_everything_but_the_detections(tmp_path: Path) -> None:
+    masks = torch.zeros(3, 8, 9, dtype=torch.bool)
+    masks[:, 2:5, 3:7] = True
+    found = Instances.from_masks(masks, torch.tensor([0.9, 0.5, 0.2]), torch.tensor([0, 1, 0]), NAMES)
+    export_results([ImageResult("a.png", found)], tmp_path, NAMES, ["coco_results", "coco", "masks"], 0.5)
+    assert len(json.loads((tmp_path / "predictions.json").read_text())) == 3
+    assert len(json.loads((tmp_path / "annotations.json").read_text())["annotations"]) == 2
+    assert len(list((tmp_path / "masks").rglob("*.png"))) == 2
