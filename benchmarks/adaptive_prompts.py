@@ -148,7 +148,12 @@ def main() -> None:
             )
             references, targets = data.references, data.targets
         finder = Segmenter(
-            "dinov3_nano", "sam2_nano", device="cpu", cache=args.cache, points_per_side=args.points
+            "dinov3_nano",
+            "sam2_nano",
+            device="cpu",
+            cache=args.cache,
+            points_per_side=args.points,
+            prompting={},  # a rule sees masks as they are decoded, before any cleaning
         )
         finder.add_coco(references)
         coco, root = read_annotated(targets)
