@@ -30,6 +30,11 @@ from no_time_to_train.weights.sam2_files import model_of_config
 log = logging.getLogger(__name__)
 
 NANO_ENCODER, NANO_SAM2 = "dinov3_nano", "sam2_nano"
+NANO_LIMITS = (
+    "trained on generated scenes only; in photographs they outline separate objects on an even ground at "
+    "best, and their scores mean little"
+)
+"""What is said wherever the nano weights work on someone's own pictures."""
 
 OPTIONS: Mapping[type, tuple[str, ...]] = {
     EncoderConfig: ("img_size", "dtype", "layers", "layer_fusion", "debias", "repo", "allow_random_weights"),
@@ -181,10 +186,9 @@ def _warn_of_nano(*, encoder_is_nano: bool, sam2_is_nano: bool) -> None:
         return
     nano = " and ".join([NANO_ENCODER] * encoder_is_nano + [NANO_SAM2] * sam2_is_nano)
     log.warning(
-        "No large weights in %s, so %s work here: trained on generated scenes only; in photographs they "
-        "outline separate objects on an even ground at best, and their scores mean little; large ones come "
-        "with: ntt download %s",
+        "No large weights in %s, so %s work here: %s; large ones come with: ntt download %s",
         checkpoint_folder(),
         nano,
+        NANO_LIMITS,
         " ".join(wanted),
     )

@@ -220,13 +220,13 @@ def _write_report(
 
 
 def _notes(finder: Segmenter, unread: list[str]) -> list[str]:
+    from no_time_to_train.api.settings import NANO_LIMITS
+
     notes = []
     nano = [name for name in (finder.config.encoder_cfg.name, finder.config.sam2_cfg_file) if "nano" in name]
     if nano:
         notes.append(
-            f"{' and '.join(nano)}: trained on generated scenes only; in photographs they outline "
-            f"separate objects on an even ground at best, and their scores mean little. Large weights: ntt "
-            f"download dinov2_large sam2.1_hiera_large"
+            f"{' and '.join(nano)}: {NANO_LIMITS}. Large weights: ntt download dinov2_large sam2.1_hiera_large"
         )
     if unread:
         notes.append(f"Could not be read and were skipped: {', '.join(unread[:10])}{_more(unread, 10)}")
