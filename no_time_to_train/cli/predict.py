@@ -226,7 +226,8 @@ def _notes(finder: Segmenter, unread: list[str]) -> list[str]:
     nano = [name for name in (finder.config.encoder_cfg.name, finder.config.sam2_cfg_file) if "nano" in name]
     if nano:
         notes.append(
-            f"{' and '.join(nano)}: {NANO_LIMITS}. Large weights: ntt download dinov2_large sam2.1_hiera_large"
+            f"{' and '.join(nano)}: {NANO_LIMITS}. "
+            "Large weights: ntt download dinov2_large sam2.1_hiera_large"
         )
     if unread:
         notes.append(f"Could not be read and were skipped: {', '.join(unread[:10])}{_more(unread, 10)}")
