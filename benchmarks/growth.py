@@ -118,8 +118,8 @@ def images_axis(values: Sequence[float]) -> list[Point]:
     return points
 
 
-def processes_axis(values: Sequence[float], images: int = 24) -> list[Point]:
-    """``run_lightening.py`` on 24 generated scenes with N processes (gloo, DDP); seconds on the clock."""
+def processes_axis(values: Sequence[float], images: int = 96) -> list[Point]:
+    """``run_lightening.py`` on 96 generated scenes with N processes (gloo, DDP); seconds on the clock."""
     points = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -127,7 +127,7 @@ def processes_axis(values: Sequence[float], images: int = 24) -> list[Point]:
         for count in values:
             words = [sys.executable, "run_lightening.py", "--config", "no_time_to_train/pl_configs/demo.yaml"]
             for part, file in (("fill_memory", data.references), ("test", data.targets)):
-                block = f"--data.dataset_cfgs.{part}"
+                block = f"--model.dataset_cfgs.{part}"
                 words += [f"{block}.root", str(data.root), f"{block}.json_file", str(file)]
             words += ["--output_dir", str(folder / f"out{count:.0f}"), "--trainer.accelerator", "cpu"]
             words += ["--model.model_cfg.memory_bank_cfg.length", "1", "--trainer.devices", f"{count:.0f}"]
