@@ -333,7 +333,8 @@ class Augment:
     def look(self, images: Tensor, maps: Tensor, padding: str = "reflection") -> Tensor:
         """Sample (B, C, h, w) through (B, 2, 3) to (B, C, S, S)."""
         grid = F.affine_grid(maps, [len(maps), 1, S, S], align_corners=False).to(images.dtype)
-        return F.grid_sample(images, grid, padding_mode=padding, align_corners=False)
+        with torch.autocast(images.device.type, enabled=False):
+            return F.grid_sample(images, grid.to(images.dtype), padding_mode=padding, align_corners=False)
 
     def photographs(self, rows: Tensor, most: int, smallest: float = 0.25) -> Views:
         """Windows of pictures with masks; at most so many masks of each."""
