@@ -27,19 +27,19 @@ from tqdm import tqdm
 
 from no_time_to_train import Segmenter
 from no_time_to_train.config import AdaptivePromptConfig
-from no_time_to_train.dataset.annotation_masks import segmentation_to_rle
-from no_time_to_train.dataset.coco_file import CocoFile
-from no_time_to_train.dataset.coco_reader import targets_from_coco
-from no_time_to_train.dataset.coco_results import to_coco_rows
-from no_time_to_train.dataset.evaluation import evaluate_coco
+from no_time_to_train.dataset.annotation_frames import segmentation_to_rle
+from no_time_to_train.dataset.coco.file import CocoFile
+from no_time_to_train.dataset.coco.reader import targets_from_coco
+from no_time_to_train.dataset.coco.results import to_coco_rows
 from no_time_to_train.dataset.readers.detect import read_annotated
-from no_time_to_train.dataset.scenes import write_demo_dataset
 from no_time_to_train.dataset.targets import read_target
+from no_time_to_train.evaluation.coco_ap import evaluate_coco
+from no_time_to_train.models.extensions.coarse_to_fine import alike_points, ask_adaptively
 from no_time_to_train.models.matching.merging import full_size
-from no_time_to_train.models.proposals.adaptive_grid import alike_points, ask_adaptively
-from no_time_to_train.models.proposals.mask_prompts import DecodedMasks
 from no_time_to_train.models.proposals.point_grid import border_grid
+from no_time_to_train.models.sam.prompts import DecodedMasks
 from no_time_to_train.models.segmenter import ReferenceSegmenter
+from no_time_to_train.scenes import write_demo_dataset
 
 
 @dataclass

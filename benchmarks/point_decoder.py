@@ -22,8 +22,8 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from no_time_to_train.bench.costs import product_rate, read_peak, start_peak
-from no_time_to_train.models.proposals.sam2_backend import (
+from no_time_to_train.bench.stages.costs import product_rate, read_peak, start_peak
+from no_time_to_train.models.sam.backend import (
     SAM2_SIZES,
     DecodedMasks,
     ImageEmbedding,

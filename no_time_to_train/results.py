@@ -188,7 +188,7 @@ class Instances:
             image_id: as the annotation file has it.
             category_ids: category id of each class index; None numbers them from 1.
         """
-        from no_time_to_train.dataset.coco_results import to_coco_rows
+        from no_time_to_train.dataset.coco.results import to_coco_rows
 
         most = max([len(self.class_names), *(int(label) + 1 for label in self.labels)])
         return to_coco_rows(self, image_id, category_ids or range(1, most + 1))

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from no_time_to_train.config import parse_block
-from no_time_to_train.pl_wrapper.config_files import BLOCKS, read_config
+from no_time_to_train.config.files import BLOCKS, read_config
 from tests.conftest import ROOT
 from tests.pages.blocks import Block, read_blocks
 from tests.pages.commands import parse_line, run_line, working_in

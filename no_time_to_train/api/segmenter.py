@@ -9,23 +9,23 @@ from typing import Any, Literal
 
 import torch
 
-from no_time_to_train.api.calibration import ClassThreshold, measure_thresholds
-from no_time_to_train.api.memory_file import read_memory, write_memory
-from no_time_to_train.api.presets import preset_options
-from no_time_to_train.api.references import encode_references
-from no_time_to_train.api.search import Looking, Memory, Searcher
 from no_time_to_train.api.settings import checked_precision, choose_device, choose_models, model_config
-from no_time_to_train.api.tiling import Tile, Tiling
 from no_time_to_train.config import CacheConfig, Precision
-from no_time_to_train.dataset.given_references import NamedReference, references_by_hand, references_in
-from no_time_to_train.dataset.image_streams import as_target, is_one_image, open_stream
-from no_time_to_train.dataset.reference_crops import crop_reference
+from no_time_to_train.config.presets import preset_options
+from no_time_to_train.dataset.references.crops import crop_reference
+from no_time_to_train.dataset.references.given import NamedReference, references_by_hand, references_in
 from no_time_to_train.dataset.samples import Reference
 from no_time_to_train.errors import ConfigError, MemoryNotReadyError, did_you_mean
 from no_time_to_train.models.factory import build_model
 from no_time_to_train.models.memory.memory_options import memory_fingerprint
 from no_time_to_train.models.memory.reference_quality import ReferenceScore, score_references
 from no_time_to_train.models.memory.reference_set import StoredReference, class_names_of
+from no_time_to_train.pipeline.calibration import ClassThreshold, measure_thresholds
+from no_time_to_train.pipeline.memory import read_memory, write_memory
+from no_time_to_train.pipeline.remember import encode_references
+from no_time_to_train.pipeline.segment import Looking, Memory, Searcher
+from no_time_to_train.pipeline.streams import as_target, is_one_image, open_stream
+from no_time_to_train.pipeline.tile_windows import Tile, Tiling
 from no_time_to_train.results import Instances, ReferenceCrop
 
 OnError = Literal["skip", "stop"]

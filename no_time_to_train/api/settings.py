@@ -9,7 +9,6 @@ from typing import Any, cast, get_args
 
 import torch
 
-from no_time_to_train.api.presets import nano_options
 from no_time_to_train.config import (
     EncoderConfig,
     MemoryBankConfig,
@@ -18,10 +17,11 @@ from no_time_to_train.config import (
     Sam2InferConfig,
     parse_block,
 )
-from no_time_to_train.dataset.reference_crops import CropOptions
+from no_time_to_train.config.presets import nano_options
+from no_time_to_train.dataset.references.crops import CropOptions
 from no_time_to_train.errors import ConfigError, did_you_mean
 from no_time_to_train.models.encoders.encoder_registry import ENCODERS, encoder_spec
-from no_time_to_train.models.proposals.sam2_backend import sam2_size
+from no_time_to_train.models.sam.backend import sam2_size
 from no_time_to_train.weights.catalogue import CATALOGUE
 from no_time_to_train.weights.locate import checkpoint_folder
 from no_time_to_train.weights.on_this_machine import best_encoder, best_sam2, local_weights

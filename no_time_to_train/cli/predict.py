@@ -16,10 +16,10 @@ from no_time_to_train.cli.segmenter_arguments import (
 
 if TYPE_CHECKING:
     from no_time_to_train.api import Segmenter
-    from no_time_to_train.cli.results_folder import FoundImages
     from no_time_to_train.dataset.samples import Target
-    from no_time_to_train.pl_wrapper.result_writer import ResultWriter
     from no_time_to_train.results import Instances
+    from no_time_to_train.runs.result_writer import ResultWriter
+    from no_time_to_train.runs.results_folder import FoundImages
 
 EXAMPLE = "Example: ntt predict --references refs/ --images pictures/ --out found/"
 MEMORY = "memory.safetensors"
@@ -27,16 +27,16 @@ MEMORY = "memory.safetensors"
 
 def run(arguments: argparse.Namespace) -> int:
     """Find the instances of the references in pictures that need no annotations; write masks and a report."""
-    from no_time_to_train.cli.results_folder import (
+    from no_time_to_train.errors import DatasetError
+    from no_time_to_train.runs.result_writer import ResultWriter
+    from no_time_to_train.runs.results_folder import (
         PARTS,
         FoundImages,
         export_found,
         read_formats,
         results_folder,
     )
-    from no_time_to_train.errors import DatasetError
-    from no_time_to_train.pl_wrapper.result_writer import ResultWriter
-    from no_time_to_train.pl_wrapper.run_folder import Timings
+    from no_time_to_train.runs.run_folder import Timings
 
     formats = read_formats(arguments.format)
     targets = find_targets(Path(arguments.images), Path(arguments.out))
@@ -149,8 +149,8 @@ def _search(
     """
     from tqdm import tqdm
 
-    from no_time_to_train.cli.results_folder import OVERLAYS, write_found
-    from no_time_to_train.dataset.image_streams import WriteBehind
+    from no_time_to_train.pipeline.streams import WriteBehind
+    from no_time_to_train.runs.results_folder import OVERLAYS, write_found
 
     def write(found: Instances) -> None:
         if folder is not None:
@@ -242,7 +242,7 @@ def _describe(
     unread: list[str],
     folder: Path,
 ) -> None:
-    from no_time_to_train.pl_wrapper.run_folder import describe_run
+    from no_time_to_train.runs.run_folder import describe_run
 
     facts = {"settings": settings, "unreadable": unread, "class_names": list(finder.classes)}
     describe_run(folder, _public(arguments), timings, device=str(finder.device), **facts)

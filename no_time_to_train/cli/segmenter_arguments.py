@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from no_time_to_train.api import Segmenter
-    from no_time_to_train.api.calibration import ClassThreshold
+    from no_time_to_train.pipeline.calibration import ClassThreshold
 
 
 def add_model_arguments(command: argparse.ArgumentParser) -> None:

@@ -9,8 +9,8 @@ from typing import Any, TypeVar, get_type_hints
 from no_time_to_train.config.encoder import EncoderConfig
 from no_time_to_train.config.memory import MemoryBankConfig
 from no_time_to_train.config.point_grid import Sam2InferConfig
+from no_time_to_train.config.type_words import dataclass_in, type_words
 from no_time_to_train.errors import ConfigError, did_you_mean
-from no_time_to_train.type_words import dataclass_in, type_words
 
 LEGACY_KEYS: dict[type, frozenset[str]] = {
     Sam2InferConfig: frozenset({"negative_score_thr"}),

@@ -9,18 +9,18 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from no_time_to_train.dataset.annotation_masks import (
+from no_time_to_train.dataset.annotation_frames import (
     Box,
     box_mask,
     frame_scale,
     resize_mask,
     scale_box,
 )
-from no_time_to_train.dataset.coco_file import Annotation, CocoFile
-from no_time_to_train.dataset.coco_reader import find_image
-from no_time_to_train.dataset.coco_record import annotation_record, file_content, mask_segmentation
+from no_time_to_train.dataset.coco.file import Annotation, CocoFile
+from no_time_to_train.dataset.coco.reader import find_image
+from no_time_to_train.dataset.coco.writer import annotation_record, file_content, mask_segmentation
 from no_time_to_train.dataset.images import read_image
-from no_time_to_train.dataset.reference_masks import MaskMaker
+from no_time_to_train.dataset.references.masks import MaskMaker
 from no_time_to_train.dataset.samples import ImageId
 
 

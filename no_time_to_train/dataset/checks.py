@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from no_time_to_train.dataset.annotation_masks import reference_box, reference_mask
+from no_time_to_train.dataset.annotation_frames import reference_box, reference_mask
 from no_time_to_train.dataset.images import read_image_size
 from no_time_to_train.dataset.samples import Reference, Target
 from no_time_to_train.errors import DatasetError

@@ -10,9 +10,9 @@ import random
 import warnings
 from collections.abc import Sequence
 
-from no_time_to_train.dataset.coco_file import CocoFile
-from no_time_to_train.dataset.few_shot_file import FewShotTable, Shot, write_few_shot_file
-from no_time_to_train.dataset.shot_selection import choose_shots
+from no_time_to_train.dataset.coco.file import CocoFile
+from no_time_to_train.dataset.shots.file import FewShotTable, Shot, write_few_shot_file
+from no_time_to_train.dataset.shots.sampling import choose_shots
 from no_time_to_train.errors import NoTimeToTrainError
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from no_time_to_train.dataset.annotation_masks import Box
+from no_time_to_train.dataset.annotation_frames import Box
 
 Window = tuple[int, int, int, int]
 """(x1, y1, x2, y2) in pixels, end-exclusive; may reach beyond the image."""

@@ -11,14 +11,14 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from no_time_to_train.dataset.coco_file import CocoFile
-from no_time_to_train.dataset.coco_reader import category_map
-from no_time_to_train.dataset.coco_results import read_results
-from no_time_to_train.dataset.evaluation import evaluate_coco
-from no_time_to_train.dataset.lvis_evaluation import evaluate_lvis
-from no_time_to_train.dataset.metric_tables import format_seed_table, format_table
+from no_time_to_train.dataset.coco.file import CocoFile
+from no_time_to_train.dataset.coco.reader import category_map
+from no_time_to_train.dataset.coco.results import read_results
 from no_time_to_train.dataset.seed_summary import summarize_seeds
 from no_time_to_train.errors import NoTimeToTrainError
+from no_time_to_train.evaluation.coco_ap import evaluate_coco
+from no_time_to_train.evaluation.lvis_ap import evaluate_lvis
+from no_time_to_train.evaluation.tables import format_seed_table, format_table
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -11,12 +11,12 @@ import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from no_time_to_train.dataset.categories import choose_categories
-from no_time_to_train.dataset.class_splits import METAINFO, lvis_frequencies
-from no_time_to_train.dataset.coco_file import Annotation, CocoFile
-from no_time_to_train.dataset.few_shot_file import FewShotTable, Shot, write_few_shot_file
+from no_time_to_train.dataset.coco.class_splits import METAINFO, lvis_frequencies
+from no_time_to_train.dataset.coco.classes import choose_categories
+from no_time_to_train.dataset.coco.file import Annotation, CocoFile
 from no_time_to_train.dataset.samples import CategoryId
-from no_time_to_train.dataset.shot_selection import Sizes, first_of_each_image, is_good_shot
+from no_time_to_train.dataset.shots.file import FewShotTable, Shot, write_few_shot_file
+from no_time_to_train.dataset.shots.sampling import Sizes, first_of_each_image, is_good_shot
 from no_time_to_train.errors import DatasetError, NoTimeToTrainError
 
 COCO_TRAIN = "data/coco/annotations/instances_train2017.json"
@@ -127,7 +127,7 @@ def read_shots(text: str) -> int | dict[str, int]:
 
 def draw_shots(coco: CocoFile, image_root: str, table: FewShotTable, out_path: Path) -> None:
     """Draw every shot into ``<out without its suffix>_viz/``."""
-    from no_time_to_train.dataset.shot_pictures import draw_shot
+    from no_time_to_train.dataset.shots.pictures import draw_shot
 
     folder = out_path.with_name(f"{out_path.stem}_viz")
     annotations = {annotation.id: annotation for annotation in coco.annotations}

@@ -9,8 +9,8 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from no_time_to_train.dataset.coco_file import load_json
-from no_time_to_train.dataset.coco_record import write_content
+from no_time_to_train.dataset.coco.file import load_json
+from no_time_to_train.dataset.coco.writer import write_content
 from no_time_to_train.errors import DatasetError, NoTimeToTrainError
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from no_time_to_train.dataset.coco_record import write_content
+from no_time_to_train.dataset.coco.writer import write_content
 from no_time_to_train.dataset.readers.voc import read_voc, split_xml_files
 from no_time_to_train.errors import DatasetError, NoTimeToTrainError
 

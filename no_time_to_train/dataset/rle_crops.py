@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from no_time_to_train.models.run_lengths import runs
+from no_time_to_train.masks.rle import runs
 from no_time_to_train.results import RLE
 
 

@@ -15,10 +15,10 @@ import numpy as np
 from torch import Tensor
 
 from no_time_to_train.dataset.box_masks import add_masks
-from no_time_to_train.dataset.coco_file import CocoFile
-from no_time_to_train.dataset.coco_record import write_content
-from no_time_to_train.dataset.reference_masks import MaskMaker
-from no_time_to_train.dataset.shot_pictures import draw_shot
+from no_time_to_train.dataset.coco.file import CocoFile
+from no_time_to_train.dataset.coco.writer import write_content
+from no_time_to_train.dataset.references.masks import MaskMaker
+from no_time_to_train.dataset.shots.pictures import draw_shot
 from no_time_to_train.errors import NoTimeToTrainError
 
 SAM1_TYPES = {"vit_h": "sam2_hiera_l", "vit_l": "sam2_hiera_b+", "vit_b": "sam2_hiera_s"}
@@ -57,8 +57,8 @@ def sam2_from_boxes(config_name: str, checkpoint: str | None, device: str) -> Ma
     """Build SAM 2 once, and return what makes masks with it."""
     import torch
 
-    from no_time_to_train.models.proposals.prompted_masks import masks_from_boxes
-    from no_time_to_train.models.proposals.sam2_backend import build_sam2
+    from no_time_to_train.models.sam.backend import build_sam2
+    from no_time_to_train.models.sam.marked_masks import masks_from_boxes
 
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 from no_time_to_train.dataset.images import as_rgb_array, read_image, read_image_size
 from no_time_to_train.dataset.samples import Target, Unreadable
 from no_time_to_train.errors import DatasetError
-from no_time_to_train.models.preprocess import make_query
+from no_time_to_train.preprocess import make_query
 from no_time_to_train.results import Query
 
 FINER_THAN_NEEDED = 2

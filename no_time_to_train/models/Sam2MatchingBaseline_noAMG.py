@@ -8,15 +8,15 @@ from typing import Any
 
 from no_time_to_train.config import EncoderConfig, MemoryBankConfig, Sam2InferConfig, parse_block
 from no_time_to_train.models.encoders.feature_encoder import build_encoder
-from no_time_to_train.models.encoders.position_bias import PositionBias
+from no_time_to_train.models.extensions.position_bias import PositionBias
 from no_time_to_train.models.matching.merging import build_merger
 from no_time_to_train.models.matching.patch_view import PatchView
 from no_time_to_train.models.matching.scoring import build_scorer
 from no_time_to_train.models.memory.memory_bank import MemoryBank
 from no_time_to_train.models.memory.reference_views import ReferenceViews
 from no_time_to_train.models.memory.remembering import RememberPooled
-from no_time_to_train.models.proposals.choose_prompts import make_proposer
-from no_time_to_train.models.proposals.sam2_backend import build_sam2
+from no_time_to_train.models.parts import make_proposer
+from no_time_to_train.models.sam.backend import build_sam2
 from no_time_to_train.models.segmenter import ReferenceSegmenter
 
 

@@ -21,9 +21,9 @@ from no_time_to_train.models.memory.memory_bank import MemoryBank
 from no_time_to_train.models.memory.patch_bank import PatchBank
 from no_time_to_train.models.memory.reference_views import ReferenceViews, stacked
 from no_time_to_train.models.memory.remembering import RememberPooled
-from no_time_to_train.models.preprocess import batched, make_query
 from no_time_to_train.models.proposals.image_proposals import EncodeAndPropose, Proposals, Proposer
-from no_time_to_train.models.proposals.sam2_backend import Sam2Backend
+from no_time_to_train.models.sam.backend import Sam2Backend
+from no_time_to_train.preprocess import batched, make_query
 from no_time_to_train.results import Instances, Query, ReferenceCrop
 
 log = logging.getLogger(__name__)

@@ -25,9 +25,9 @@ from no_time_to_train.config import (
     TestMode,
     parse_block,
 )
-from no_time_to_train.dataset.categories import CategoryMap
-from no_time_to_train.dataset.coco_reader import category_map
-from no_time_to_train.dataset.coco_results import to_coco_rows
+from no_time_to_train.dataset.coco.classes import CategoryMap
+from no_time_to_train.dataset.coco.reader import category_map
+from no_time_to_train.dataset.coco.results import to_coco_rows
 from no_time_to_train.dataset.readers.detect import read_annotated
 from no_time_to_train.dataset.samples import Unreadable
 from no_time_to_train.errors import ConfigError, DatasetError
@@ -35,11 +35,11 @@ from no_time_to_train.models.factory import build_model
 from no_time_to_train.models.memory.bank_file import load_bank, read_bank, save_bank
 from no_time_to_train.models.memory.memory_options import memory_fingerprint
 from no_time_to_train.models.segmenter import ReferenceSegmenter
-from no_time_to_train.pl_wrapper.datamodule import ReferenceSource, TargetSource, make_loader
-from no_time_to_train.pl_wrapper.memory_pictures import write_memory_pictures
-from no_time_to_train.pl_wrapper.pictures import OverlayWriter
-from no_time_to_train.pl_wrapper.result_writer import ResultWriter
+from no_time_to_train.pl_wrapper.loader import ReferenceSource, TargetSource, make_loader
 from no_time_to_train.results import Instances, Query, ReferenceCrop
+from no_time_to_train.runs.memory_pictures import write_memory_pictures
+from no_time_to_train.runs.overlays import OverlayWriter
+from no_time_to_train.runs.result_writer import ResultWriter
 
 log = logging.getLogger(__name__)
 

@@ -10,16 +10,16 @@ from typing import Any
 from lightning.pytorch import Trainer
 
 from no_time_to_train.config import DatasetConfigs, FillMemoryDataConfig, TargetDataConfig
-from no_time_to_train.dataset.evaluation import evaluate_coco
-from no_time_to_train.dataset.few_shot_file import read_few_shot_file, write_few_shot_file
-from no_time_to_train.dataset.negative_sampling import sample_negatives
+from no_time_to_train.dataset.shots.file import read_few_shot_file, write_few_shot_file
+from no_time_to_train.dataset.shots.negatives import sample_negatives
 from no_time_to_train.errors import ConfigError
+from no_time_to_train.evaluation.coco_ap import evaluate_coco
 from no_time_to_train.models.encoders.fingerprint import weights_hash
-from no_time_to_train.pl_wrapper.preflight import find_problems
-from no_time_to_train.pl_wrapper.result_writer import collect, write_json
-from no_time_to_train.pl_wrapper.run_folder import Timings, describe_run, summary_table, write_html
 from no_time_to_train.pl_wrapper.run_options import RunOptions, require_files
 from no_time_to_train.pl_wrapper.sam2matcher_pl import Sam2MatcherLightningModel
+from no_time_to_train.runs.preflight import find_problems
+from no_time_to_train.runs.result_writer import collect, write_json
+from no_time_to_train.runs.run_folder import Timings, describe_run, summary_table, write_html
 
 Metrics = dict[str, float]
 Rows = list[dict[str, Any]]

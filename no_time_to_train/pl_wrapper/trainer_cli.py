@@ -11,10 +11,10 @@ from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from no_time_to_train.errors import ConfigError
-from no_time_to_train.pl_wrapper.logs import run_log, set_trainer_level
 from no_time_to_train.pl_wrapper.run_options import SUBCOMMANDS, RunOptions
 from no_time_to_train.pl_wrapper.sam2matcher_pl import Sam2MatcherLightningModel
 from no_time_to_train.pl_wrapper.stages import Stages
+from no_time_to_train.runs.logs import run_log, set_trainer_level
 
 
 class Sam2MatcherCLI(LightningCLI):

@@ -22,7 +22,7 @@ from no_time_to_train.models.matching.matched_scoring import MatchScorer
 from no_time_to_train.models.memory.patch_bank import PatchBank
 from no_time_to_train.models.proposals.automatic_masks import StableMasks
 from no_time_to_train.models.proposals.matched_points import ClassProposals, MatchedPoints
-from no_time_to_train.models.proposals.sam2_backend import DecodedMasks, ImageEmbedding, Prompts, Sam2Backend
+from no_time_to_train.models.sam.backend import DecodedMasks, ImageEmbedding, Prompts, Sam2Backend
 from tests.models.small_models import filled, fruits, lively_sam, picture, small_model
 
 NAME = "matcher"

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from no_time_to_train.models.memory.memory_bank import MemoryBank
-from no_time_to_train.models.proposals.sam2_backend import SAM2_SIZES, Sam2Backend
+from no_time_to_train.models.sam.backend import SAM2_SIZES, Sam2Backend
 
 
 class TinyEncoder(nn.Module):

@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from no_time_to_train.bench import published
+from no_time_to_train.bench.stages import published
 from no_time_to_train.models.matching.merging import RankedMerger
 from no_time_to_train.models.matching.scoring import PrototypeScorer
 from no_time_to_train.models.memory.memory_bank import MemoryBank, pool_reference
-from no_time_to_train.models.preprocess import to_square
 from no_time_to_train.models.proposals.point_grid import PointGrid, border_grid
-from no_time_to_train.models.proposals.sam2_backend import DecodedMasks
+from no_time_to_train.models.sam.backend import DecodedMasks
 from no_time_to_train.models.segmenter import ReferenceSegmenter
+from no_time_to_train.preprocess import to_square
 from no_time_to_train.results import Instances, ReferenceCrop
 from tests.models.tiny import TinyEncoder, generator, random_logits, random_sam
 

@@ -12,8 +12,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from no_time_to_train.dataset.scenes import write_demo_dataset
-from no_time_to_train.pl_wrapper.lightning_cli import main
+from no_time_to_train.pl_wrapper.entry import main
+from no_time_to_train.scenes import write_demo_dataset
 from tests.scene_config import scene_config
 
 BLANK_ID = 99_001

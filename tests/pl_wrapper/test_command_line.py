@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from no_time_to_train.config import ModelConfig
+from no_time_to_train.config.files import merge_arguments, read_config
 from no_time_to_train.errors import ConfigError
-from no_time_to_train.pl_wrapper.config_files import merge_arguments, read_config
-from no_time_to_train.pl_wrapper.lightning_cli import main, split_subcommand
+from no_time_to_train.pl_wrapper.entry import main, split_subcommand
 from tests.conftest import ROOT
 
 CONFIGS = ROOT / "no_time_to_train" / "pl_configs"

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from no_time_to_train.models.proposals.point_grid import PointGrid
-from no_time_to_train.models.proposals.sam2_backend import DecodedMasks, Sam2Backend
+from no_time_to_train.models.sam.backend import DecodedMasks, Sam2Backend
 from tests.models.tiny import generator, random_sam
 
 

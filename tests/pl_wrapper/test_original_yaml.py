@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from no_time_to_train.config import DatasetConfigs, ModelConfig, parse_block
-from no_time_to_train.pl_wrapper.config_files import read_config
-from no_time_to_train.pl_wrapper.lightning_cli import main
+from no_time_to_train.config.files import read_config
+from no_time_to_train.pl_wrapper.entry import main
 from tests.pl_wrapper.nano_options import NANO
 
 ORIGINAL = Path(__file__).parent / "original_yaml"

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from no_time_to_train.dataset.scenes import PHOTO, SceneStyle, Split, draw_classes, draw_scene
-from no_time_to_train.models.proposals.sam2_backend import SAM2_SIZES, Prompts
+from no_time_to_train.models.sam.backend import SAM2_SIZES, Prompts
+from no_time_to_train.scenes import PHOTO, SceneStyle, Split, draw_classes, draw_scene
 from tools.nano.pictures import Pictures
 
 SIZE = SAM2_SIZES["nano"].image_size

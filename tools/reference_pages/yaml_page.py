@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import get_args
 
 from no_time_to_train.config import LEGACY_KEYS, TestMode
-from no_time_to_train.pl_wrapper.config_files import BLOCKS
+from no_time_to_train.config.files import BLOCKS
 from no_time_to_train.pl_wrapper.run_options import NEEDS, RunOptions
 from tools.reference_pages.docstrings import read_docstring
 from tools.reference_pages.fields import FieldFacts, facts_of

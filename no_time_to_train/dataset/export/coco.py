@@ -9,7 +9,7 @@ from typing import Any
 
 from pycocotools import mask as coco_mask
 
-from no_time_to_train.dataset.coco_results import to_coco_rows
+from no_time_to_train.dataset.coco.results import to_coco_rows
 from no_time_to_train.dataset.export.image_result import ImageResult
 from no_time_to_train.dataset.export.json_stream import JsonListWriter
 from no_time_to_train.dataset.samples import CategoryId, ImageId

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from no_time_to_train.dataset.export.image_result import ImageResult, OneFilePerImage, class_name
-from no_time_to_train.dataset.mask_polygons import mask_to_polygons
+from no_time_to_train.masks.outlines import mask_to_polygons
 
 TOLERANCE = 0.75  # pixels that an outline may move for the sake of fewer corners
 

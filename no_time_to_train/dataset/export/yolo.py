@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from no_time_to_train.dataset.export.image_result import ImageResult, OneFilePerImage
-from no_time_to_train.dataset.mask_polygons import mask_to_one_polygon
+from no_time_to_train.masks.outlines import mask_to_one_polygon
 
 TOLERANCE = 0.75  # pixels that an outline may move for the sake of fewer corners
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from no_time_to_train.dataset.coco_file import CocoFile, load_json
-from no_time_to_train.dataset.coco_reader import find_image
-from no_time_to_train.dataset.readers.coco_content import image_files
+from no_time_to_train.dataset.coco.file import CocoFile, load_json
+from no_time_to_train.dataset.coco.reader import find_image
 from no_time_to_train.dataset.readers.folders import read_class_folders
+from no_time_to_train.dataset.readers.image_folders import image_files
 from no_time_to_train.dataset.readers.labelme import is_labelme, read_labelme
 from no_time_to_train.dataset.readers.voc import read_voc
 from no_time_to_train.dataset.readers.yolo import read_yolo

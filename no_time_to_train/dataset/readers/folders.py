@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from no_time_to_train.dataset.coco_file import load_json
+from no_time_to_train.dataset.coco.file import load_json
 from no_time_to_train.dataset.images import read_image_size
-from no_time_to_train.dataset.readers.coco_content import (
+from no_time_to_train.dataset.readers.image_folders import (
     CocoBuilder,
     CocoContent,
     image_files,

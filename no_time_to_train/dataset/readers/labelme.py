@@ -14,10 +14,10 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from no_time_to_train.dataset.annotation_masks import segmentation_to_rle
-from no_time_to_train.dataset.coco_file import load_json
+from no_time_to_train.dataset.annotation_frames import segmentation_to_rle
+from no_time_to_train.dataset.coco.file import load_json
 from no_time_to_train.dataset.images import read_image_size
-from no_time_to_train.dataset.readers.coco_content import CocoBuilder, CocoContent, image_with_stem
+from no_time_to_train.dataset.readers.image_folders import CocoBuilder, CocoContent, image_with_stem
 from no_time_to_train.errors import DatasetError
 from no_time_to_train.results import RLE
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from no_time_to_train.dataset.coco_file import CocoFile, load_json
-from no_time_to_train.dataset.readers.coco_content import CocoContent
+from no_time_to_train.dataset.coco.file import CocoFile, load_json
+from no_time_to_train.dataset.readers.image_folders import CocoContent
 from no_time_to_train.errors import DatasetError, did_you_mean
 
 TFA_NAME = re.compile(r"full_box_(?P<shots>\d+)shot_(?P<name>.+)_trainval\.json")

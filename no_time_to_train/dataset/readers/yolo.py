@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from no_time_to_train.dataset.annotation_masks import segmentation_to_rle
+from no_time_to_train.dataset.annotation_frames import segmentation_to_rle
 from no_time_to_train.dataset.images import read_image_size
-from no_time_to_train.dataset.readers.coco_content import CocoBuilder, CocoContent, image_files
+from no_time_to_train.dataset.readers.image_folders import CocoBuilder, CocoContent, image_files
 from no_time_to_train.errors import DatasetError
 
 

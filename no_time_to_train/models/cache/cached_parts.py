@@ -16,10 +16,10 @@ from no_time_to_train.models.cache.keys import Remembered, arithmetic, entry_key
 from no_time_to_train.models.cache.packed_masks import outline_reach, pack_masks, unpack_masks
 from no_time_to_train.models.encoders.feature_encoder import FeatureEncoder
 from no_time_to_train.models.encoders.fingerprint import encoder_fingerprint, weights_hash
-from no_time_to_train.models.preprocess import batched
 from no_time_to_train.models.proposals.image_proposals import Proposals, Proposer
-from no_time_to_train.models.proposals.sam2_backend import Sam2Backend
+from no_time_to_train.models.sam.backend import Sam2Backend
 from no_time_to_train.models.segmenter import ImageProposals, ReferenceSegmenter
+from no_time_to_train.preprocess import batched
 
 log = logging.getLogger(__name__)
 

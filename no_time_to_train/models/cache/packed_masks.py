@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from no_time_to_train.models.proposals.mask_prompts import DecodedMasks
+from no_time_to_train.models.sam.prompts import DecodedMasks
 
 FAR = 10.0
 """Stands for any logit away from the outline, with its sign."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from no_time_to_train.config import MatcherConfig
-from no_time_to_train.models.matching.mask_quality import (
+from no_time_to_train.models.matching.match_quality import (
     at_least,
     best_masks,
     grid_cells,

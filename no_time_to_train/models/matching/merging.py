@@ -11,14 +11,14 @@ from torch import Tensor
 from torchvision.ops import batched_nms
 
 from no_time_to_train.config import Sam2InferConfig
-from no_time_to_train.models.matching.candidate_quality import MaskQuality, build_quality
-from no_time_to_train.models.matching.mask_ops import (
+from no_time_to_train.masks.ops import (
     Resize,
     containment,
     mask_boxes,
     resized_masks,
 )
-from no_time_to_train.models.matching.merge_rules import MergeRule, Overlaps, SoftMerge, build_merge_rule
+from no_time_to_train.models.extensions.merge_rules import MergeRule, Overlaps, SoftMerge, build_merge_rule
+from no_time_to_train.models.matching.stability import MaskQuality, build_quality
 from no_time_to_train.results import RLE, Instances, encode_masks
 
 

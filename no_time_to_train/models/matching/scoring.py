@@ -10,19 +10,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from no_time_to_train.config import MemoryBankConfig, Sam2InferConfig
-from no_time_to_train.models.matching.class_evidence import Evidence, SeenMasks, build_evidence, need
-from no_time_to_train.models.matching.class_similarity import (
+from no_time_to_train.masks.ops import pool_features
+from no_time_to_train.models.extensions.evidence import Evidence, SeenMasks, build_evidence, need
+from no_time_to_train.models.extensions.feature_space import ReferenceSpace
+from no_time_to_train.models.extensions.prototypes import (
     ClassSimilarity,
     MeanPrototype,
     build_similarity,
     prototype_scores,
 )
-from no_time_to_train.models.matching.feature_space import ReferenceSpace
-from no_time_to_train.models.matching.mask_ops import pool_features
 from no_time_to_train.models.matching.merging import Candidates
 from no_time_to_train.models.matching.patch_view import PatchView
 from no_time_to_train.models.memory.memory_bank import MemoryBank
-from no_time_to_train.models.proposals.sam2_backend import DecodedMasks
+from no_time_to_train.models.sam.backend import DecodedMasks
 
 
 def negative_decay(positive: Tensor, negative: Tensor, sigma: float) -> Tensor:

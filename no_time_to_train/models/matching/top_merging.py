@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from no_time_to_train.models.matching.mask_ops import Resize
+from no_time_to_train.masks.ops import Resize
 from no_time_to_train.models.matching.merging import Candidates, full_size
 from no_time_to_train.results import Instances
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from no_time_to_train.errors import MemoryMismatchError
-from no_time_to_train.models.matching.mask_ops import mask_to_grid
+from no_time_to_train.masks.ops import mask_to_grid
 from no_time_to_train.models.memory.bank_slots import check_finite, check_slot, require_references
 
 Derived = TypeVar("Derived")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from no_time_to_train.models.matching.mask_ops import mask_to_grid
+from no_time_to_train.masks.ops import mask_to_grid
 from no_time_to_train.models.matching.patch_view import PatchView
 from no_time_to_train.models.memory.centers import background_centers, weighted_centers
 from no_time_to_train.models.memory.memory_bank import MemoryBank, pool_reference, reference_weights

@@ -14,9 +14,9 @@ from torch import Tensor
 from torchvision.ops import nms
 
 from no_time_to_train.config import Sam2AmgConfig
-from no_time_to_train.models.matching.mask_ops import extent_boxes
+from no_time_to_train.masks.ops import extent_boxes
 from no_time_to_train.models.proposals.point_grid import point_prompts
-from no_time_to_train.models.proposals.sam2_backend import (
+from no_time_to_train.models.sam.backend import (
     DecodedMasks,
     ImageEmbedding,
     Prompts,

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from no_time_to_train.models.preprocess import resize_square
-from no_time_to_train.models.proposals.sam2_backend import ImageEmbedding, Sam2Backend
+from no_time_to_train.models.sam.backend import ImageEmbedding, Sam2Backend
+from no_time_to_train.preprocess import resize_square
 
 Proposals = Any
 """What a proposer makes, its scorer takes: one set of masks for all classes, or one set for each in turn."""

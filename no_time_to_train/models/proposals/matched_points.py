@@ -19,7 +19,7 @@ from no_time_to_train.models.matching.two_way_matching import (
 )
 from no_time_to_train.models.memory.patch_bank import PatchBank
 from no_time_to_train.models.proposals.automatic_masks import AutomaticMasks, JudgedMasks, StableMasks
-from no_time_to_train.models.proposals.sam2_backend import DecodedMasks, ImageEmbedding, Prompts, Sam2Backend
+from no_time_to_train.models.sam.backend import DecodedMasks, ImageEmbedding, Prompts, Sam2Backend
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from no_time_to_train.models.proposals.sam2_backend import DecodedMasks, ImageEmbedding, Prompts, Sam2Backend
+from no_time_to_train.models.sam.backend import DecodedMasks, ImageEmbedding, Prompts, Sam2Backend
 
 log = logging.getLogger(__name__)
 

@@ -17,10 +17,9 @@ from PIL import Image
 from pycocotools.coco import COCO
 from scipy import ndimage
 
-from no_time_to_train.dataset.annotation_masks import segmentation_to_mask
-from no_time_to_train.dataset.coco_file import CocoFile
-from no_time_to_train.dataset.coco_results import from_coco_rows, read_results
-from no_time_to_train.dataset.evaluation import evaluate_coco
+from no_time_to_train.dataset.annotation_frames import segmentation_to_mask
+from no_time_to_train.dataset.coco.file import CocoFile
+from no_time_to_train.dataset.coco.results import from_coco_rows, read_results
 from no_time_to_train.dataset.export import export_results
 from no_time_to_train.dataset.export.counts import read_counts
 from no_time_to_train.dataset.export.image_result import ImageResult, folder_name
@@ -31,6 +30,7 @@ from no_time_to_train.dataset.readers.folders import read_class_folders
 from no_time_to_train.dataset.readers.labelme import read_labelme
 from no_time_to_train.dataset.readers.yolo import read_yolo
 from no_time_to_train.errors import ConfigError, DatasetError
+from no_time_to_train.evaluation.coco_ap import evaluate_coco
 from no_time_to_train.results import Instances
 from tests.dataset.samples import random_instances, write_image
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from no_time_to_train.dataset.coco_reader import find_image
+from no_time_to_train.dataset.coco.reader import find_image
 from no_time_to_train.dataset.readers.detect import list_targets, read_annotated
 from no_time_to_train.errors import DatasetError
 from tests.dataset.readers.test_labelme import shape, write_labelme

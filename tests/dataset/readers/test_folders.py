@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from no_time_to_train.dataset.annotation_masks import segmentation_to_mask
-from no_time_to_train.dataset.coco_file import CocoFile
-from no_time_to_train.dataset.coco_reader import category_map, references_from_coco
+from no_time_to_train.dataset.annotation_frames import segmentation_to_mask
+from no_time_to_train.dataset.coco.file import CocoFile
+from no_time_to_train.dataset.coco.reader import category_map, references_from_coco
 from no_time_to_train.dataset.readers.folders import read_class_folders
 from no_time_to_train.dataset.readers.mask_images import read_alpha_mask, read_mask_instances
-from no_time_to_train.dataset.reference_crops import crop_reference
+from no_time_to_train.dataset.references.crops import crop_reference
 from no_time_to_train.errors import DatasetError
 from tests.dataset.samples import write_image, write_json
 

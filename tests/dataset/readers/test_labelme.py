@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from no_time_to_train.dataset.annotation_masks import segmentation_to_mask
-from no_time_to_train.dataset.coco_file import CocoFile
+from no_time_to_train.dataset.annotation_frames import segmentation_to_mask
+from no_time_to_train.dataset.coco.file import CocoFile
 from no_time_to_train.dataset.readers.labelme import read_labelme
 from no_time_to_train.errors import DatasetError
 from tests.dataset.samples import write_image, write_json

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from no_time_to_train.dataset.coco_file import CocoFile
-from no_time_to_train.dataset.coco_reader import category_map, references_from_coco
+from no_time_to_train.dataset.coco.file import CocoFile
+from no_time_to_train.dataset.coco.reader import category_map, references_from_coco
 from no_time_to_train.dataset.coco_to_pkl import table_from_coco
 from no_time_to_train.dataset.readers.splits import (
     cd_fsod_files,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from no_time_to_train.dataset.coco_file import CocoFile
+from no_time_to_train.dataset.coco.file import CocoFile
 from no_time_to_train.dataset.pascal_voc_to_coco import convert_devkit, main
 from no_time_to_train.dataset.readers.voc import VOC_CLASSES, read_voc, split_lines, split_xml_files
 from no_time_to_train.errors import DatasetError

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from no_time_to_train.dataset.coco_file import CocoFile
+from no_time_to_train.dataset.coco.file import CocoFile
 from no_time_to_train.dataset.readers.yolo import read_yolo
 from no_time_to_train.errors import DatasetError
 from tests.dataset.samples import write_image

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from no_time_to_train.config import MergeConfig
-from no_time_to_train.models.matching.candidate_quality import MaskQuality
-from no_time_to_train.models.matching.merge_rules import build_merge_rule, soft_merge
+from no_time_to_train.models.extensions.merge_rules import build_merge_rule, soft_merge
 from no_time_to_train.models.matching.merging import Candidates, RankedMerger, class_nms, full_size
+from no_time_to_train.models.matching.stability import MaskQuality
 from no_time_to_train.results import Instances
 from tests.models.tiny import generator, largest_tensor, random_logits
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from no_time_to_train.models.matching.class_similarity import prototype_scores
+from no_time_to_train.models.extensions.prototypes import prototype_scores
 from no_time_to_train.models.matching.scoring import (
     PrototypeScorer,
     negative_decay,
@@ -16,7 +16,7 @@ from no_time_to_train.models.matching.scoring import (
     top_labels,
 )
 from no_time_to_train.models.memory.memory_bank import MemoryBank
-from no_time_to_train.models.proposals.sam2_backend import DecodedMasks
+from no_time_to_train.models.sam.backend import DecodedMasks
 from tests.models.tiny import generator, random_bank, random_logits
 
 quick = settings(deadline=None, max_examples=30)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from no_time_to_train.bench import published
+from no_time_to_train.bench.stages import published
 from no_time_to_train.errors import MemoryMismatchError
 from no_time_to_train.models.memory.bank_file import load_bank, read_bank, save_bank
 from no_time_to_train.models.memory.memory_bank import MemoryBank

@@ -21,7 +21,7 @@ from no_time_to_train.models.proposals.automatic_masks import (
     half_cell_grid,
     judge_masks,
 )
-from no_time_to_train.models.proposals.sam2_backend import DecodedMasks, ImageEmbedding, Prompts, Sam2Backend
+from no_time_to_train.models.sam.backend import DecodedMasks, ImageEmbedding, Prompts, Sam2Backend
 from tests.models.small_models import lively_sam, picture
 
 SIDE = 256

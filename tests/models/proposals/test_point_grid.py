@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from no_time_to_train.models.proposals.point_grid import PointGrid, border_grid, point_prompts
-from no_time_to_train.models.proposals.sam2_backend import ImageEmbedding, Sam2Backend
+from no_time_to_train.models.sam.backend import ImageEmbedding, Sam2Backend
 from tests.models.tiny import generator, random_sam
 
 
