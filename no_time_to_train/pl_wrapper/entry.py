@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with stop_on_signals(), without_tips():
             # Imported here: help and wrong configs answer without waiting for Lightning.
             merged = merge_arguments(words)
-            from no_time_to_train.pl_wrapper.trainer_cli import run_command
+            from no_time_to_train.pl_wrapper.lightning_cli import run_command
 
             run_command(command, merged)
     except NoTimeToTrainError as error:
