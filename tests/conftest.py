@@ -13,6 +13,8 @@ settings.load_profile("project")
 
 ROOT = Path(__file__).resolve().parents[1]
 
+pytest_plugins = ["tests.scene_runs"]
+
 
 @pytest.fixture(scope="session")
 def shared() -> Path:

@@ -1,0 +1,1 @@
+"""Benchmarks of the package: ``stages`` times each stage, ``accuracy`` compares settings by AP."""

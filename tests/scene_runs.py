@@ -1,4 +1,4 @@
-"""A small data set of generated scenes and a config for it, with the nano weights."""
+"""Fixtures: a small data set of generated scenes, a config for it with the nano weights, and runs of it."""
 
 from __future__ import annotations
 
