@@ -73,6 +73,11 @@ class Scorer(Protocol[ReadBank]):
 class Merger(Protocol):
     """Final instances at the original size."""
 
+    @property
+    def box_convention(self) -> Literal["inclusive", "exclusive"]:
+        """Whether x2, y2 are the last covered pixel or one past it."""
+        ...
+
     def __call__(self, found: Candidates, size: tuple[int, int]) -> Instances: ...
 
 

@@ -12,12 +12,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from no_time_to_train import __version__
 from no_time_to_train.errors import MemoryMismatchError
 from no_time_to_train.models.memory.legacy_checkpoint import read_legacy
 from no_time_to_train.models.memory.memory_bank import MemoryBank
 from no_time_to_train.models.memory.memory_options import PUBLISHED
 from no_time_to_train.models.memory.stored_references import NEGATIVE, Bank
+from no_time_to_train.version import __version__
 from no_time_to_train.weights.checkpoints import is_safetensors
 
 FORMAT = "no_time_to_train.memory"
