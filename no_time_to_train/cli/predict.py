@@ -204,9 +204,7 @@ def _search(
     if devices is not None:
         devices.search(finder.model, finder.memory, targets, how, write, batch_size=size)
         return
-    found_in = segment_targets(
-        finder.model, finder.memory, targets, how, batch_size=size, skips=Skips()
-    )
+    found_in = segment_targets(finder.model, finder.memory, targets, how, batch_size=size, skips=Skips())
     with WriteBehind[tuple[Any, Any]](lambda pair: write(*pair)) as write_soon:
         for pair in tqdm(found_in, total=len(targets), unit="image", disable=None):
             write_soon(pair)
