@@ -26,7 +26,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from no_time_to_train import Segmenter
-from no_time_to_train.config import AdaptivePromptConfig
+from no_time_to_train.config import AdaptivePromptConfig, Sam2InferConfig
 from no_time_to_train.dataset.annotation_frames import segmentation_to_rle
 from no_time_to_train.dataset.coco.file import CocoFile
 from no_time_to_train.dataset.coco.reader import targets_from_coco
@@ -34,9 +34,9 @@ from no_time_to_train.dataset.coco.results import to_coco_rows
 from no_time_to_train.dataset.readers.detect import read_annotated
 from no_time_to_train.dataset.targets import read_target
 from no_time_to_train.evaluation.coco_ap import evaluate_coco
-from no_time_to_train.models.extensions.coarse_to_fine import alike_points, ask_adaptively
+from no_time_to_train.models.extensions.coarse_to_fine import CoarseToFine
 from no_time_to_train.models.matching.merging import full_size
-from no_time_to_train.models.proposals.point_grid import border_grid
+from no_time_to_train.models.parts import make_proposer
 from no_time_to_train.models.sam.prompts import DecodedMasks
 from no_time_to_train.models.segmenter import ReferenceSegmenter
 from no_time_to_train.scenes import write_demo_dataset
@@ -115,10 +115,12 @@ def chosen(
     per_side, side = model.propose.points_per_side, model.sam.image_size  # type: ignore[attr-defined]
     if cfg is None:
         return per_side**2, torch.arange(len(masks))
-    grid = border_grid(per_side, side)
-    alike = alike_points(grid, side, features, model.bank, cfg)  # type: ignore[arg-type]
-    found, used = ask_adaptively(
-        lambda rows: lookup(masks, len(grid), rows), grid, per_side, side, alike, cfg
+    rule = make_proposer(Sam2InferConfig(points_per_side=per_side, prompts="adaptive", adaptive=cfg))
+    assert isinstance(rule, CoarseToFine)
+    points, level = rule.levels(side)
+    alike = rule.alike_points(points, side, features, model.bank)  # type: ignore[arg-type]
+    found, used = rule.ask_in_rounds(
+        lambda rows: lookup(masks, len(points), rows), points, level, side, alike
     )
     return used, torch.nonzero(torch.isin(masks.prompts, found.prompts))[:, 0]
 

@@ -8,15 +8,11 @@ from typing import Any
 
 from no_time_to_train.config import EncoderConfig, MemoryBankConfig, Sam2InferConfig, parse_block
 from no_time_to_train.models.encoders.feature_encoder import build_encoder
-from no_time_to_train.models.extensions.position_bias import PositionBias
-from no_time_to_train.models.matching.merging import build_merger
-from no_time_to_train.models.matching.patch_view import PatchView
-from no_time_to_train.models.matching.scoring import build_scorer
 from no_time_to_train.models.memory.memory_bank import MemoryBank
 from no_time_to_train.models.memory.reference_views import ReferenceViews
 from no_time_to_train.models.memory.remembering import RememberPooled
-from no_time_to_train.models.parts import make_proposer
-from no_time_to_train.models.sam.backend import build_sam2
+from no_time_to_train.models.parts import build_merger, build_scorer, build_view, make_proposer
+from no_time_to_train.models.sam.build import build_sam2
 from no_time_to_train.models.segmenter import ReferenceSegmenter
 
 
@@ -57,9 +53,7 @@ class Sam2MatchingBaselineNoAMG(ReferenceSegmenter):
         names = tuple(class_names or ())
         categories = size.category_num or len(names) or 1
 
-        debias = encoder_block.debias
-        position = PositionBias(encoder, debias.rank) if debias is not None and debias.rank else None
-        view = PatchView(position, size.unit_patches)
+        view = build_view(encoder, encoder_block, size)
         bank = partial(
             MemoryBank,
             categories,

@@ -14,14 +14,19 @@ from torch import Tensor, nn
 from no_time_to_train.errors import CheckpointError
 from no_time_to_train.models.encoders.encoder_tiles import tiled_features
 from no_time_to_train.models.encoders.feature_encoder import FeatureEncoder
-from no_time_to_train.models.encoders.patch_features import normed_features
+from no_time_to_train.models.encoders.patch_features import PatchView, normed_features
 from no_time_to_train.models.matching.merging import Candidates
-from no_time_to_train.models.matching.patch_view import PatchView
 from no_time_to_train.models.memory.memory_bank import MemoryBank
 from no_time_to_train.models.memory.patch_bank import PatchBank
 from no_time_to_train.models.memory.reference_views import ReferenceViews, stacked
 from no_time_to_train.models.memory.remembering import RememberPooled
-from no_time_to_train.models.proposals.image_proposals import EncodeAndPropose, Proposals, Proposer
+from no_time_to_train.models.proposals.image_proposals import (
+    BankT,
+    EncodeAndPropose,
+    Proposals,
+    Proposer,
+    ScoredT,
+)
 from no_time_to_train.models.sam.backend import Sam2Backend
 from no_time_to_train.preprocess import batched, make_query
 from no_time_to_train.results import Instances, Query, ReferenceCrop
@@ -65,16 +70,26 @@ class ImageProposals(Protocol):
     ) -> Iterator[Proposals]: ...
 
 
-class Scorer(Protocol):
-    """A class and a score for each mask."""
+class Scorer(Protocol[ScoredT, BankT]):
+    """A class and a score for each mask.
+
+    Attributes:
+        reads_outlines_only: of a mask's logits only signs, and what resizing reads, matter.
+    """
+
+    @property
+    def reads_outlines_only(self) -> bool: ...
 
     def __call__(
-        self, masks: Proposals, features: Tensor, bank: Bank, negatives: MemoryBank | None
+        self, masks: ScoredT, features: Tensor, bank: BankT, negatives: MemoryBank | None, /
     ) -> Candidates: ...
 
 
 class Merger(Protocol):
-    """Final instances at the original size."""
+    """Final instances at the original size; ``reads_outlines_only`` as of the scorer."""
+
+    @property
+    def reads_outlines_only(self) -> bool: ...
 
     def __call__(self, found: Candidates, size: tuple[int, int]) -> Instances: ...
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from no_time_to_train.models.memory.memory_bank import MemoryBank
-from no_time_to_train.models.sam.backend import SAM2_SIZES, Sam2Backend
+from no_time_to_train.models.sam.backend import Sam2Backend
+from no_time_to_train.models.sam.modules import SAM2_SIZES
 
 
 class TinyEncoder(nn.Module):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from no_time_to_train.masks.ops import mask_to_grid
-from no_time_to_train.models.matching.patch_view import PatchView
+from no_time_to_train.models.encoders.patch_features import PatchView
 from no_time_to_train.models.memory.centers import background_centers, weighted_centers
 from no_time_to_train.models.memory.memory_bank import MemoryBank, pool_reference, reference_weights
 from no_time_to_train.models.memory.patch_bank import PatchBank

@@ -1,4 +1,4 @@
-"""Centres in the bank: written, merged, edited, saved with their references; absent unless asked for."""
+"""Centres in the bank: written, merged, saved with their references; absent unless asked for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from no_time_to_train.errors import MemoryMismatchError
-from no_time_to_train.models.memory.bank_editing import drop_classes, join_banks, rename_classes, resize_shots
 from no_time_to_train.models.memory.bank_file import load_bank, read_bank, save_bank
 from no_time_to_train.models.memory.memory_bank import MemoryBank
 from no_time_to_train.models.memory.reference_set import StoredReference, make_bank, make_negative_bank
@@ -67,19 +66,6 @@ def test_merging_gives_the_same_bank_in_any_order(seed: int) -> None:
     assert bool(results[0].filled.all())
     torch.testing.assert_close(results[0].background, whole.background, rtol=1e-4, atol=1e-4)
     assert torch.equal(results[0].parts, whole.parts)
-
-
-def test_editing_keeps_the_centres_of_each_reference() -> None:
-    bank = random_bank(3, 3, 2, class_names=["a", "b", "c"], **CENTERS)
-    other = random_bank(4, 1, 2, class_names=["d"], **CENTERS)
-    assert torch.equal(drop_classes(bank, ["b"]).parts, bank.parts[[0, 2]])
-    assert alike(rename_classes(bank, {"a": "x"}), bank)
-    joined = join_banks(bank, other)
-    assert torch.equal(joined.background[:3], bank.background)
-    assert torch.equal(joined.parts_weights[3], other.parts_weights[0])
-    assert resize_shots(bank, 5).parts.shape == (3, 5, 2, 24)
-    with pytest.raises(MemoryMismatchError, match="different centres"):
-        join_banks(bank, random_bank(4, 1, 2, class_names=["d"]))
 
 
 def test_files_and_banks_of_references(tmp_path: Path) -> None:
