@@ -35,7 +35,7 @@ ROOMS = [
 """From the ground up. Rooms of one line are one floor; the first imports nothing of ours."""
 
 FACES = {"api", "pl_wrapper", "cli"}
-PIPELINE_ONLY = {"segment_batch", "fill_memory"}
+PIPELINE_ONLY = {"segment_batch", "encode_reference"}
 """Methods of a model that see one picture after the other; faces ask the pipeline instead."""
 
 MODELS = [
@@ -68,34 +68,7 @@ COMMANDS = {
 }
 """Commands of the original, which keep their paths under ``dataset``: faces."""
 
-KNOWN: dict[str, set[str]] = {
-    "ground": {  # of results; they go with the methods that api/found.py takes over
-        "results -> dataset.coco.results",
-        "results -> dataset.export.instance_files",
-        "results -> dataset.images",
-        "results -> report.overlay",
-    },
-    "rooms": {
-        "results -> dataset.coco.results",
-        "results -> dataset.export.instance_files",
-        "results -> dataset.images",
-        "results -> report.overlay",
-        # of runs; they go with pipeline/sources.py
-        "runs.memory_pictures -> pl_wrapper.loader",
-        "runs.overlays -> pl_wrapper.loader",
-        "runs.preflight -> pl_wrapper.loader",
-        "runs.run_folder -> pl_wrapper.loader",
-    },
-    "faces": {  # of pl_wrapper; they go when it calls the pipeline
-        "pl_wrapper.sam2matcher_pl calls fill_memory",
-        "pl_wrapper.sam2matcher_pl calls segment_batch",
-    },
-    "circles": {  # of results
-        "dataset.annotation_frames <-> dataset.coco.results <-> dataset.export.image_result <-> "
-        "dataset.export.instance_files <-> dataset.export.pngs <-> dataset.rle_crops <-> masks.rle <-> "
-        "report.overlay <-> results"
-    },
-}
+KNOWN: dict[str, set[str]] = {}
 """Breaches that are left, by rule; to be emptied."""
 
 

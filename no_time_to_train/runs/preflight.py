@@ -16,7 +16,7 @@ from no_time_to_train.models.encoders.feature_encoder import checked_size
 from no_time_to_train.models.factory import model_class
 from no_time_to_train.models.sam.build import RANDOM
 from no_time_to_train.models.sam.modules import sam2_size
-from no_time_to_train.pl_wrapper.loader import ReferenceSource, TargetSource
+from no_time_to_train.pipeline.sources import ReferenceSource, TargetSource
 from no_time_to_train.weights.catalogue import CATALOGUE
 from no_time_to_train.weights.download import is_offline
 from no_time_to_train.weights.locate import checkpoint_folder, find_weights, ways_to_get

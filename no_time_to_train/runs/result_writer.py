@@ -74,9 +74,9 @@ class ResultWriter:
                 yield from (json.loads(line) for line in file)
 
     def places(self) -> dict[Any, Place]:
-        """Where the record of each image stands, of this process; an image written twice counts once."""
+        """Where the record of each image stands, of all processes; an image written twice counts once."""
         found: dict[Any, Place] = {}
-        for path in self._own_parts(world_size=1):
+        for path in sorted(self.folder.glob("part-*.jsonl")):
             offset = 0
             with path.open("rb") as file:
                 for line in file:

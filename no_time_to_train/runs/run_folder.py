@@ -16,7 +16,7 @@ import torch
 from no_time_to_train.dataset.coco.results import from_coco_rows
 from no_time_to_train.dataset.images import read_image_size
 from no_time_to_train.errors import DatasetError
-from no_time_to_train.pl_wrapper.loader import TargetSource
+from no_time_to_train.pipeline.sources import TargetSource
 from no_time_to_train.runs.result_writer import write_json
 from no_time_to_train.report.content import ReportImage
 from no_time_to_train.report.html import write_report

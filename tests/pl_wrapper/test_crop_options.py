@@ -10,7 +10,7 @@ import torch
 
 from no_time_to_train.config import FillMemoryDataConfig, parse_block
 from no_time_to_train.dataset.references.crops import CropOptions, crop_reference
-from no_time_to_train.pl_wrapper.loader import ReferenceSource
+from no_time_to_train.pipeline.sources import ReferenceSource
 from no_time_to_train.results import ReferenceCrop
 
 

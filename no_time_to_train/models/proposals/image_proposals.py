@@ -9,8 +9,7 @@ from typing import Protocol, TypeVar
 from torch import Tensor
 
 from no_time_to_train.models.matching.two_way_matching import ClassProposals
-from no_time_to_train.models.memory.memory_bank import MemoryBank
-from no_time_to_train.models.memory.patch_bank import PatchBank
+from no_time_to_train.models.memory.stored_references import Bank
 from no_time_to_train.models.sam.backend import Sam2Backend
 from no_time_to_train.models.sam.prompts import DecodedMasks, ImageEmbedding
 from no_time_to_train.preprocess import resize_square
@@ -18,18 +17,18 @@ from no_time_to_train.preprocess import resize_square
 Proposals = DecodedMasks | Iterator[ClassProposals]
 """One set of masks for all classes, or one set for each class in turn."""
 
-BankT = TypeVar("BankT", MemoryBank, PatchBank, contravariant=True)
-"""The bank that a model's parts are made for."""
+ReadBank = TypeVar("ReadBank", bound=Bank, contravariant=True)
+"""The kind of bank that the parts of a model read."""
 
-ProposalsT = TypeVar("ProposalsT", DecodedMasks, Iterator[ClassProposals], covariant=True)
+ProposalsT = TypeVar("ProposalsT", bound=Proposals, covariant=True)
 """What a model's proposer makes and its scorer takes."""
 
 
-ScoredT = TypeVar("ScoredT", DecodedMasks, Iterator[ClassProposals], contravariant=True)
+ScoredT = TypeVar("ScoredT", bound=Proposals, contravariant=True)
 """The same, as the scorer sees it."""
 
 
-class Proposer(Protocol[BankT, ProposalsT]):
+class Proposer(Protocol[ReadBank, ProposalsT]):
     """Masks of one image with target features (g, g, C)."""
 
     @property
@@ -37,7 +36,7 @@ class Proposer(Protocol[BankT, ProposalsT]):
         """Whether the masks depend on features or bank; if not, they may be cached by image and settings."""
 
     def __call__(
-        self, sam: Sam2Backend, embedding: ImageEmbedding, features: Tensor, bank: BankT, /
+        self, sam: Sam2Backend, embedding: ImageEmbedding, features: Tensor, bank: ReadBank, /
     ) -> ProposalsT: ...
 
 
@@ -54,11 +53,11 @@ class EncodeAndPropose:
     def __call__(
         self,
         sam: Sam2Backend,
-        propose: Proposer[BankT, ProposalsT],
+        propose: Proposer[ReadBank, ProposalsT],
         images: Tensor,
         sizes: Sequence[tuple[int, int]],
         features: Tensor,
-        bank: BankT,
+        bank: ReadBank,
     ) -> Iterator[ProposalsT]:
         """Propose masks; those of one image at a time are alive.
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from no_time_to_train.errors import MemoryMismatchError
 from no_time_to_train.models.memory.bank_file import load_bank, read_bank, save_bank
 from no_time_to_train.models.memory.memory_bank import MemoryBank
-from no_time_to_train.models.memory.reference_set import StoredReference, make_bank, make_negative_bank
-from no_time_to_train.models.memory.remembering import RememberPooled
+from no_time_to_train.models.memory.reference_encoding import RememberPooled
+from no_time_to_train.models.memory.stored_references import StoredReference, make_bank, make_negative_bank
 from tests.models.small_models import crop
 from tests.models.tiny import generator, random_bank
 

@@ -12,7 +12,7 @@ from no_time_to_train.errors import CheckpointError, MemoryMismatchError, Memory
 from no_time_to_train.models.memory.bank_file import load_bank, read_bank, save_bank
 from no_time_to_train.models.memory.memory_bank import MemoryBank
 from no_time_to_train.models.memory.patch_bank import PatchBank
-from no_time_to_train.models.memory.remembering import RememberPatches, RememberPooled
+from no_time_to_train.models.memory.reference_encoding import RememberPatches, RememberPooled
 from no_time_to_train.results import ReferenceCrop
 
 GRID, DIM = 3, 4

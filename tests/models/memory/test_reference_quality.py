@@ -12,7 +12,7 @@ from no_time_to_train.models.memory.reference_quality import (
     leave_one_out,
     score_references,
 )
-from no_time_to_train.models.memory.reference_set import StoredReference
+from no_time_to_train.models.memory.stored_references import StoredReference
 
 
 def stored(class_name: str, *vector: float, weight: float = 2.0, negative: bool = False) -> StoredReference:

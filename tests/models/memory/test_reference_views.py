@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from no_time_to_train.models.memory.memory_bank import MemoryBank, pool_reference
+from no_time_to_train.models.memory.reference_encoding import RememberPooled
 from no_time_to_train.models.memory.reference_views import ReferenceViews, mirrored, scaled, stacked
-from no_time_to_train.models.memory.remembering import RememberPooled
 from no_time_to_train.results import ReferenceCrop
 from tests.models.small_models import crop
 from tests.models.tiny import generator

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from no_time_to_train.models.memory.bank_file import read_bank, save_bank
-from no_time_to_train.models.memory.reference_set import (
+from no_time_to_train.models.memory.stored_references import (
     StoredReference,
     class_names_of,
     described,
