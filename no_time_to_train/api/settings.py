@@ -21,7 +21,7 @@ from no_time_to_train.config import (
 from no_time_to_train.config.presets import nano_options
 from no_time_to_train.errors import ConfigError, did_you_mean
 from no_time_to_train.models.encoders.encoder_registry import ENCODERS, encoder_spec
-from no_time_to_train.models.sam.backend import sam2_size
+from no_time_to_train.models.sam.modules import sam2_size
 from no_time_to_train.weights.catalogue import CATALOGUE
 from no_time_to_train.weights.locate import checkpoint_folder
 from no_time_to_train.weights.on_this_machine import best_encoder, best_sam2, local_weights

@@ -57,7 +57,7 @@ def sam2_from_boxes(config_name: str, checkpoint: str | None, device: str) -> Ma
     """Build SAM 2 once, and return what makes masks with it."""
     import torch
 
-    from no_time_to_train.models.sam.backend import build_sam2
+    from no_time_to_train.models.sam.build import build_sam2
     from no_time_to_train.models.sam.marked_masks import masks_from_boxes
 
     if device == "auto":

@@ -22,7 +22,7 @@ from no_time_to_train.models.memory.patch_bank import PatchBank
 from no_time_to_train.models.memory.reference_encoding import KeepPatches
 from no_time_to_train.models.proposals.automatic_masks import AutomaticMasks, StableMasks
 from no_time_to_train.models.proposals.matched_points import MatchedPoints
-from no_time_to_train.models.sam.backend import build_sam2
+from no_time_to_train.models.sam.build import build_sam2
 from no_time_to_train.models.segmenter import ReferenceSegmenter
 
 

@@ -15,7 +15,7 @@ from no_time_to_train.models.memory.memory_bank import MemoryBank
 from no_time_to_train.models.memory.memory_options import refuse_memory_options
 from no_time_to_train.models.memory.reference_encoding import PoolReference
 from no_time_to_train.models.proposals.automatic_masks import AutomaticMasks, StableMasks
-from no_time_to_train.models.sam.backend import build_sam2
+from no_time_to_train.models.sam.build import build_sam2
 from no_time_to_train.models.segmenter import ReferenceSegmenter
 
 

@@ -7,15 +7,11 @@ from typing import Any
 
 from no_time_to_train.config import EncoderConfig, MemoryBankConfig, Sam2InferConfig, parse_block
 from no_time_to_train.models.encoders.feature_encoder import build_encoder
-from no_time_to_train.models.extensions.position_bias import PositionBias
-from no_time_to_train.models.matching.merging import build_merger
-from no_time_to_train.models.matching.patch_view import PatchView
-from no_time_to_train.models.matching.scoring import build_scorer
 from no_time_to_train.models.memory.memory_bank import MemoryBank
 from no_time_to_train.models.memory.reference_encoding import PoolReference
 from no_time_to_train.models.memory.reference_views import ReferenceViews
-from no_time_to_train.models.parts import make_proposer
-from no_time_to_train.models.sam.backend import build_sam2
+from no_time_to_train.models.parts import build_merger, build_scorer, build_view, make_proposer
+from no_time_to_train.models.sam.build import build_sam2
 from no_time_to_train.models.segmenter import ReferenceSegmenter
 
 
@@ -53,9 +49,7 @@ class Sam2MatchingBaselineNoAMG(ReferenceSegmenter[MemoryBank]):
         size = parse_block(MemoryBankConfig, memory_bank_cfg, "memory_bank_cfg")
         encoder_block = parse_block(EncoderConfig, encoder_cfg, "encoder_cfg")
         encoder = build_encoder(encoder_block, encoder_ckpt_path)
-        debias = encoder_block.debias
-        position = PositionBias(encoder, debias.rank) if debias is not None and debias.rank else None
-        view = PatchView(position, size.unit_patches)
+        view = build_view(encoder, encoder_block, size)
 
         def new_bank(names: Sequence[str], length: int) -> MemoryBank:
             return MemoryBank(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -13,20 +13,24 @@ from torch import Tensor, nn
 from no_time_to_train.errors import CheckpointError
 from no_time_to_train.models.encoders.encoder_tiles import tiled_features
 from no_time_to_train.models.encoders.feature_encoder import FeatureEncoder
-from no_time_to_train.models.encoders.patch_features import normed_features
+from no_time_to_train.models.encoders.patch_features import PatchView, normed_features
 from no_time_to_train.models.matching.merging import Candidates
-from no_time_to_train.models.matching.patch_view import PatchView
 from no_time_to_train.models.memory.memory_bank import MemoryBank
 from no_time_to_train.models.memory.reference_encoding import EncodedReference, PoolReference
 from no_time_to_train.models.memory.reference_views import ReferenceViews, stacked
 from no_time_to_train.models.memory.stored_references import Bank, NewBank
-from no_time_to_train.models.proposals.image_proposals import EncodeAndPropose, Proposals, Proposer
+from no_time_to_train.models.proposals.image_proposals import (
+    EncodeAndPropose,
+    Proposals,
+    Proposer,
+    ReadBank,
+    ScoredT,
+)
 from no_time_to_train.models.sam.backend import Sam2Backend
 from no_time_to_train.preprocess import batched, make_query
 from no_time_to_train.results import Instances, Query, ReferenceCrop
 
 BankT = TypeVar("BankT", bound=Bank)
-ReadBank = TypeVar("ReadBank", bound=Bank, contravariant=True)
 """The kind of bank that the parts of a model read."""
 
 
@@ -54,7 +58,7 @@ class ImageProposals(Protocol[ReadBank]):
     def __call__(
         self,
         sam: Sam2Backend,
-        propose: Proposer,
+        propose: Proposer[Any, Any],
         images: Tensor,
         sizes: Sequence[tuple[int, int]],
         features: Tensor,
@@ -62,16 +66,26 @@ class ImageProposals(Protocol[ReadBank]):
     ) -> Iterator[Proposals]: ...
 
 
-class Scorer(Protocol[ReadBank]):
-    """A class and a score for each mask."""
+class Scorer(Protocol[ReadBank, ScoredT]):
+    """A class and a score for each mask.
+
+    Attributes:
+        reads_outlines_only: of a mask's logits only signs, and what resizing reads, matter.
+    """
+
+    @property
+    def reads_outlines_only(self) -> bool: ...
 
     def __call__(
-        self, masks: Proposals, features: Tensor, bank: ReadBank, negatives: MemoryBank | None
+        self, masks: ScoredT, features: Tensor, bank: ReadBank, negatives: MemoryBank | None, /
     ) -> Candidates: ...
 
 
 class Merger(Protocol):
-    """Final instances at the original size."""
+    """Final instances at the original size; ``reads_outlines_only`` as of the scorer."""
+
+    @property
+    def reads_outlines_only(self) -> bool: ...
 
     @property
     def box_convention(self) -> Literal["inclusive", "exclusive"]:
@@ -96,8 +110,8 @@ class ReferenceSegmenter(nn.Module, Generic[BankT]):
         encoder: FeatureEncoder,
         sam: Sam2Backend,
         new_bank: NewBank[BankT],
-        propose: Proposer,
-        score: Scorer[BankT],
+        propose: Proposer[BankT, Any],
+        score: Scorer[BankT, Any],
         merge: Merger,
         *,
         patch_features: PatchFeatures = normed_features,

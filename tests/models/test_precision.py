@@ -13,7 +13,7 @@ from no_time_to_train.config import EncoderConfig, ModelConfig, Sam2InferConfig
 from no_time_to_train.errors import ConfigError
 from no_time_to_train.models import compiled
 from no_time_to_train.models.factory import build_model
-from no_time_to_train.models.proposals.point_grid import point_prompts
+from no_time_to_train.models.sam.prompts import point_prompts
 from tests.models.small_models import filled, picture
 from tests.models.test_contract import assert_same
 from tests.models.with_memory import WithMemory

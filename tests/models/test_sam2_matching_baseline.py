@@ -14,7 +14,7 @@ from torch import Tensor
 from no_time_to_train.errors import ConfigError
 from no_time_to_train.models.matching.scoring import PairScorer, masks_on_grid
 from no_time_to_train.models.memory.memory_bank import MemoryBank
-from no_time_to_train.models.sam.backend import DecodedMasks
+from no_time_to_train.models.sam.prompts import DecodedMasks
 from tests.models.small_models import crop, filled, fruits, picture, small_model
 from tests.models.with_memory import WithMemory
 

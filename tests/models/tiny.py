@@ -21,7 +21,8 @@ from no_time_to_train.models.memory.stored_references import (
     make_negative_bank,
     references_from_bank,
 )
-from no_time_to_train.models.sam.backend import SAM2_SIZES, Sam2Backend
+from no_time_to_train.models.sam.backend import Sam2Backend
+from no_time_to_train.models.sam.modules import SAM2_SIZES
 
 
 class TinyEncoder(nn.Module):

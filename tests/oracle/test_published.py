@@ -14,7 +14,7 @@ from no_time_to_train.models.matching.merging import RankedMerger
 from no_time_to_train.models.matching.scoring import PrototypeScorer
 from no_time_to_train.models.memory.memory_bank import MemoryBank, pool_reference
 from no_time_to_train.models.proposals.point_grid import PointGrid, border_grid
-from no_time_to_train.models.sam.backend import DecodedMasks
+from no_time_to_train.models.sam.prompts import DecodedMasks
 from no_time_to_train.models.segmenter import ReferenceSegmenter
 from no_time_to_train.preprocess import to_square
 from no_time_to_train.results import Instances, ReferenceCrop

@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from no_time_to_train.errors import CheckpointError
-from no_time_to_train.models.sam.backend import SAM2_SIZES, Sam2Backend
+from no_time_to_train.models.sam.backend import Sam2Backend
+from no_time_to_train.models.sam.modules import SAM2_SIZES
 from no_time_to_train.weights.sam2_files import (
     TRUNKS,
     load_sam2_state,

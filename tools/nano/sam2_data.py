@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from no_time_to_train.models.sam.backend import SAM2_SIZES, Prompts
+from no_time_to_train.models.sam.modules import SAM2_SIZES
+from no_time_to_train.models.sam.prompts import Prompts
 from no_time_to_train.scenes import PHOTO, SceneStyle, Split, draw_classes, draw_scene
 from tools.nano.pictures import Pictures
 

@@ -15,8 +15,9 @@ from no_time_to_train.config import EncoderConfig, MemoryBankConfig, ModelConfig
 from no_time_to_train.models.factory import build_model
 from no_time_to_train.models.memory.memory_bank import MemoryBank, pool_reference
 from no_time_to_train.models.proposals.image_proposals import EncodeAndPropose
-from no_time_to_train.models.proposals.point_grid import PointGrid, border_grid, point_prompts
-from no_time_to_train.models.sam.backend import RANDOM, ImageEmbedding
+from no_time_to_train.models.proposals.point_grid import PointGrid, border_grid
+from no_time_to_train.models.sam.build import RANDOM
+from no_time_to_train.models.sam.prompts import ImageEmbedding, point_prompts
 from no_time_to_train.models.segmenter import ReferenceSegmenter
 from no_time_to_train.results import ReferenceCrop
 from no_time_to_train.scenes import SceneStyle, draw_classes, draw_scene

@@ -13,8 +13,8 @@ from no_time_to_train.bench.stages.case import adds_no_mem_embed, grid_of
 from no_time_to_train.bench.stages.meter import Meter
 from no_time_to_train.models.matching.merging import full_size
 from no_time_to_train.models.memory.memory_bank import MemoryBank
-from no_time_to_train.models.proposals.point_grid import border_grid, point_prompts
-from no_time_to_train.models.sam.backend import DecodedMasks, ImageEmbedding
+from no_time_to_train.models.proposals.point_grid import border_grid
+from no_time_to_train.models.sam.prompts import DecodedMasks, ImageEmbedding, point_prompts
 from no_time_to_train.models.segmenter import ReferenceSegmenter
 from no_time_to_train.preprocess import resize_square
 from no_time_to_train.results import Instances, Query, ReferenceCrop

@@ -16,7 +16,7 @@ from no_time_to_train.bench.stages import meter as stages
 from no_time_to_train.bench.stages import published
 from no_time_to_train.bench.stages.case import Piece, adds_no_mem_embed, grid_of
 from no_time_to_train.bench.stages.meter import Meter
-from no_time_to_train.models.sam.backend import DecodedMasks
+from no_time_to_train.models.sam.prompts import DecodedMasks
 from no_time_to_train.models.segmenter import ReferenceSegmenter
 from no_time_to_train.results import ReferenceCrop
 

@@ -51,6 +51,7 @@ class TopMerger:
     resize: Resize
     max_instances: int = 100
     union: bool = False
+    reads_outlines_only: ClassVar[bool] = False
     box_convention: ClassVar[Literal["inclusive"]] = "inclusive"
 
     def __call__(self, found: Candidates, size: tuple[int, int]) -> Instances:

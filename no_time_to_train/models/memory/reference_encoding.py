@@ -9,7 +9,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from no_time_to_train.masks.ops import mask_to_grid
-from no_time_to_train.models.matching.patch_view import PatchView
+from no_time_to_train.models.encoders.patch_features import PatchView
 from no_time_to_train.models.memory.centers import background_centers, weighted_centers
 from no_time_to_train.models.memory.memory_bank import pool_reference, reference_weights
 from no_time_to_train.results import ReferenceCrop
