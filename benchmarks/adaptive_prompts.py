@@ -27,13 +27,13 @@ from tqdm import tqdm
 
 from no_time_to_train import Segmenter
 from no_time_to_train.config import AdaptivePromptConfig
-from no_time_to_train.dataset.annotation_frames import segmentation_to_rle
 from no_time_to_train.dataset.coco.file import CocoFile
 from no_time_to_train.dataset.coco.reader import targets_from_coco
 from no_time_to_train.dataset.coco.results import to_coco_rows
 from no_time_to_train.dataset.readers.detect import read_annotated
 from no_time_to_train.dataset.targets import read_target
 from no_time_to_train.evaluation.coco_ap import evaluate_coco
+from no_time_to_train.masks.rle import segmentation_to_rle
 from no_time_to_train.models.extensions.coarse_to_fine import alike_points, ask_adaptively
 from no_time_to_train.models.matching.merging import full_size
 from no_time_to_train.models.proposals.point_grid import border_grid

@@ -13,12 +13,12 @@ from no_time_to_train.bench.accuracy.episode import Episode
 from no_time_to_train.bench.accuracy.measures import best_overlaps, precision_measures, recall_measures
 from no_time_to_train.bench.accuracy.remembered import Answers, digest
 from no_time_to_train.bench.accuracy.rows import Row
-from no_time_to_train.dataset.annotation_frames import segmentation_to_rle
 from no_time_to_train.dataset.coco.results import to_coco_rows
 from no_time_to_train.dataset.references.crops import CropOptions, crop_reference
 from no_time_to_train.dataset.references.masks import complete_masks
 from no_time_to_train.dataset.samples import ImageId, Reference, Target
 from no_time_to_train.dataset.targets import read_target
+from no_time_to_train.masks.rle import segmentation_to_rle
 from no_time_to_train.models.cache.disk_store import DiskStore
 from no_time_to_train.models.factory import build_model
 from no_time_to_train.models.sam.marked_masks import masks_from_boxes, masks_from_points

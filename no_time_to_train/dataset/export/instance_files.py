@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from no_time_to_train.dataset.export.image_result import ImageResult
 from no_time_to_train.dataset.export.pngs import InstancePngs
+from no_time_to_train.files import write_json
 from no_time_to_train.results import Instances
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
@@ -40,8 +40,7 @@ def save_instances(found: Instances, target: Path, image: Any = None) -> list[Pa
 
 
 def _write_rows(found: Instances, path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(found.to_coco()), encoding="utf-8")
+    write_json(path, found.to_coco())
     return path
 
 
