@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from no_time_to_train.errors import ConfigError
 
 if TYPE_CHECKING:
-    from no_time_to_train.masks.overlaps import mask_iou
-from no_time_to_train.results import Instances, encode_masks
+    from no_time_to_train.results import Instances
 
 MATCH_IOU = 0.5
 """A mask that overlaps an object so much has found it."""
@@ -72,6 +70,11 @@ def figures_of(picture: RealPicture, found: Instances) -> dict[str, Any]:
 
     A mask of the object that was shown counts neither for nor against.
     """
+    import torch
+
+    from no_time_to_train.masks.overlaps import mask_iou
+    from no_time_to_train.results import encode_masks
+
     overlaps = mask_iou(found.rles, encode_masks(torch.from_numpy(picture.objects)))  # (found, objects)
     others = overlaps[overlaps[:, 0] < MATCH_IOU, 1:]
     best = others.max(axis=0, initial=0.0)
