@@ -14,12 +14,14 @@ from no_time_to_train.dataset.shots.file import read_few_shot_file, write_few_sh
 from no_time_to_train.dataset.shots.negatives import sample_negatives
 from no_time_to_train.errors import ConfigError
 from no_time_to_train.evaluation.coco_ap import evaluate_coco
+from no_time_to_train.evaluation.tables import summary_table
+from no_time_to_train.files import write_json
 from no_time_to_train.models.encoders.fingerprint import weights_hash
 from no_time_to_train.pl_wrapper.run_options import RunOptions, require_files
 from no_time_to_train.pl_wrapper.sam2matcher_pl import Sam2MatcherLightningModel
 from no_time_to_train.runs.preflight import find_problems
-from no_time_to_train.runs.result_writer import collect, write_json
-from no_time_to_train.runs.run_folder import Timings, describe_run, summary_table, write_html
+from no_time_to_train.runs.result_writer import collect
+from no_time_to_train.runs.run_folder import Timings, describe_run, write_html
 
 Metrics = dict[str, float]
 Rows = list[dict[str, Any]]

@@ -21,8 +21,8 @@ from safetensors.torch import load_file, save_file
 from no_time_to_train import Instances, Segmenter
 from no_time_to_train.api.settings import choose_models
 from no_time_to_train.config.presets import nano_options
-from no_time_to_train.dataset.annotation_frames import encode_mask
 from no_time_to_train.errors import ConfigError, DatasetError, MemoryMismatchError, MemoryNotReadyError
+from no_time_to_train.masks.rle import encode_mask
 from no_time_to_train.models.memory.memory_bank import MemoryBank
 from no_time_to_train.models.memory.reference_encoding import PooledReference
 from no_time_to_train.models.memory.stored_references import StoredReference, make_bank

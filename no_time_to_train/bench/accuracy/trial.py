@@ -14,10 +14,10 @@ from no_time_to_train.bench.accuracy.measures import best_overlaps, precision_me
 from no_time_to_train.bench.accuracy.remembered import Answers, digest
 from no_time_to_train.bench.accuracy.rows import Row
 from no_time_to_train.config import SearchConfig
-from no_time_to_train.dataset.annotation_frames import segmentation_to_rle
 from no_time_to_train.dataset.coco.results import to_coco_rows
 from no_time_to_train.dataset.references.given import NamedReference
 from no_time_to_train.dataset.samples import ImageId, Target
+from no_time_to_train.masks.rle import segmentation_to_rle
 from no_time_to_train.models.cache.disk_store import DiskStore
 from no_time_to_train.models.factory import build_model
 from no_time_to_train.models.memory.stored_references import StoredReference
