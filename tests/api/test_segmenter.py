@@ -27,7 +27,7 @@ from no_time_to_train.models.memory.reference_set import StoredReference, make_b
 from no_time_to_train.pipeline.memory import read_memory, write_memory
 from no_time_to_train.pipeline.segment import Memory
 from no_time_to_train.weights import on_this_machine
-from no_time_to_train.weights.locate import EMBEDDED_FOLDER
+from no_time_to_train.weights.on_this_machine import EMBEDDED_FOLDER
 from tests.conftest import ROOT
 from tests.folder_layout import FAST, Layout, write_layout
 

@@ -11,12 +11,11 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from no_time_to_train.errors import UnknownEncoderError, did_you_mean
+from no_time_to_train.preprocess import IMAGENET_MEAN, IMAGENET_STD
 
 EncoderType = Literal["dinov2", "dinov3", "timm"]
 Statistics = tuple[float, float, float]
 
-IMAGENET_MEAN: Statistics = (0.485, 0.456, 0.406)
-IMAGENET_STD: Statistics = (0.229, 0.224, 0.225)
 SATELLITE_MEAN: Statistics = (0.430, 0.411, 0.296)
 SATELLITE_STD: Statistics = (0.213, 0.156, 0.143)
 

@@ -10,11 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from no_time_to_train.errors import ConfigError, UnknownEncoderError, did_you_mean
-from no_time_to_train.models.encoders.encoder_registry import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    EncoderSpec,
-)
+from no_time_to_train.models.encoders.encoder_registry import EncoderSpec
+from no_time_to_train.preprocess import IMAGENET_MEAN, IMAGENET_STD
 
 PREFIX = "timm:"
 

@@ -17,14 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from no_time_to_train.models.encoders.encoder_weights import check_keys
-from no_time_to_train.models.sam.modules import (
-    SAM2_SIZES,
-    Sam2Spec,
-    build_heads,
-    build_image_encoder,
-    sam2_size,
-)
+from no_time_to_train.models.sam.modules import build_heads, build_image_encoder
 from no_time_to_train.models.sam.point_decoder import PointDecoder, PreparedImage
 from no_time_to_train.models.sam.prompt_embedding import embed_prompts, grid_code
 from no_time_to_train.models.sam.prompts import (
@@ -35,11 +28,11 @@ from no_time_to_train.models.sam.prompts import (
     choose_tokens,
 )
 from no_time_to_train.models.sam.single_thread_map import single_thread_map
+from no_time_to_train.preprocess import IMAGENET_MEAN, IMAGENET_STD
+from no_time_to_train.weights.sam2_models import SAM2_SIZES, Sam2Spec, sam2_size
+from no_time_to_train.weights.strict_load import check_keys
 
 log = logging.getLogger(__name__)
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 CPU_CHUNK_TOKENS, CPU_CHUNK = 4096, 8
 """Prompts decoded together on a CPU: as many as share this number of image tokens, at most ``CPU_CHUNK``.
