@@ -6,8 +6,9 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
-INIT = (HERE / "no_time_to_train/__init__.py").read_text(encoding="utf-8")
-VERSION = re.search(r'__version__ = "(.+)"', INIT)[1]
+VERSION = re.search(
+    r'__version__ = "(.+)"', (HERE / "no_time_to_train/version.py").read_text(encoding="utf-8")
+)[1]
 
 # tools/try_versions.py runs the tests with these floors; what was seen stands in CONTRIBUTING.md.
 REQUIRES = [

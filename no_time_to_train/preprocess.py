@@ -12,9 +12,6 @@ from torch import Tensor
 
 from no_time_to_train.results import Query
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of each channel in [0, 1]; nearly every published encoder wants its images normalised by them."""
-
 
 def to_square(image: np.ndarray, size: int) -> Tensor:
     """Resize to a square, aspect ratio not kept, with PIL's antialiased bicubic filter.

@@ -10,6 +10,7 @@ from typing import Any, cast, get_args
 import torch
 
 from no_time_to_train.config import (
+    CropOptions,
     EncoderConfig,
     MemoryBankConfig,
     ModelConfig,
@@ -18,7 +19,6 @@ from no_time_to_train.config import (
     parse_block,
 )
 from no_time_to_train.config.presets import nano_options
-from no_time_to_train.dataset.references.crops import CropOptions
 from no_time_to_train.errors import ConfigError, did_you_mean
 from no_time_to_train.models.encoders.encoder_registry import ENCODERS, encoder_spec
 from no_time_to_train.weights.catalogue import CATALOGUE

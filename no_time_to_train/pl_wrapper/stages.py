@@ -14,12 +14,14 @@ from no_time_to_train.dataset.shots.file import read_few_shot_file, write_few_sh
 from no_time_to_train.dataset.shots.negatives import sample_negatives
 from no_time_to_train.errors import ConfigError
 from no_time_to_train.evaluation.coco_ap import evaluate_coco
+from no_time_to_train.evaluation.tables import summary_table
+from no_time_to_train.files import write_json
 from no_time_to_train.models.encoders.fingerprint import weights_hash
 from no_time_to_train.pl_wrapper.run_options import RunOptions, require_files
 from no_time_to_train.pl_wrapper.sam2matcher_pl import Sam2MatcherLightningModel
 from no_time_to_train.runs.preflight import find_problems
-from no_time_to_train.runs.result_writer import collect, write_json
-from no_time_to_train.runs.run_folder import Timings, describe_run, summary_table, write_html
+from no_time_to_train.runs.result_writer import collect
+from no_time_to_train.runs.run_folder import Timings, describe_run, write_html
 
 Metrics = dict[str, float]
 Rows = list[dict[str, Any]]
@@ -62,7 +64,7 @@ class Stages:
         mode = "run" if self.model.test_mode == "none" else self.model.test_mode
         require_files(mode, self.options, ckpt_path)
         self._preflight(mode)
-        self.model.stop_on_error = self.options.on_error == "stop"
+        self.model.skips.stop = self.options.on_error == "stop"
         if ckpt_path and mode != "fill_memory":
             self.model.load_memory(ckpt_path)
         stage = self.everything if mode == "run" else getattr(self, mode)
@@ -73,7 +75,7 @@ class Stages:
         if mode not in ("run", "test"):
             return
         data = self.model.dataset_cfgs
-        wanted = data if mode == "run" and self.model.seg_model is None else DatasetConfigs(test=data.test)
+        wanted = data if mode == "run" and self.model.memory is None else DatasetConfigs(test=data.test)
         with self.timings.stage("preflight"):
             problems = find_problems(self.model.model_cfg, wanted, self.options.folder, MOST_TARGETS)
         for problem in problems:
@@ -85,23 +87,26 @@ class Stages:
 
     def everything(self) -> Metrics:
         """Fill, negatives when they are on, search, evaluate: no files needed in between."""
-        if self.model.seg_model is None:
+        if self.model.memory is None:
             self._fill()
-        cfg = self.model.model_cfg.sam2_infer_cfgs
-        if cfg is not None and cfg.with_negative_refs:
+        if self.model.with_negatives:
             self._learn_negatives()
+        if self.model.how.calibrate:
+            self._calibrate()
         self.model.save_memory(self.options.out_path or self.options.folder / "memory.safetensors")
         return self.test()
 
     def fill_memory(self) -> None:
         """Fill the bank and save it."""
         self._fill()
+        if self.model.how.calibrate:
+            self._calibrate()
         self.model.save_memory(str(self.options.out_path))
 
     def postprocess_memory(self) -> None:
-        """Check the bank, compute its prototypes, save it."""
+        """Check that every class has a reference, and save."""
         with self.timings.stage("postprocess_memory"):
-            self.model.segmenter.postprocess_memory()
+            self.model.ready_memory().bank.require_filled()
         self.model.save_memory(str(self.options.out_path))
 
     def vis_memory(self) -> None:
@@ -148,13 +153,15 @@ class Stages:
         self.model.save_memory(str(self.options.out_path))
 
     def postprocess_memory_neg(self) -> None:
-        """Check the negative bank and save."""
-        self.model.segmenter.postprocess_memory(negative=True)
+        """Save again; a class may well have no false positive to learn from."""
         self.model.save_memory(str(self.options.out_path))
 
     def _fill(self) -> None:
+        block = self.model.dataset_cfgs.fill_memory
+        if block is None:
+            raise ConfigError("filling the memory needs dataset_cfgs.fill_memory (root and json_file)")
         with self.timings.stage("fill_memory"):
-            self.model.begin_fill(self.trainer.strategy.root_device)
+            self.model.begin_fill(block, self.trainer.strategy.root_device)
             self.trainer.test(self.model, verbose=False)
             self.model.finish_fill()
 
@@ -163,9 +170,13 @@ class Stages:
             log.warning("no false positives on the support images: there is no negative to learn from")
             return
         with self.timings.stage("fill_memory_neg"):
-            self.model.begin_fill_negative(block, self.trainer.strategy.root_device)
+            self.model.begin_fill(block, self.trainer.strategy.root_device, negative=True)
             self.trainer.test(self.model, verbose=False)
             self.model.finish_fill()
+
+    def _calibrate(self) -> None:
+        with self.timings.stage("calibrate"):
+            self.model.calibrate(self.trainer.strategy.root_device)
 
     def _learn_negatives(self) -> None:
         """From what the user named, else from false positives on the support images."""
@@ -204,21 +215,21 @@ class Stages:
     def _search(self, name: str) -> Rows:
         """Pass over the targets; all rows in the order of the data set, on rank zero."""
         model = self.model
-        model.segmenter.postprocess_memory()
+        model.ready_memory().bank.require_filled()
         with self.timings.stage(name):
             if len(model.test_dataloader()):
                 self.trainer.test(model, verbose=False)
         if model.targets is None or model.writer is None:
             raise RuntimeError("begin_search was not called")
-        if model.unreadable:
-            log.warning("%d images could not be read and were skipped", len(model.unreadable))
+        if model.skips.reasons:
+            log.warning("%d images could not be read and were skipped", len(model.skips.reasons))
         records = collect(model.writer.records(self.trainer.world_size), model.targets.image_ids)
         return [row for record in records for row in record["rows"]]
 
     def _conclude(self, rows: Rows) -> Metrics:
         """Score, report, and describe the run."""
         folder, targets = self.options.folder, self.model.targets
-        names, ids = self.model.segmenter.bank.class_names, self.model.category_ids
+        names, ids = self.model.ready_memory().class_names, self.model.category_ids
         metrics: Metrics = {}
         if (
             targets is not None
@@ -235,7 +246,7 @@ class Stages:
                 write_html(folder, targets, rows, ids, names, metrics, self.timings, self.config)
         segmenter = self.model.segmenter
         weights = {**self.model.fingerprint(), "sam2_weights": weights_hash(segmenter.sam)}
-        facts = {"device": str(segmenter.device), "skipped": self.model.unreadable, "weights": weights}
+        facts = {"device": str(segmenter.device), "skipped": self.model.skips.reasons, "weights": weights}
         describe_run(folder, self.config, self.timings, **facts)
         self._say(f"{len(rows)} instances in {folder / 'predictions.json'}; {self._spent()}")
         return metrics

@@ -14,8 +14,8 @@ from no_time_to_train.errors import CheckpointError, ConfigError, NoTimeToTrainE
 from no_time_to_train.models.encoders.encoder_registry import encoder_spec
 from no_time_to_train.models.encoders.feature_encoder import checked_size
 from no_time_to_train.models.factory import model_class
-from no_time_to_train.models.sam.backend import RANDOM
-from no_time_to_train.pl_wrapper.loader import ReferenceSource, TargetSource
+from no_time_to_train.models.sam.build import RANDOM
+from no_time_to_train.pipeline.sources import ReferenceSource, TargetSource
 from no_time_to_train.weights.catalogue import CATALOGUE
 from no_time_to_train.weights.download import is_offline
 from no_time_to_train.weights.locate import find_weights, ways_to_get

@@ -16,7 +16,8 @@ from no_time_to_train.dataset.export import export_results
 from no_time_to_train.dataset.export.image_result import ImageResult
 from no_time_to_train.dataset.samples import Target
 from no_time_to_train.errors import ConfigError, did_you_mean
-from no_time_to_train.runs.result_writer import SETTINGS, ResultWriter
+from no_time_to_train.runs.found_images import FoundImages
+from no_time_to_train.runs.result_writer import SETTINGS
 from no_time_to_train.results import Instances
 
 FORMATS: Mapping[str, tuple[str, ...]] = {
@@ -101,44 +102,6 @@ def results_folder(path: str | Path, *, resume: bool, overwrite: bool) -> Iterat
     finally:
         lock.release()
         (folder / LOCK).unlink(missing_ok=True)
-
-
-def write_found(writer: ResultWriter, found: Instances) -> None:
-    """Append what was found in one image; its name stands for it, so that new pictures do not shift ids."""
-    writer.write(
-        {
-            "image_id": found.name,
-            "file_name": found.name,
-            "size": list(found.size),
-            "rows": found.to_coco(found.name),
-            "presence": None if found.presence is None else found.presence.tolist(),
-        }
-    )
-
-
-class FoundImages:
-    """What was found so far, image by image in the order of the targets; in memory is one image at a time."""
-
-    def __init__(self, writer: ResultWriter, class_names: Sequence[str], targets: Sequence[Target]) -> None:
-        self.class_names = tuple(class_names)
-        self._places = writer.places()
-        self._targets = [target for target in targets if target.file_name in self._places]
-        self.unread = [target.file_name for target in targets if target.file_name not in self._places]
-
-    def __len__(self) -> int:
-        return len(self._targets)
-
-    def __iter__(self) -> Iterator[Instances]:
-        for target in self._targets:
-            found = _read_found(self._places[target.file_name].read(), self.class_names)
-            yield replace(found, name=target.file_name, path=Path(str(target.image)))
-
-
-def _read_found(record: Mapping[str, Any], class_names: tuple[str, ...]) -> Instances:
-    height, width = record["size"]
-    read = from_coco_rows(record["rows"], list(range(1, len(class_names) + 1)), class_names)
-    found = read.get(record["image_id"], Instances.empty((height, width), class_names))
-    return found if record["presence"] is None else replace(found, presence=torch.tensor(record["presence"]))
 
 
 def export_found(

@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 from torch.utils.data import DataLoader
 
 from no_time_to_train.config import FillMemoryDataConfig, TargetDataConfig
+from no_time_to_train.pipeline.sources import ReferenceSource, TargetSource, as_list
 from no_time_to_train.pl_wrapper.entry import main
-from no_time_to_train.pl_wrapper.loader import ReferenceSource, TargetSource, as_list
 from tests.conftest import ROOT
 
 

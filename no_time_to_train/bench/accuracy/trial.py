@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,18 +13,23 @@ from no_time_to_train.bench.accuracy.episode import Episode
 from no_time_to_train.bench.accuracy.measures import best_overlaps, precision_measures, recall_measures
 from no_time_to_train.bench.accuracy.remembered import Answers, digest
 from no_time_to_train.bench.accuracy.rows import Row
-from no_time_to_train.dataset.annotation_frames import segmentation_to_rle
+from no_time_to_train.config import SearchConfig
 from no_time_to_train.dataset.coco.results import to_coco_rows
-from no_time_to_train.dataset.references.crops import CropOptions, crop_reference
-from no_time_to_train.dataset.references.masks import complete_masks
-from no_time_to_train.dataset.samples import ImageId, Reference, Target
-from no_time_to_train.dataset.targets import read_target
+from no_time_to_train.dataset.references.given import NamedReference
+from no_time_to_train.dataset.samples import ImageId, Target
+from no_time_to_train.masks.rle import segmentation_to_rle
 from no_time_to_train.models.cache.disk_store import DiskStore
 from no_time_to_train.models.factory import build_model
-from no_time_to_train.models.sam.marked_masks import masks_from_boxes, masks_from_points
+from no_time_to_train.models.memory.stored_references import StoredReference
 from no_time_to_train.models.sam.prompts import DecodedMasks
 from no_time_to_train.models.segmenter import ReferenceSegmenter
-from no_time_to_train.results import RLE, Query, ReferenceCrop
+from no_time_to_train.pipeline.memory import make_memory
+from no_time_to_train.pipeline.remember import encode_references
+from no_time_to_train.pipeline.segment import Prepared, Preparer, segment_prepared
+from no_time_to_train.pipeline.streams import Skips
+from no_time_to_train.results import RLE
+
+WHOLE = SearchConfig(tile="off")
 
 
 class Watched:
@@ -45,87 +50,69 @@ class Trials:
 
     Args:
         store: for what encoder and SAM 2 compute.
-        length: most shots of a class that any cell will have.
     """
 
-    def __init__(self, store: DiskStore, length: int) -> None:
-        self.length = length
+    def __init__(self, store: DiskStore) -> None:
         self.answers = Answers(store)
-        self._models: dict[Any, tuple[ReferenceSegmenter, Watched]] = {}
-        self._crops: dict[Any, ReferenceCrop] = {}
-        self._queries: dict[Any, Query] = {}
+        self._models: dict[str, tuple[ReferenceSegmenter[Any], Watched]] = {}
+        self._stored: dict[Any, StoredReference] = {}
+        self._prepared: dict[Any, Prepared] = {}
         self._objects: dict[Any, list[RLE]] = {}
         self._overlaps: dict[Any, np.ndarray] = {}
 
     def forget_pictures(self) -> None:
         """Drop what was computed of pictures, when the next ones are others; the models stay."""
         self.answers.forget()
-        for kept in (self._crops, self._queries, self._objects, self._overlaps):
+        for kept in (self._stored, self._prepared, self._objects, self._overlaps):
             kept.clear()
 
     @torch.inference_mode()
     def run(self, row: Row, episode: Episode, shots: int) -> dict[str, float]:
         """The figures of one cell, see :data:`MEASURES`."""
-        references = episode.references(shots)
-        model, watched = self._model(row, episode)
-        model.bank.clear()
-        model.fill_memory(self._cropped(row, model, references))
-        model.postprocess_memory()
+        model, watched = self._model(row)
+        names, ids = episode.categories.names, episode.categories.ids
+        references = self._references(row, model, episode.given(shots))
+        memory = make_memory(model, references, class_names=names, category_ids=ids)
         found_rows: list[dict[str, Any]] = []
         overlaps = []
         before = self.answers.prompts
-        for target in episode.targets():
-            query = self._query(model, target)
-            found = model.segment(query)
-            found_rows += to_coco_rows(found, target.image_id, episode.categories.ids)
+        prepared = self._targets(model, episode)
+        for target, found in segment_prepared(model, memory, prepared, WHOLE, Skips(stop=True)):
+            found_rows += to_coco_rows(found, target.image_id, ids)
             if episode.truth.has_masks and isinstance(watched.last, DecodedMasks):
-                overlaps.append(self._best(watched.last, target, query.size, episode))
+                overlaps.append(self._best(watched.last, target, found.size, episode))
         measures = precision_measures(episode, found_rows)
         if overlaps:
             measures |= recall_measures(np.concatenate(overlaps))
         return measures | {"prompts": (self.answers.prompts - before) / len(episode.truth.images)}
 
-    def _model(self, row: Row, episode: Episode) -> tuple[ReferenceSegmenter, Watched]:
-        """One for each row and number of classes, which take the names of the episode's."""
-        names = episode.categories.names
-        key = (row.name, len(names))
-        if key not in self._models:
-            model = build_model(row.model, category_num=len(names), length=self.length, class_names=names)
+    def _model(self, row: Row) -> tuple[ReferenceSegmenter[Any], Watched]:
+        if row.name not in self._models:
+            model = build_model(row.model)
             self.answers.attach(model)
             watched = model.proposals = Watched(model.proposals)
-            self._models[key] = model, watched
-        model, watched = self._models[key]
-        model.bank.class_names = names
-        return model, watched
+            self._models[row.name] = model, watched
+        return self._models[row.name]
 
-    def _cropped(
-        self, row: Row, model: ReferenceSegmenter, references: list[Reference]
-    ) -> list[ReferenceCrop]:
-        """The references as the encoder sees them; those with boxes only get their masks from SAM 2."""
-        block = row.references
-        options = CropOptions.of(block)
-        size = block.image_size or model.encoder.img_size
-        keys = [(str(item.image), item.annotation_id, options, size) for item in references]
-        fresh = [item for item, key in zip(references, keys, strict=True) if key not in self._crops]
-        masked = complete_masks(
-            fresh,
-            lambda image, boxes: masks_from_boxes(model.sam, image, boxes),
-            lambda image, points: masks_from_points(model.sam, image, points),
-        )
-        for item in masked:
-            key = (str(item.image), item.annotation_id, options, size)
-            self._crops[key] = crop_reference(item, size, options)
-        return [
-            replace(self._crops[key], label=item.label, slot=item.slot)
-            for item, key in zip(references, keys, strict=True)
-        ]
+    def _references(
+        self, row: Row, model: ReferenceSegmenter[Any], given: Sequence[NamedReference]
+    ) -> list[StoredReference]:
+        """Each reference is encoded once for a row, whatever number of shots it serves."""
+        keys = [(row.name, str(item.sample.image), item.sample.annotation_id) for item in given]
+        fresh = [item for item, key in zip(given, keys, strict=True) if key not in self._stored]
+        encoded = encode_references(model, fresh, row.references, size=row.references.image_size)
+        fresh_keys = [key for key in keys if key not in self._stored]
+        self._stored |= zip(fresh_keys, encoded, strict=True)
+        return [self._stored[key] for key in keys]
 
-    def _query(self, model: ReferenceSegmenter, target: Target) -> Query:
-        direct = model.direct_size
-        key = (str(target.image), model.sam.image_size, direct)
-        if key not in self._queries:
-            self._queries[key] = read_target(target, model.sam.image_size, direct)
-        return self._queries[key]
+    def _targets(self, model: ReferenceSegmenter[Any], episode: Episode) -> Iterator[Prepared]:
+        """The pictures, each resized once for all rows that see it alike; ids are those of the episode."""
+        prepare = Preparer.of(model, WHOLE)
+        for target in episode.targets():
+            key = (str(target.image), prepare.size, prepare.encoder_size)
+            if key not in self._prepared:
+                (self._prepared[key],) = Skips(stop=True).readable([prepare(target)])
+            yield replace(self._prepared[key], target=target)
 
     def _best(
         self, proposals: DecodedMasks, target: Target, size: tuple[int, int], episode: Episode

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -14,48 +12,16 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from no_time_to_train.config import FillMemoryDataConfig
-from no_time_to_train.dataset.annotation_frames import Box, box_mask, mask_box, reference_box, reference_mask
-from no_time_to_train.dataset.crop_windows import at_least_one_pixel, clip_window, context_window, cut
+from no_time_to_train.config import CropOptions
+from no_time_to_train.dataset.annotation_frames import box_mask, mask_box, reference_box, reference_mask
 from no_time_to_train.dataset.images import as_rgb_array, read_image
 from no_time_to_train.dataset.samples import Reference, Unreadable
 from no_time_to_train.errors import DatasetError
+from no_time_to_train.masks.rle import Box
 from no_time_to_train.results import ReferenceCrop
 
-
-@dataclass(frozen=True)
-class CropOptions:
-    """How a reference is cut out; the defaults are the published way.
-
-    Attributes:
-        context_ratio: the crop's side is the longer side of the box times 1 + this.
-        whole_image: no crop, the whole image squashed to the square.
-        pad: a crop that reaches over the border stays square, filled up with its mean colour; the
-            published way cuts it at the border and stretches what is left.
-        antialias: smooth while shrinking.
-        clamp: bring the overshoot of the bicubic filter back to [0, 1].
-        mask_resize: ``bilinear`` (published) or ``area``, the covered share of every pixel.
-        box_as_mask: a reference with a box only gets the whole box as its mask.
-    """
-
-    context_ratio: float = 0.2
-    whole_image: bool = False
-    pad: bool = False
-    antialias: bool = False
-    clamp: bool = False
-    mask_resize: Literal["bilinear", "area"] = "bilinear"
-    box_as_mask: bool = False
-
-    @classmethod
-    def of(cls, block: FillMemoryDataConfig) -> CropOptions:
-        """Those that ``dataset_cfgs.fill_memory`` names."""
-        return cls(
-            context_ratio=block.context_ratio,
-            pad=block.pad,
-            antialias=block.antialias,
-            clamp=block.clamp,
-            mask_resize=block.mask_resize,
-        )
+Window = tuple[int, int, int, int]
+"""(x1, y1, x2, y2) in pixels, end-exclusive; may reach beyond the image."""
 
 
 class ReferenceCrops(Dataset[ReferenceCrop | Unreadable]):
@@ -194,3 +160,49 @@ def _mask_from_box(
             "or set box_as_mask to take the whole box"
         )
     return box_mask(box, frame)
+
+
+def context_window(box: Box, context_ratio: float) -> Window:
+    """The square around a box, before clipping; all corners truncated towards zero, as published.
+
+    Args:
+        box: (x, y, w, h).
+    """
+    x, y, w, h = box
+    x1, y1, x2, y2 = int(x), int(y), int(x + w), int(y + h)
+    half = max(x2 - x1, y2 - y1) * (1 + context_ratio) / 2
+    middle_x, middle_y = (x1 + x2) / 2, (y1 + y2) / 2
+    return int(middle_x - half), int(middle_y - half), int(middle_x + half), int(middle_y + half)
+
+
+def clip_window(window: Window, frame: tuple[int, int]) -> Window:
+    """Cut a window at the borders of an image of (H, W)."""
+    x1, y1, x2, y2 = window
+    return max(0, x1), max(0, y1), min(frame[1], x2), min(frame[0], y2)
+
+
+def at_least_one_pixel(window: Window, frame: tuple[int, int]) -> Window:
+    """Widen an empty window to one pixel of the image, which a box thinner than a pixel can need."""
+    x1, y1, x2, y2 = window
+    if x2 <= x1:
+        x1 = min(max(x1, 0), frame[1] - 1)
+        x2 = x1 + 1
+    if y2 <= y1:
+        y1 = min(max(y1, 0), frame[0] - 1)
+        y2 = y1 + 1
+    return x1, y1, x2, y2
+
+
+def cut(pixels: np.ndarray, window: Window) -> np.ndarray:
+    """Cut a window out of (H, W) or (H, W, 3); outside the image: no mask, and the crop's mean colour."""
+    x1, y1, x2, y2 = window
+    inner = clip_window(window, (pixels.shape[0], pixels.shape[1]))
+    inside = pixels[inner[1] : inner[3], inner[0] : inner[2]]
+    if inner == window:
+        return inside
+    fill = inside.mean((0, 1)).round() if pixels.ndim == 3 and inside.size else 0
+    padded = np.empty((y2 - y1, x2 - x1, *pixels.shape[2:]), dtype=pixels.dtype)
+    padded[:] = fill
+    top, left = inner[1] - y1, inner[0] - x1
+    padded[top : top + inside.shape[0], left : left + inside.shape[1]] = inside
+    return padded

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from no_time_to_train.dataset.annotation_frames import encode_mask
 from no_time_to_train.dataset.coco.reader import category_map, references_from_coco
 from no_time_to_train.dataset.images import as_rgb_array
 from no_time_to_train.dataset.readers.detect import read_annotated
@@ -17,6 +16,7 @@ from no_time_to_train.dataset.readers.mask_images import read_alpha_mask
 from no_time_to_train.dataset.references.from_python import AnyImage, make_references
 from no_time_to_train.dataset.samples import Reference
 from no_time_to_train.errors import DatasetError, did_you_mean
+from no_time_to_train.masks.rle import encode_mask
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,7 @@ def references_in(
     *,
     images: str | Path | None = None,
     classes: Sequence[str] | None = None,
+    class_split: str | None = None,
     shots: int | None = None,
     seed: int = 42,
 ) -> list[NamedReference]:
@@ -80,10 +81,11 @@ def references_in(
     Args:
         images: folder of the images, when they are not beside the annotations.
         classes: take these only; None takes all that have annotations.
+        class_split: a named list of classes, when ``classes`` are not given.
         shots: most references of a class, drawn with ``seed``; None takes all.
     """
     coco, root = read_annotated(source, images)
-    chosen = category_map(coco, classes, annotated_only=True)
+    chosen = category_map(coco, classes, class_split, annotated_only=True)
     references = references_from_coco(coco, root, chosen, shots, seed=seed)
     return [NamedReference(chosen.names[reference.label], reference) for reference in references]
 

@@ -10,8 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from no_time_to_train.errors import ConfigError, UnknownEncoderError, did_you_mean
-from no_time_to_train.models.encoders.encoder_registry import EncoderSpec
-from no_time_to_train.preprocess import IMAGENET_MEAN, IMAGENET_STD
+from no_time_to_train.models.encoders.spec import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    EncoderSpec,
+)
 
 PREFIX = "timm:"
 

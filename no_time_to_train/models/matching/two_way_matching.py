@@ -1,15 +1,18 @@
-"""Two-way matching of patches and the point prompts made from it (Matcher, ICLR 2024). Pure functions.
+"""Two-way matching of patches, and the point prompts that a robust sampler makes from it. Pure functions.
 
-Step numbers are those of section 6 of the specification: 1 and 2 match, 3 makes points, 4 samples prompts.
+Prompts generation of Matcher (arXiv 2305.13310, section 3).
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import combinations
 
 import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
+
+from no_time_to_train.models.sam.prompts import DecodedMasks
 
 ALWAYS_KEPT = 40
 """Up to so many matches are all kept; of more, the better half."""
@@ -62,7 +65,7 @@ def assign(similarity: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def two_way_matching(similarity: Tensor, foreground: Tensor) -> Tensor:
-    """Find the target patches that belong to the foreground of the references (steps 1 to 3).
+    """Find the target patches that belong to the foreground of the references.
 
     Foreground patches are assigned to target patches, and these back to all reference patches; a pair whose
     way back ends outside of the foreground is dropped, unless that would drop all.
@@ -109,7 +112,7 @@ def extent(points: Tensor) -> Tensor:
 def point_subsets(
     count: int, sample_range: tuple[int, int], max_iterations: int, generator: torch.Generator
 ) -> list[Tensor]:
-    """Choose which points go into each prompt (step 4).
+    """Choose which points go into each prompt.
 
     Args:
         count: P, number of points.
@@ -167,3 +170,20 @@ def _spread_start(points: Tensor, count: int, generator: torch.Generator) -> Ten
         distance = torch.cdist(points, points[chosen]).amin(dim=1).square()
         chosen.append(int(torch.multinomial(distance, 1, generator=generator)))
     return points[chosen]
+
+
+@dataclass(frozen=True)
+class ClassProposals:
+    """What one class proposes in one image.
+
+    Attributes:
+        label: category index.
+        masks: M masks, best predicted IoU first.
+        matched: (P,) row-major indices of the target patches that match.
+        cost: (R, N) distance in [0, 1] of the class's foreground patches to the target patches.
+    """
+
+    label: int
+    masks: DecodedMasks
+    matched: Tensor
+    cost: Tensor

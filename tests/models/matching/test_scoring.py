@@ -8,15 +8,14 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from no_time_to_train.models.extensions.prototypes import prototype_scores
 from no_time_to_train.models.matching.scoring import (
     PrototypeScorer,
     negative_decay,
-    negative_scores,
     top_labels,
 )
+from no_time_to_train.models.matching.similarity import best_of_several, prototype_scores
 from no_time_to_train.models.memory.memory_bank import MemoryBank
-from no_time_to_train.models.sam.backend import DecodedMasks
+from no_time_to_train.models.sam.prompts import DecodedMasks
 from tests.models.tiny import generator, random_bank, random_logits
 
 quick = settings(deadline=None, max_examples=30)
@@ -148,7 +147,7 @@ def test_decay_by_hand() -> None:
 def test_an_empty_negative_slot_is_no_reference() -> None:
     means = torch.tensor([[[1.0, 0.0], [0.0, 0.0]], [[5.0, 0.0], [0.0, 2.0]], [[9.0, 9.0], [9.0, 9.0]]])
     filled = torch.tensor([[True, False], [True, True], [False, False]])
-    scores = negative_scores(torch.tensor([[0.0, 1.0]]), means, filled)
+    scores = best_of_several(torch.tensor([[0.0, 1.0]]), means, filled)
     assert scores.tolist() == [[0, 1, 0]]
 
 

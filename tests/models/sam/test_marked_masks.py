@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from no_time_to_train.masks.ops import mask_boxes
-from no_time_to_train.models.sam.backend import build_sam2
+from no_time_to_train.models.sam.build import build_sam2
 from no_time_to_train.models.sam.marked_masks import masks_from_boxes, masks_from_points
 from no_time_to_train.scenes import draw_classes, draw_scene
 from no_time_to_train.scenes.composition import SceneStyle
