@@ -25,6 +25,12 @@ def shared() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_weights_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What a user has downloaded changes what is chosen by default; here that is always the nano weights."""
+    os.environ.setdefault("NTT_CHECKPOINTS", str(tmp_path_factory.mktemp("checkpoints")))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests first, so that on several cores the long ones do not come last, alone."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}

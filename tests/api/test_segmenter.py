@@ -28,7 +28,7 @@ from no_time_to_train.models.memory.reference_encoding import PooledReference
 from no_time_to_train.models.memory.stored_references import StoredReference, make_bank
 from no_time_to_train.pipeline.memory import Memory, read_memory, save_memory
 from no_time_to_train.weights import on_this_machine
-from no_time_to_train.weights.locate import EMBEDDED_FOLDER
+from no_time_to_train.weights.on_this_machine import EMBEDDED_FOLDER
 from tests.conftest import ROOT
 from tests.folder_layout import FAST, Layout, write_layout
 

@@ -16,8 +16,8 @@ from no_time_to_train.dataset.references.crops import crop_reference
 from no_time_to_train.dataset.samples import Reference
 from no_time_to_train.models.factory import model_class
 from no_time_to_train.models.sam.backend import Sam2Backend
-from no_time_to_train.models.sam.modules import SAM2_SIZES
 from no_time_to_train.results import ReferenceCrop
+from no_time_to_train.weights.sam2_models import SAM2_SIZES
 from tests.models.with_memory import WithMemory
 
 MODEL_NAMES = ("matching_baseline_noAMG", "matching_baseline", "matcher")

@@ -22,7 +22,7 @@ from no_time_to_train.models.memory.stored_references import (
     references_from_bank,
 )
 from no_time_to_train.models.sam.backend import Sam2Backend
-from no_time_to_train.models.sam.modules import SAM2_SIZES
+from no_time_to_train.weights.sam2_models import SAM2_SIZES
 
 
 class TinyEncoder(nn.Module):

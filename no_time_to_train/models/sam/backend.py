@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from no_time_to_train.models.encoders.spec import IMAGENET_MEAN, IMAGENET_STD
 from no_time_to_train.models.sam.fitting_chunk import FittingChunk
-from no_time_to_train.models.sam.modules import Sam2Spec, build_heads, build_image_encoder
+from no_time_to_train.models.sam.modules import build_heads, build_image_encoder
 from no_time_to_train.models.sam.point_decoder import PointDecoder, PreparedImage
 from no_time_to_train.models.sam.prompt_embedding import embed_prompts, grid_code
 from no_time_to_train.models.sam.prompts import (
@@ -29,6 +29,7 @@ from no_time_to_train.models.sam.prompts import (
     corner_prompts,
 )
 from no_time_to_train.models.sam.single_thread_map import single_thread_map
+from no_time_to_train.weights.sam2_models import Sam2Spec
 
 CPU_CHUNK_TOKENS, CPU_CHUNK = 4096, 8
 """Prompts decoded together on a CPU: as many as share this number of image tokens, at most ``CPU_CHUNK``.

@@ -9,10 +9,10 @@ from typing import Any
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from no_time_to_train.models.encoders.encoder_weights import check_keys
 from no_time_to_train.models.sam.backend import Sam2Backend
-from no_time_to_train.models.sam.modules import SAM2_SIZES, sam2_size
 from no_time_to_train.weights.sam2_files import load_sam2_state
+from no_time_to_train.weights.sam2_models import SAM2_SIZES, sam2_size
+from no_time_to_train.weights.strict_load import check_keys
 
 log = logging.getLogger(__name__)
 

@@ -16,9 +16,9 @@ from no_time_to_train.errors import CheckpointError, ConfigError
 from no_time_to_train.models.sam import backend as sam2_backend
 from no_time_to_train.models.sam.backend import Sam2Backend, choose_tokens, decode_boxes
 from no_time_to_train.models.sam.build import RANDOM, _SkipInit, build_sam2
-from no_time_to_train.models.sam.modules import SAM2_SIZES, sam2_size
 from no_time_to_train.models.sam.prompts import DecodedMasks, ImageEmbedding, Prompts
 from no_time_to_train.weights.sam2_files import VIDEO_KEYS
+from no_time_to_train.weights.sam2_models import SAM2_SIZES, sam2_size
 from tests.models.sam2_oracle import KINDS, decode_by_sam2, random_embedding, random_prompts, spread_sam
 
 LETTERS = {"tiny": "t", "small": "s", "base_plus": "b+", "large": "l"}

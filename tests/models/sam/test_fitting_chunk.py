@@ -10,8 +10,8 @@ import torch
 
 from no_time_to_train.models.proposals.point_grid import PointGrid
 from no_time_to_train.models.sam.backend import Sam2Backend
-from no_time_to_train.models.sam.modules import SAM2_SIZES
 from no_time_to_train.models.sam.prompts import DecodedMasks
+from no_time_to_train.weights.sam2_models import SAM2_SIZES
 from tests.models.tiny import generator, random_sam
 
 
