@@ -70,7 +70,12 @@ def figures_of(picture: RealPicture, found: Instances) -> dict[str, Any]:
 
     A mask of the object that was shown counts neither for nor against.
     """
-    overlaps = mask_ious(found.masks.numpy(), picture.objects)  # (found, objects)
+    import torch
+
+    from no_time_to_train.masks.overlaps import mask_iou
+    from no_time_to_train.results import encode_masks
+
+    overlaps = mask_iou(found.rles, encode_masks(torch.from_numpy(picture.objects)))  # (found, objects)
     others = overlaps[overlaps[:, 0] < MATCH_IOU, 1:]
     best = others.max(axis=0, initial=0.0)
     right = int((others.max(axis=1, initial=0.0) >= MATCH_IOU).sum())
@@ -83,16 +88,6 @@ def figures_of(picture: RealPicture, found: Instances) -> dict[str, Any]:
         "masks": len(others),
         "right_masks": right,
     }
-
-
-def mask_ious(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """(N, M) overlap of two stacks of masks, (N, H, W) and (M, H, W); 0 where both are empty."""
-    pixels = int(np.prod(second.shape[1:]))
-    a = first.reshape(len(first), pixels).astype(np.float64)
-    b = second.reshape(len(second), pixels).astype(np.float64)
-    shared = a @ b.T
-    union = a.sum(axis=1)[:, None] + b.sum(axis=1)[None, :] - shared
-    return shared / np.maximum(union, 1)
 
 
 def load_real_pictures() -> list[RealPicture]:

@@ -15,9 +15,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Write report.html for a folder with predictions.json; with --truth, AP and what went wrong as well."""
     from no_time_to_train.dataset.coco.file import load_json
     from no_time_to_train.dataset.coco.results import read_results
+    from no_time_to_train.evaluation.tables import by_class, by_kind, summary_table
     from no_time_to_train.report.content import images_from_coco
     from no_time_to_train.report.html import write_report
-    from no_time_to_train.runs.run_folder import by_class, by_kind, summary_table
 
     folder = Path(arguments.folder)
     rows = read_results(folder / "predictions.json")

@@ -18,6 +18,7 @@ from no_time_to_train.config import (
     DataLoadConfig,
     DatasetConfigs,
     ModelConfig,
+    SearchConfig,
     TestMode,
     drop_legacy_keys,
     parse_block,
@@ -25,7 +26,12 @@ from no_time_to_train.config import (
 from no_time_to_train.errors import ConfigError, did_you_mean
 
 MODULE = "no_time_to_train.pl_wrapper.sam2matcher_pl.Sam2MatcherLightningModel"
-BLOCKS = {"model_cfg": ModelConfig, "dataset_cfgs": DatasetConfigs, "data_load_cfgs": DataLoadConfig}
+BLOCKS = {
+    "model_cfg": ModelConfig,
+    "dataset_cfgs": DatasetConfigs,
+    "data_load_cfgs": DataLoadConfig,
+    "search_cfgs": SearchConfig,
+}
 LISTS = ("cat_names", "class_names")
 
 SWITCHES = ("--resume", "--quiet", "--verbose")

@@ -8,30 +8,9 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from no_time_to_train.dataset.samples import Reference, Segmentation
+from no_time_to_train.dataset.samples import Reference
 from no_time_to_train.errors import DatasetError
-from no_time_to_train.results import RLE
-
-Box = tuple[float, float, float, float]
-
-
-def segmentation_to_rle(segmentation: Segmentation, size: tuple[int, int]) -> RLE:
-    """Bring polygons, compressed or uncompressed RLE to one compressed RLE.
-
-    Args:
-        segmentation: COCO segmentation in pixels of ``size``.
-        size: (H, W); run-length codes carry their own size, which then counts.
-    """
-    height, width = size
-    if isinstance(segmentation, dict):
-        counts = segmentation["counts"]
-        if isinstance(counts, (list, tuple)):
-            rows, columns = (int(side) for side in segmentation["size"])
-            return coco_mask.frPyObjects({"size": [rows, columns], "counts": list(counts)}, rows, columns)
-        encoded = counts.encode("ascii") if isinstance(counts, str) else counts
-        return {"size": [int(side) for side in segmentation["size"]], "counts": encoded}
-    parts = coco_mask.frPyObjects(segmentation, height, width)
-    return parts[0] if len(parts) == 1 else coco_mask.merge(parts)
+from no_time_to_train.masks.rle import Box, Segmentation, segmentation_to_rle
 
 
 def segmentation_to_mask(segmentation: Segmentation, size: tuple[int, int]) -> np.ndarray:
@@ -116,8 +95,3 @@ def box_mask(box: Box, size: tuple[int, int]) -> np.ndarray:
     mask = np.zeros(size, dtype=bool)
     mask[max(0, int(y)) : max(0, round(y + h)), max(0, int(x)) : max(0, round(x + w))] = True
     return mask
-
-
-def encode_mask(mask: np.ndarray) -> RLE:
-    """Encode an (H, W) mask as compressed RLE."""
-    return coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))

@@ -12,19 +12,12 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from no_time_to_train.dataset.annotation_frames import (
-    Box,
-    encode_mask,
-    frame_scale,
-    resize_mask,
-    scale_box,
-    scale_segmentation,
-    segmentation_to_rle,
-)
+from no_time_to_train.dataset.annotation_frames import frame_scale, resize_mask, scale_box, scale_segmentation
 from no_time_to_train.dataset.coco.classes import id_order
 from no_time_to_train.dataset.coco.file import Annotation, CocoFile
 from no_time_to_train.dataset.samples import CategoryId, ImageId
 from no_time_to_train.errors import ConfigError
+from no_time_to_train.masks.rle import Box, encode_mask, mask_areas, mask_boxes, segmentation_to_rle
 from no_time_to_train.results import RLE
 
 
@@ -110,14 +103,14 @@ class CocoJudge:
         box: Box = (
             scale_box(annotation.box, scale)
             if annotation.box is not None
-            else tuple(map(float, coco_mask.toBbox(rle)))  # type: ignore[assignment]
+            else tuple(mask_boxes([rle])[0].tolist())  # type: ignore[assignment]
             if rle is not None
             else (0.0, 0.0, 0.0, 0.0)
         )
         if annotation.area is not None:
             area = annotation.area * scale[0] * scale[1]
         else:
-            area = float(coco_mask.area(rle)) if rle is not None else box[2] * box[3]
+            area = float(mask_areas([rle])[0]) if rle is not None else box[2] * box[3]
         record: dict[str, Any] = {
             "id": number,
             "image_id": self.image_number[annotation.image_id],

@@ -1,10 +1,48 @@
-"""Metrics laid out for the terminal."""
+"""Metrics of one run or of several, gathered and laid out for the terminal and the report."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from no_time_to_train.dataset.seed_summary import Spread
+import numpy as np
+
+from no_time_to_train.errors import DatasetError
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A metric over several runs; ``deviation`` is that of a sample (n - 1), 0 for a single run."""
+
+    mean: float
+    deviation: float
+    runs: int
+
+
+def summarize_seeds(runs: Sequence[Mapping[str, float]]) -> dict[str, Spread]:
+    """Bring the metrics of several runs together.
+
+    Args:
+        runs: metrics of each run; those that every run has are kept, in the order of the first.
+
+    Returns:
+        A ``Spread`` per metric; mean -1 where some run had no ground truth for it.
+
+    Raises:
+        DatasetError: no run at all.
+    """
+    if not runs:
+        raise DatasetError("no runs to summarise; give the results of at least one seed")
+    summary = {}
+    for name in runs[0]:
+        if all(name in run for run in runs):
+            values = np.array([run[name] for run in runs])
+            if (values == -1).any():
+                summary[name] = Spread(-1.0, 0.0, len(runs))
+            else:
+                deviation = float(values.std(ddof=1)) if len(runs) > 1 else 0.0
+                summary[name] = Spread(float(values.mean()), deviation, len(runs))
+    return summary
 
 
 def format_table(metrics: Mapping[str, float]) -> str:
@@ -57,3 +95,46 @@ def _columns(rows: Sequence[Sequence[str]]) -> str:
         for row in rows
     ]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def summary_table(metrics: Mapping[str, float], class_names: Sequence[str], most_classes: int = 20) -> str:
+    """AP of all classes and of each, boxes beside masks, in per cent; ``-`` where no ground truth is."""
+    kinds = [kind for kind in ("bbox", "segm") if f"{kind}/AP" in metrics]
+    columns = [(kind, figure) for kind in kinds for figure in ("AP", "AP50", "AP75")]
+    lines = [["", *(f"{kind} {figure}" for kind, figure in columns)]]
+    lines.append(["all", *(_percent(metrics.get(f"{kind}/{figure}")) for kind, figure in columns)])
+    for name in class_names[:most_classes]:
+        cells = (_percent(metrics.get(f"{kind}/{figure}/{name}")) for kind, figure in columns)
+        lines.append([name, *cells])
+    if len(class_names) > most_classes:
+        lines.append([f"… {len(class_names) - most_classes} more in metrics.json"])
+    widths = [max(len(line[0]) for line in lines), *([9] * len(columns))]
+    return "\n".join(
+        "  ".join([line[0].ljust(widths[0]), *(cell.rjust(9) for cell in line[1:])]).rstrip()
+        for line in lines
+    )
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else "-" if value == -1 else f"{100 * value:.1f}"
+
+
+def by_kind(metrics: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    """``segm/AP`` and such as ``{"segm": {"AP": …}}``; per-class figures have their own table."""
+    nested: dict[str, dict[str, float]] = {}
+    for name, value in metrics.items():
+        kind, _, figure = name.partition("/")
+        if "/" not in figure:
+            nested.setdefault(kind, {})[figure] = value
+    return nested
+
+
+def by_class(metrics: Mapping[str, float], class_names: Sequence[str]) -> dict[str, dict[str, float]]:
+    """``segm/AP/date`` and such as ``{"date": {"AP": …}}``; of boxes where no mask was scored."""
+    kind = "segm" if "segm/AP" in metrics else "bbox"
+    figures = ("AP", "AP50")
+    return {
+        name: {figure: metrics[f"{kind}/{figure}/{name}"] for figure in figures}
+        for name in class_names
+        if f"{kind}/AP/{name}" in metrics
+    }

@@ -1,4 +1,4 @@
-"""Masks as polygons along the edges of their pixels, for the formats that know nothing else."""
+"""Masks as outlines along the edges of their pixels: polygons for files, SVG paths for pages."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from no_time_to_train.masks.rle import decode_crop
+from no_time_to_train.results import RLE
+
 Loop = np.ndarray
 """(n, 2) x, y corners of a closed outline, the last point joined to the first."""
 
-# Directions of travel along pixel edges, with the object on the right: right, down, left, up.
-STEP_X = np.array([1, 0, -1, 0])
-STEP_Y = np.array([0, 1, 0, -1])
+LEAST_TOLERANCE = 0.75  # pixels; the stairs of a slanted edge deviate by less than this
 
 
 def mask_to_polygons(
@@ -34,7 +35,7 @@ def mask_to_polygons(
         One ``[x1, y1, x2, y2, ...]`` per part, parts that share a pixel edge being one; none when empty.
     """
     joined = [join_loops(_simplified(loops, tolerance)) for loops in outlines(mask)]
-    return [(loop + np.array(corner)).ravel().tolist() for loop in joined]
+    return [(loop + np.array(corner, dtype=float)).ravel().tolist() for loop in joined]
 
 
 def mask_to_one_polygon(
@@ -45,24 +46,49 @@ def mask_to_one_polygon(
     Arguments as for ``mask_to_polygons``; nothing for an empty mask.
     """
     loops = [loop for part in outlines(mask) for loop in _simplified(part, tolerance)]
-    return (join_loops(loops) + np.array(corner)).ravel().tolist() if loops else []
+    return (join_loops(loops) + np.array(corner, dtype=float)).ravel().tolist() if loops else []
+
+
+def mask_path(rle: RLE, tolerance: float = LEAST_TOLERANCE) -> str:
+    """The ``d`` of an SVG path that covers a mask under ``fill-rule: evenodd``, in whole pixels.
+
+    Args:
+        rle: the mask.
+        tolerance: how far the path may stray from the outline, in pixels.
+
+    Returns:
+        The path data; empty for an empty mask.
+    """
+    mask, left, top = decode_crop(rle)
+    loops = [simplify(loop, tolerance) for part in outlines(mask) for loop in part]
+    loops.sort(key=lambda loop: -abs(_signed_area(loop)))
+    visible = loops[:1] + [loop for loop in loops[1:] if abs(_signed_area(loop)) > 4 * tolerance**2]
+    return "".join(_loop_path(loop + np.array([left, top])) for loop in visible)
 
 
 def outlines(mask: np.ndarray) -> list[list[Loop]]:
     """Trace the pixel edges between a mask and its surroundings.
 
+    Args:
+        mask: (H, W), nonzero is inside.
+
     Returns:
-        For each 4-connected part its loops: the outer one first (clockwise on the screen), then its holes.
+        For each 4-connected part its loops of whole numbers, x in 0..W and y in 0..H: the outer one first
+        (clockwise on the screen), then its holes (the other way round).
     """
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if len(rows) == 0:
         return []
-    top, left = rows[0], columns[0]
-    inside = np.pad(mask[top : rows[-1] + 1, left : columns[-1] + 1] > 0, 1)
+    top, left = int(rows[0]), int(columns[0])
+    inside = np.pad(mask[top : rows[-1] + 1, left : columns[-1] + 1] != 0, 1)
     part_of = ndimage.label(inside)[0]
     parts: dict[int, list[Loop]] = defaultdict(list)
-    for loop, pixel in _trace(inside):
-        parts[int(part_of[pixel])].append(loop + np.array([left - 1, top - 1]))
+    for loop in _loops(inside):
+        x, y = loop[np.lexsort((loop[:, 0], loop[:, 1]))[0]]  # right below this corner is what it encloses
+        is_outer = bool(inside[y, x])
+        clockwise = _signed_area(loop) > 0
+        part = int(part_of[y, x] if is_outer else part_of[y - 1, x])
+        parts[part].append((loop if clockwise == is_outer else loop[::-1]) + np.array([left - 1, top - 1]))
     return [sorted(loops, key=_signed_area, reverse=True) for _, loops in sorted(parts.items())]
 
 
@@ -78,6 +104,38 @@ def join_loops(loops: list[Loop]) -> Loop:
     return joined
 
 
+def simplify(loop: Loop, tolerance: float) -> Loop:
+    """Drop corners of a closed loop that lie within ``tolerance`` of what stays.
+
+    The method of Douglas and Peucker, with all the spans of one depth at once.
+
+    Returns:
+        (m, 2) of those corners in their order; the loop itself when fewer than three would stay.
+    """
+    if tolerance <= 0 or len(loop) <= 4:
+        return loop
+    points = loop[:, 0] + 1j * loop[:, 1]
+    closed = np.append(points, points[0])
+    kept = np.array([0, int(np.argmax(abs(points - points[0]))), len(points)])
+    while True:
+        lengths = np.diff(kept)
+        start = np.repeat(closed[kept[:-1]], lengths)
+        along = np.repeat(closed[kept[1:]], lengths) - start
+        away = points - start
+        # The nearest place on the span, not on the line through it: a fold may reach beyond its ends.
+        share = (away * along.conj()).real / np.maximum(abs(along) ** 2, 1e-9)
+        distance = abs(away - share.clip(0, 1) * along)
+        peak = np.repeat(np.maximum.reduceat(distance, kept[:-1]), lengths)
+        worst = np.flatnonzero((distance == peak) & (distance > tolerance))
+        if not len(worst):
+            break
+        span = np.searchsorted(kept, worst, side="right")
+        first = np.append(True, span[1:] != span[:-1])  # of several equally far corners of a span
+        kept = np.sort(np.concatenate([kept, worst[first]]))
+    thin = loop[kept[:-1]]
+    return thin if len(thin) >= 3 else loop
+
+
 def _simplified(loops: list[Loop], tolerance: float) -> list[Loop]:
     """Simplify the loops of one part, unless that would change its area by more than a tenth."""
     simpler = [simplify(loop, tolerance) for loop in loops]
@@ -85,96 +143,50 @@ def _simplified(loops: list[Loop], tolerance: float) -> list[Loop]:
     return simpler if abs(sum(_signed_area(loop) for loop in simpler) - area) <= 0.1 * area else loops
 
 
-def simplify(loop: Loop, tolerance: float) -> Loop:
-    """Leave out corners of a closed loop, by Douglas and Peucker's rule.
+def _loops(inside: np.ndarray) -> list[Loop]:
+    """The loops of a mask with an empty rim.
 
-    A loop that would be left with fewer than three corners stays as it is.
+    A boundary of horizontal and vertical steps is known by its corners: sorted along a row they pair up
+    into its horizontal edges, sorted along a column into its vertical ones. Where two pixels touch at a
+    corner, that corner counts twice, and is paired so that each loop stays with its own pixel.
     """
-    if tolerance <= 0 or len(loop) <= 4:
-        return loop
-    far = int(((loop - loop[0]) ** 2).sum(1).argmax())
-    closed = np.concatenate([loop, loop[:1]])
-    keep = np.zeros(len(closed), dtype=bool)
-    keep[[0, far, len(loop)]] = True
-    pieces = [(0, far), (far, len(loop))]
-    while pieces:
-        start, end = pieces.pop()
-        if end - start < 2:
-            continue
-        distances = _distances(closed[start + 1 : end], closed[start], closed[end])
-        worst = int(distances.argmax())
-        if distances[worst] > tolerance:
-            middle = start + 1 + worst
-            keep[middle] = True
-            pieces += [(start, middle), (middle, end)]
-    kept = closed[:-1][keep[:-1]]
-    return kept if len(kept) >= 3 else loop
-
-
-def _trace(inside: np.ndarray) -> list[tuple[Loop, tuple[int, int]]]:
-    """Loops of a mask with an empty rim, each with one pixel that it runs along."""
-    width = inside.shape[1]
-    starts, directions, next_edge = _edges(inside)
-    turns = directions[next_edge] != directions
-    ends = starts + STEP_X[directions] + STEP_Y[directions] * (width + 1)
+    a, b, c, d = inside[:-1, :-1], inside[:-1, 1:], inside[1:, :-1], inside[1:, 1:]
+    turns = np.argwhere(a ^ b ^ c ^ d)
+    touches = np.argwhere((a == d) & (b == c) & (a != b))
+    rising = inside[touches[:, 0], touches[:, 1] + 1].astype(int)  # the upper right and lower left pixel
+    corners = np.concatenate([turns, touches, touches])[:, ::-1] + 1
+    x, y = corners.T
+    second = np.repeat([0, 0, 1], [len(turns), len(touches), len(touches)])
+    flipped = np.concatenate([np.zeros(len(turns), int), rising, 1 - rising])
+    along_row, along_column = _partners(np.lexsort((second, x, y))), _partners(np.lexsort((flipped, y, x)))
+    seen = [False] * len(corners)
     loops = []
-    visited = np.zeros(len(starts), dtype=bool)
-    following = next_edge.tolist()
-    for first in range(len(starts)):
-        if visited[first]:
-            continue
-        path = []
-        edge = first
-        while not visited[edge]:
-            visited[edge] = True
-            path.append(edge)
-            edge = following[edge]
-        corners = ends[[edge for edge in path if turns[edge]]]
-        loop = np.stack([corners % (width + 1), corners // (width + 1)], 1).astype(float)
-        loops.append((loop, _pixel_right_of(int(starts[first]), int(directions[first]), width)))
+    for start in range(len(corners)):
+        loop: list[int] = []
+        corner = start
+        while not seen[corner]:
+            across = along_row[corner]
+            loop += [corner, across]
+            seen[corner] = seen[across] = True
+            corner = along_column[across]
+        if loop:
+            loops.append(corners[loop])
     return loops
 
 
-def _edges(inside: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Directed pixel edges: start corner (y * (W + 1) + x), direction, and the edge that follows.
-
-    Where two parts touch at a corner the path turns right, and so stays on its own part.
-    """
-    height, width = inside.shape
-    stride = width + 1
-    rows, columns = np.nonzero(inside)
-    beside = (
-        (inside[rows - 1, columns], rows * stride + columns),  # top edge, going right
-        (inside[rows, columns + 1], rows * stride + columns + 1),  # right edge, going down
-        (inside[rows + 1, columns], (rows + 1) * stride + columns + 1),  # bottom edge, going left
-        (inside[rows, columns - 1], (rows + 1) * stride + columns),  # left edge, going up
-    )
-    found = [corner[~covered] for covered, corner in beside]
-    starts = np.concatenate(found)
-    directions = np.repeat(np.arange(4), [len(corners) for corners in found])
-    edge_at = np.full((4, (height + 1) * stride), -1)
-    edge_at[directions, starts] = np.arange(len(starts))
-    ends = starts + STEP_X[directions] + STEP_Y[directions] * stride
-    right, straight, left = (edge_at[(directions + turn) % 4, ends] for turn in (1, 0, 3))
-    return starts, directions, np.where(right >= 0, right, np.where(straight >= 0, straight, left))
-
-
-def _pixel_right_of(start: int, direction: int, width: int) -> tuple[int, int]:
-    y, x = divmod(start, width + 1)
-    return ((y, x), (y, x - 1), (y - 1, x - 1), (y - 1, x))[direction]
+def _partners(order: np.ndarray) -> list[int]:
+    partner = np.empty_like(order)
+    partner[order[::2]], partner[order[1::2]] = order[1::2], order[::2]
+    return partner.tolist()
 
 
 def _signed_area(loop: Loop) -> float:
     """Positive for loops that run clockwise on the screen, which outer ones do."""
-    x, y = loop[:, 0], loop[:, 1]
-    return float((x * np.roll(y, -1) - y * np.roll(x, -1)).sum() / 2)
+    x, y = loop.T.astype(float)
+    return float(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2
 
 
-def _distances(points: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """Distances of (n, 2) points from the segment between two points."""
-    along = end - start
-    length = float(along @ along)
-    if length == 0:
-        return np.hypot(*(points - start).T)
-    share = np.clip((points - start) @ along / length, 0, 1)
-    return np.hypot(*(points - start - share[:, None] * along).T)
+def _loop_path(loop: Loop) -> str:
+    """Absolute start, then relative steps: half the letters of absolute corners."""
+    steps = np.diff(loop, axis=0).tolist()
+    return f"M{loop[0][0]} {loop[0][1]}l" + " ".join(f"{dx} {dy}" for dx, dy in steps) + "z"

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from pycocotools import mask as coco_mask
 from torch import Tensor
 
-from no_time_to_train.dataset.annotation_frames import encode_mask, reference_mask
+from no_time_to_train.dataset.annotation_frames import reference_mask
+from no_time_to_train.masks.overlaps import mask_iou
+from no_time_to_train.masks.rle import encode_mask
 from no_time_to_train.models.memory.stored_references import StoredReference, class_names_of
 from no_time_to_train.models.segmenter import ReferenceSegmenter
 from no_time_to_train.pipeline.class_thresholds import best_scores, shrunken_thresholds
@@ -104,8 +105,8 @@ def _look(
         same: the references in that picture, ``item`` among them.
         picture: tells it from others.
     """
-    overlap = _iou(found.rles, [_rle(item, found.size)])[:, 0]
-    free = _iou(found.rles, [_rle(other, found.size) for other in same]).max(axis=1, initial=0.0) < MISS
+    overlap = mask_iou(found.rles, [_rle(item, found.size)])[:, 0]
+    free = mask_iou(found.rles, [_rle(other, found.size) for other in same]).max(axis=1, initial=0.0) < MISS
     on_it, scores = overlap >= HIT, found.scores.numpy()
     for name, of in seen.items():
         of_class = np.array([found.class_names[label] == name for label in found.labels.tolist()], bool)
@@ -155,10 +156,3 @@ def _picture(item: StoredReference, number: int) -> str:
 def _rle(item: StoredReference, size: tuple[int, int]) -> RLE:
     mask = None if item.source is None else reference_mask(item.source, size)
     return encode_mask(np.zeros(size, bool) if mask is None else mask)
-
-
-def _iou(found: Sequence[RLE], known: Sequence[RLE]) -> np.ndarray:
-    """(N, M) IoU."""
-    if not found or not known:
-        return np.zeros((len(found), len(known)))
-    return np.asarray(coco_mask.iou(list(found), list(known), [False] * len(known)))

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 import torch
 
+from no_time_to_train.errors import MemoryMismatchError
 from no_time_to_train.models.memory.bank_file import read_bank, require_same_making, save_bank
 from no_time_to_train.models.memory.memory_bank import MemoryBank
 from no_time_to_train.models.memory.stored_references import (
@@ -135,8 +136,17 @@ class SavedMemory:
     facts: Mapping[str, Any]
 
     def named(self, class_names: Sequence[str]) -> tuple[StoredReference, ...]:
-        """The references of a file without names, with these."""
+        """The references of a file without names, with these.
+
+        Raises:
+            MemoryMismatchError: the file has another number of classes.
+        """
         tensors, _ = read_bank(self.path)
+        if len(tensors["filled"]) != len(class_names):
+            raise MemoryMismatchError(
+                f"{self.path} holds {len(tensors['filled'])} classes, the configuration names "
+                f"{len(class_names)} ({', '.join(class_names[:5])}); name those it was made with"
+            )
         return tuple(references_from_bank(tensors, class_names, None))
 
     def require(self, fingerprint: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch.distributed as dist
 
+from no_time_to_train.files import write_json
 from no_time_to_train.errors import ConfigError
 
 SETTINGS = "settings.json"
@@ -139,10 +140,3 @@ def _in_order(records: Sequence[Record], order: Sequence[Any]) -> list[Record]:
     return [by_image[image_id] for image_id in order if image_id in by_image]
 
 
-def write_json(path: str | Path, value: Sequence[Any] | Mapping[str, Any]) -> None:
-    """Write JSON atomically; folders are made."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.part")
-    partial.write_text(json.dumps(value), encoding="utf-8")
-    partial.replace(target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -109,15 +110,23 @@ def export_found(
     found: FoundImages,
     formats: Iterable[str],
     min_score: float,
+    image_ids: Sequence[Any] | None = None,
 ) -> None:
     """Write the formats, in one pass over the images.
 
     ``predictions.json`` keeps every detection, for those who score or filter them; everything else has those
     of at least ``min_score``.
+
+    Args:
+        image_ids: of the data set that the images are of, which then has its ``predictions.json`` already; None
+            numbers them from 1.
     """
     chosen = [name for word in formats for name in FORMATS[word]]
+    if image_ids is not None:
+        chosen = [name for name in chosen if name != "coco_results"]
     if chosen:
-        results = (ImageResult(item.name, item, number) for number, item in enumerate(found, 1))
+        ids = itertools.count(1) if image_ids is None else image_ids
+        results = (ImageResult(item.name, item, key) for item, key in zip(found, ids, strict=False))
         export_results(results, folder, found.class_names, chosen, min_score)
 
 

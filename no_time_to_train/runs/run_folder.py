@@ -14,10 +14,12 @@ from typing import Any
 import torch
 
 from no_time_to_train.dataset.coco.results import from_coco_rows
+from no_time_to_train.dataset.coco.writer import annotation_record, file_content
 from no_time_to_train.dataset.images import read_image_size
 from no_time_to_train.errors import DatasetError
+from no_time_to_train.evaluation.tables import by_class, by_kind
+from no_time_to_train.files import write_json
 from no_time_to_train.pipeline.sources import TargetSource
-from no_time_to_train.runs.result_writer import write_json
 from no_time_to_train.report.content import ReportImage
 from no_time_to_train.report.html import write_report
 from no_time_to_train.results import Instances
@@ -101,69 +103,12 @@ def write_html(
     )
 
 
-def summary_table(metrics: Mapping[str, float], class_names: Sequence[str], most_classes: int = 20) -> str:
-    """AP of all classes and of each, boxes beside masks, in per cent; ``-`` where no ground truth is."""
-    kinds = [kind for kind in ("bbox", "segm") if f"{kind}/AP" in metrics]
-    columns = [(kind, figure) for kind in kinds for figure in ("AP", "AP50", "AP75")]
-    lines = [["", *(f"{kind} {figure}" for kind, figure in columns)]]
-    lines.append(["all", *(_percent(metrics.get(f"{kind}/{figure}")) for kind, figure in columns)])
-    for name in class_names[:most_classes]:
-        cells = (_percent(metrics.get(f"{kind}/{figure}/{name}")) for kind, figure in columns)
-        lines.append([name, *cells])
-    if len(class_names) > most_classes:
-        lines.append([f"… {len(class_names) - most_classes} more in metrics.json"])
-    widths = [max(len(line[0]) for line in lines), *([9] * len(columns))]
-    return "\n".join(
-        "  ".join([line[0].ljust(widths[0]), *(cell.rjust(9) for cell in line[1:])]).rstrip()
-        for line in lines
-    )
 
 
-def _percent(value: float | None) -> str:
-    return "" if value is None else "-" if value == -1 else f"{100 * value:.1f}"
 
 
 def _truth(targets: TargetSource) -> Mapping[str, Any] | None:
     """The annotation file's content for the report, when there is one to compare with."""
     if targets.coco is None or not targets.has_annotations:
         return None
-    return {
-        "images": [
-            {"id": image.id, "file_name": image.file_name}
-            | ({} if image.size is None else {"height": image.size[0], "width": image.size[1]})
-            for image in targets.coco.images.values()
-        ],
-        "annotations": [
-            {
-                "id": annotation.id,
-                "image_id": annotation.image_id,
-                "category_id": annotation.category_id,
-                "bbox": None if annotation.box is None else list(annotation.box),
-                "segmentation": annotation.segmentation,
-                "iscrowd": int(annotation.is_crowd),
-            }
-            for annotation in targets.coco.annotations
-        ],
-        "categories": targets.coco.categories,
-    }
-
-
-def by_kind(metrics: Mapping[str, float]) -> dict[str, dict[str, float]]:
-    """``segm/AP`` and such as ``{"segm": {"AP": …}}``; per-class figures have their own table."""
-    nested: dict[str, dict[str, float]] = {}
-    for name, value in metrics.items():
-        kind, _, figure = name.partition("/")
-        if "/" not in figure:
-            nested.setdefault(kind, {})[figure] = value
-    return nested
-
-
-def by_class(metrics: Mapping[str, float], class_names: Sequence[str]) -> dict[str, dict[str, float]]:
-    """``segm/AP/date`` and such as ``{"date": {"AP": …}}``; of boxes where no mask was scored."""
-    kind = "segm" if "segm/AP" in metrics else "bbox"
-    figures = ("AP", "AP50")
-    return {
-        name: {figure: metrics[f"{kind}/{figure}/{name}"] for figure in figures}
-        for name in class_names
-        if f"{kind}/AP/{name}" in metrics
-    }
+    return file_content(targets.coco, [annotation_record(a) for a in targets.coco.annotations])

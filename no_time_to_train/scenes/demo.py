@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +9,11 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from pycocotools import mask as coco_mask
 
+from no_time_to_train.dataset.coco.writer import coco_content, image_record, mask_fields
 from no_time_to_train.errors import ConfigError
+from no_time_to_train.files import write_json
+from no_time_to_train.masks.rle import encode_mask
 from no_time_to_train.scenes.classes import (
     GENERATOR_VERSION,
     ObjectClass,
@@ -91,7 +92,7 @@ def write_demo_dataset(
         ("targets", targets, _FIRST_TARGET_ID),
     ):
         content = _to_coco(scenes, stem, root / "images", names, first) | {"info": info}
-        (root / f"{stem}.json").write_text(json.dumps(content))
+        write_json(root / f"{stem}.json", content)
     return DemoDataset(root, root / "images", root / "references.json", root / "targets.json", tuple(names))
 
 
@@ -139,26 +140,14 @@ def _to_coco(
         height, width = scene.image.shape[:2]
         name = f"{stem}_{image_id - first_id:04d}.png"
         Image.fromarray(scene.image).save(folder / name)
-        images.append(
-            {"id": image_id, "file_name": f"{folder.name}/{name}", "width": width, "height": height}
-        )
+        images.append(image_record(image_id, f"{folder.name}/{name}", (height, width)))
         for mask, label in zip(scene.masks, scene.labels.tolist(), strict=True):
             if label >= 0:
-                annotation = _annotation(mask)
+                annotation = mask_fields(encode_mask(mask)) | {"iscrowd": 0}
                 annotations.append(
                     {"id": len(annotations) + 1, "image_id": image_id, "category_id": label + 1} | annotation
                 )
     categories = [
         {"id": i, "name": name, "supercategory": "generated"} for i, name in enumerate(names, start=1)
     ]
-    return {"images": images, "annotations": annotations, "categories": categories, "licenses": []}
-
-
-def _annotation(mask: np.ndarray) -> dict[str, Any]:
-    code = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
-    return {
-        "segmentation": {"size": [int(v) for v in code["size"]], "counts": code["counts"].decode("ascii")},
-        "bbox": [float(v) for v in coco_mask.toBbox(code)],
-        "area": float(coco_mask.area(code)),
-        "iscrowd": 0,
-    }
+    return coco_content(images, annotations, categories)

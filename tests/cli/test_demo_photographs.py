@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from no_time_to_train.cli.demo_photographs import RealPicture, figures_of, load_real_pictures, mask_ious
+from no_time_to_train.cli.demo_photographs import RealPicture, figures_of, load_real_pictures
 from no_time_to_train.results import Instances
 
 pytest.importorskip("skimage")
@@ -46,10 +46,3 @@ def test_nothing_found_counts_as_nothing() -> None:
     picture = RealPicture("x", np.zeros((8, 40, 3), np.uint8), squares(0, 10), "drawn")
     row = figures_of(picture, found(squares()))
     assert (row["found"], row["masks"], row["mean_best_iou"]) == (0, 0, 0.0)
-
-
-def test_overlaps_agree_with_counting_pixels() -> None:
-    rng = np.random.default_rng(0)
-    first, second = rng.random((3, 5, 7)) < 0.5, rng.random((2, 5, 7)) < 0.5
-    counted = [[(a & b).sum() / (a | b).sum() for b in second] for a in first]
-    np.testing.assert_allclose(mask_ious(first, second), counted)

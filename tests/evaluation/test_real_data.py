@@ -9,8 +9,8 @@ import pytest
 import torch
 from pycocotools import mask as coco_mask
 
-from no_time_to_train.dataset.annotation_frames import segmentation_to_mask, segmentation_to_rle
-from no_time_to_train.dataset.coco.file import CocoFile
+from no_time_to_train.dataset.annotation_frames import segmentation_to_mask
+from no_time_to_train.dataset.coco.file import CocoFile, load_json
 from no_time_to_train.dataset.coco.reader import (
     category_map,
     find_image,
@@ -21,9 +21,9 @@ from no_time_to_train.dataset.export import ImageResult, export_results
 from no_time_to_train.dataset.images import read_image, read_image_size
 from no_time_to_train.dataset.readers.folders import read_class_folders
 from no_time_to_train.dataset.readers.mask_images import read_alpha_mask
-from no_time_to_train.dataset.readers.splits import join_coco_files
 from no_time_to_train.dataset.references.crops import ReferenceCrops
 from no_time_to_train.dataset.samples import Unreadable
+from no_time_to_train.masks.rle import segmentation_to_rle
 from no_time_to_train.results import Instances
 
 SETS = {
@@ -81,8 +81,9 @@ def test_125_nuclei_come_back_from_an_index_picture(shared: Path, tmp_path: Path
 
 
 def test_blood_cells_have_boxes_only_and_two_of_no_area(shared: Path) -> None:
-    parts = [shared / f"data/bccd/annotations/{split}.json" for split in ("train", "val", "test")]
-    coco = CocoFile.read(join_coco_files(parts))
+    parts = [load_json(shared / f"data/bccd/annotations/{split}.json") for split in ("train", "val", "test")]
+    joined = {key: [row for part in parts for row in part[key]] for key in ("images", "annotations")}
+    coco = CocoFile.read({**joined, "categories": parts[0]["categories"]})
     names = {category["id"]: category["name"] for category in coco.categories}
     counts = {names[key]: len(found) for key, found in coco.by_category().items()}
     assert counts == {"RBC": 4155, "WBC": 372, "Platelets": 361}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from no_time_to_train.dataset.seed_summary import Spread
-from no_time_to_train.evaluation.tables import format_seed_table, format_table
+from no_time_to_train.evaluation.tables import Spread, format_seed_table, format_table
 
 METRICS = {
     "bbox/AP": 0.5,

@@ -193,28 +193,31 @@ def test_the_whole_model(decoder: str, size: tuple[int, int], seed: int, per_mas
     logits, ious = published.propose(sam, square, 6, threshold, no_mem_embed=no_mem)
     assert 10 < len(ious) < 36
 
-    bank, theirs = MemoryBank(3, 2, EMBED), published.Bank(3)
+    theirs = published.Bank(3)
     given_masks = DecodedMasks(logits, ious, torch.arange(len(ious)))
-    model = ReferenceSegmenter(
+    model: ReferenceSegmenter[MemoryBank] = ReferenceSegmenter(
         encoder,  # type: ignore[arg-type]
         sam,
-        bank,
+        lambda names, length: MemoryBank(len(names), length, EMBED, class_names=names),
         PointGrid(6, 5, threshold) if decoder == "ours" else lambda *parts: given_masks,
         PrototypeScorer(per_mask),
         RankedMerger(nms_threshold=1.0),
         add_no_mem_embed=no_mem,
     )
+    bank = model.new_bank(["a", "b", "c"], 2)
     draw = generator(seed)
     for label in range(3):
         for slot in range(2):
             scene = drawn_image(seed + 7 * label * slot, *size)  # one shot of each class is the target itself
             crop = published.squared(scene, encoder.img_size)
             mask = torch.rand(encoder.img_size, encoder.img_size, generator=draw)
-            model.fill_memory([ReferenceCrop(crop, mask, label, slot)])
+            encoded = model.encode_reference(ReferenceCrop(crop, mask, label, slot))
+            assert encoded is not None
+            bank.write(label, slot, *encoded)
             theirs.fill(label, encoder(crop[None])[0], mask)
 
     pooled = published.pooled(encoder(square[None])[0], logits)
     rows = published.labelled(published.similarities(pooled, theirs), per_mask)
     expected = published.merged(logits, ious, pooled, rows, size, nms_thr=1.0)
     assert len(expected) >= 10
-    agree(model.segment(image), expected, pixels=2e-3 if decoder == "ours" else 0)
+    agree(model.segment(image, bank), expected, pixels=2e-3 if decoder == "ours" else 0)

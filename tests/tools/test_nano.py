@@ -17,10 +17,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from no_time_to_train.config import Sam2InferConfig
-from no_time_to_train.dataset.annotation_frames import segmentation_to_rle
 from no_time_to_train.dataset.coco.file import CocoFile
 from no_time_to_train.dataset.coco.reader import category_map, references_from_coco
 from no_time_to_train.dataset.references.crops import CropOptions
+from no_time_to_train.masks.rle import segmentation_to_rle
 from no_time_to_train.models.sam.backend import Sam2Backend
 from no_time_to_train.models.sam.modules import SAM2_SIZES
 from no_time_to_train.models.sam.prompts import DecodedMasks

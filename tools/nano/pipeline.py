@@ -13,7 +13,6 @@ from pycocotools import mask as coco_mask
 from torch import Tensor
 
 from no_time_to_train.config import Sam2InferConfig
-from no_time_to_train.dataset.annotation_frames import segmentation_to_rle
 from no_time_to_train.dataset.coco.classes import CategoryMap
 from no_time_to_train.dataset.coco.file import CocoFile
 from no_time_to_train.dataset.coco.reader import category_map, references_from_coco, targets_from_coco
@@ -23,6 +22,7 @@ from no_time_to_train.dataset.references.crops import CropOptions, crop_referenc
 from no_time_to_train.dataset.samples import Reference
 from no_time_to_train.evaluation.coco_ap import evaluate_coco
 from no_time_to_train.masks.ops import pool_features
+from no_time_to_train.masks.rle import segmentation_to_rle
 from no_time_to_train.models.encoders.feature_encoder import FeatureEncoder
 from no_time_to_train.models.matching.merging import Candidates, full_size
 from no_time_to_train.models.matching.scoring import top_labels

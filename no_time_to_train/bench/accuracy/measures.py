@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from pycocotools import mask as coco_mask
 
 from no_time_to_train.bench.accuracy.episode import Episode
 from no_time_to_train.evaluation.coco_ap import evaluate_coco
 from no_time_to_train.evaluation.operating_points import false_positives_per_image
+from no_time_to_train.masks.overlaps import mask_iou
 from no_time_to_train.results import RLE
 
 MEASURES = {
@@ -61,10 +61,7 @@ def best_overlaps(proposals: Sequence[RLE], objects: Sequence[RLE]) -> np.ndarra
     Returns:
         (len(objects),) in [0, 1]; zeros when nothing was proposed.
     """
-    if not proposals or not objects:
-        return np.zeros(len(objects))
-    overlaps = np.asarray(coco_mask.iou(list(proposals), list(objects), [False] * len(objects)))
-    return overlaps.max(axis=0)
+    return mask_iou(proposals, objects).max(axis=0, initial=0.0)
 
 
 def recall_measures(overlaps: np.ndarray) -> dict[str, float]:

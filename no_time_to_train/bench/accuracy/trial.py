@@ -15,10 +15,10 @@ from no_time_to_train.bench.accuracy.episode import Episode
 from no_time_to_train.bench.accuracy.measures import best_overlaps, precision_measures, recall_measures
 from no_time_to_train.bench.accuracy.rows import Row
 from no_time_to_train.config import SearchConfig
-from no_time_to_train.dataset.annotation_frames import segmentation_to_rle
 from no_time_to_train.dataset.coco.results import to_coco_rows
 from no_time_to_train.dataset.references.given import NamedReference
 from no_time_to_train.dataset.samples import ImageId, Target
+from no_time_to_train.masks.rle import segmentation_to_rle
 from no_time_to_train.models.cache.cached_parts import cache_in
 from no_time_to_train.models.cache.disk_store import DiskStore
 from no_time_to_train.models.cache.memory_store import MemoryStore

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from pycocotools import mask as coco_mask
 from torch import Tensor
 
 from no_time_to_train.bench.stages.plain_path import PlainRun, Row
+from no_time_to_train.masks.overlaps import mask_iou
 from no_time_to_train.models.sam.prompts import DecodedMasks
 from no_time_to_train.results import Instances, encode_masks
 
@@ -93,7 +92,7 @@ def match_instances(found: Instances, rows: list[Row]) -> tuple[list[tuple[int, 
     if not ours or not theirs:
         return [], len(ours) + len(theirs)
     codes = encode_masks(torch.stack([rows[row][4] for row in theirs]))
-    overlap = np.asarray(coco_mask.iou([found.rles[row] for row in ours], list(codes), [0] * len(codes)))
+    overlap = mask_iou([found.rles[row] for row in ours], codes)
     pairs: list[tuple[int, int]] = []
     free = set(range(len(theirs)))
     for place, row in enumerate(ours):

@@ -5,18 +5,14 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping
+from pathlib import PurePosixPath
 from typing import Any
+from urllib.parse import urlparse
 
 from no_time_to_train.dataset.coco.records import Annotation, ImageRecord
-from no_time_to_train.dataset.coco_fields import (
-    read_box,
-    read_name_from_url,
-    read_point,
-    read_segmentation,
-    read_size,
-)
 from no_time_to_train.dataset.samples import CategoryId, ImageId
 from no_time_to_train.errors import DatasetError
+from no_time_to_train.masks.rle import Segmentation
 
 
 class CocoParser:
@@ -180,3 +176,43 @@ def _fresh_ids(records: Iterable[Mapping[str, Any]]) -> Iterator[int]:
     while True:
         highest += 1
         yield highest
+
+
+def read_name_from_url(record: Mapping[str, Any]) -> str | None:
+    """Folder and file of ``coco_url``, which is all that LVIS gives."""
+    url = record.get("coco_url")
+    return str(PurePosixPath(*PurePosixPath(urlparse(url).path).parts[-2:])) if url else None
+
+
+def read_size(record: Mapping[str, Any]) -> tuple[int, int] | None:
+    try:
+        height, width = int(record["height"]), int(record["width"])
+    except (KeyError, TypeError, ValueError):
+        return None
+    return (height, width) if height > 0 and width > 0 else None
+
+
+def read_box(value: Any) -> tuple[float, float, float, float] | None:
+    try:
+        x, y, w, h = (float(number) for number in value)
+    except (TypeError, ValueError):
+        return None
+    return (x, y, w, h) if all(map(math.isfinite, (x, y, w, h))) else None
+
+
+def read_point(value: Any) -> tuple[float, float] | None:
+    try:
+        x, y = (float(number) for number in value)
+    except (TypeError, ValueError):
+        return None
+    return (x, y) if math.isfinite(x) and math.isfinite(y) else None
+
+
+def read_segmentation(value: Any) -> Segmentation | None:
+    if isinstance(value, Mapping):
+        return dict(value) if value.get("counts") and value.get("size") else None
+    if not isinstance(value, (list, tuple)) or not value:
+        return None
+    polygons: Any = [value] if isinstance(value[0], (int, float)) else value
+    kept = [polygon for polygon in polygons if len(polygon) >= 6 and len(polygon) % 2 == 0]
+    return kept or None

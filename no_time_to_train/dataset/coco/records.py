@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from no_time_to_train.dataset.samples import CategoryId, ImageId, Segmentation
+from no_time_to_train.dataset.samples import CategoryId, ImageId
+from no_time_to_train.masks.rle import Segmentation
 
 
 @dataclass(frozen=True)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from pycocotools import mask as coco_mask
 
-from no_time_to_train.dataset.annotation_frames import segmentation_to_rle
 from no_time_to_train.dataset.coco.file import load_json
 from no_time_to_train.dataset.samples import CategoryId, ImageId
 from no_time_to_train.errors import DatasetError
-from no_time_to_train.results import Instances
+from no_time_to_train.masks.rle import json_rle, mask_boxes, segmentation_to_rle
+from no_time_to_train.results import RLE, Instances
 
 CocoRow = dict[str, Any]
 
@@ -39,14 +37,13 @@ def to_coco_rows(
     plain = None if instances.plain_scores is None else instances.plain_scores.tolist()
     for row, label in enumerate(instances.labels.tolist()):
         x1, y1, x2, y2 = boxes[row]
-        rle = instances.rles[row]
         rows.append(
             {
                 "image_id": image_id,
                 "category_id": category_ids[label],
                 "bbox": [x1, y1, x2 - x1, y2 - y1],
                 "score": scores[row],
-                "segmentation": {"size": list(rle["size"]), "counts": _text(rle["counts"])},
+                "segmentation": json_rle(instances.rles[row]),
                 **({} if plain is None else {"plain_score": plain[row]}),
             }
         )
@@ -77,16 +74,14 @@ def from_coco_rows(
             )
         groups[row["image_id"]].append(row)
     return {
-        image_id: _instances(group, image_id, label_of, class_names, (sizes or {}).get(image_id))
+        image_id: instances_from_coco(
+            sorted(group, key=lambda row: -row.get("score", 1.0)),
+            (sizes or {}).get(image_id) or _size(group, image_id),
+            label_of,
+            class_names,
+        )
         for image_id, group in groups.items()
     }
-
-
-def write_results(path: str | Path, rows: Sequence[CocoRow]) -> None:
-    """Write result rows as a COCO results file; an empty list is a valid file."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(list(rows)), encoding="utf-8")
 
 
 def read_results(path: str | Path) -> list[CocoRow]:
@@ -97,38 +92,69 @@ def read_results(path: str | Path) -> list[CocoRow]:
     return rows
 
 
-def _instances(
+def _size(rows: Sequence[Mapping[str, Any]], image_id: ImageId) -> tuple[int, int]:
+    for row in rows:
+        if isinstance(row.get("segmentation"), Mapping):
+            height, width = row["segmentation"]["size"]
+            return int(height), int(width)
+    raise DatasetError(f"image {image_id}: the results hold no run-length code, so give the image's size")
+
+
+def instances_from_coco(
     rows: Sequence[Mapping[str, Any]],
-    image_id: ImageId,
-    label_of: Mapping[CategoryId, int],
-    class_names: Sequence[str],
-    size: tuple[int, int] | None,
+    size: tuple[int, int],
+    index_of: Mapping[Any, int],
+    class_names: Sequence[str] = (),
 ) -> Instances:
-    ordered = sorted(rows, key=lambda row: -row.get("score", 1.0))
-    if size is None:
-        coded = [row["segmentation"] for row in rows if isinstance(row.get("segmentation"), dict)]
-        if not coded:
-            raise DatasetError(
-                f"image {image_id}: the results hold no run-length code, so give the image's size"
-            )
-        size = (int(coded[0]["size"][0]), int(coded[0]["size"][1]))
-    nothing = {"size": list(size), "counts": [size[0] * size[1]]}
-    rles = tuple(segmentation_to_rle(row.get("segmentation") or nothing, size) for row in ordered)
-    boxes = []
-    for row, rle in zip(ordered, rles, strict=True):
-        x, y, w, h = row["bbox"] if row.get("bbox") else coco_mask.toBbox(rle)
-        boxes.append([x, y, x + w, y + h])
-    plain = [row["plain_score"] for row in ordered if "plain_score" in row]
+    """Read the annotations, or the result rows, of one image, so that truth is drawn as predictions are.
+
+    Rows of categories that ``index_of`` lacks are left out: they take no part in the run.
+
+    Args:
+        rows: COCO records with ``category_id`` and ``bbox`` (x, y, w, h) or ``segmentation``.
+        size: (H, W) of the image.
+        index_of: category id to class index.
+        class_names: name per class index.
+
+    Returns:
+        One instance per row, in the order of the rows; without a ``score`` it scores 1. The box of an
+        annotation counts pixels, so its last covered pixel is at x + w - 1; that of a result row gives the
+        corners that were written. A row without a segmentation keeps its box and gets an empty mask.
+    """
+    kept = [row for row in rows if row["category_id"] in index_of]
+    rles = tuple(row_rle(row, size) for row in kept)
+    plain = [row["plain_score"] for row in kept if "plain_score" in row]
     return Instances(
         rles,
-        torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
-        torch.tensor([row.get("score", 1.0) for row in ordered], dtype=torch.float32),
-        torch.tensor([label_of[row["category_id"]] for row in ordered], dtype=torch.int64),
+        torch.tensor(
+            [_corners(row, rle) for row, rle in zip(kept, rles, strict=True)], dtype=torch.float32
+        ).reshape(-1, 4),
+        torch.tensor([float(row.get("score", 1.0)) for row in kept], dtype=torch.float32),
+        torch.tensor([index_of[row["category_id"]] for row in kept], dtype=torch.int64),
         size,
         tuple(class_names),
-        plain_scores=torch.tensor(plain) if len(plain) == len(ordered) else None,
+        plain_scores=torch.tensor(plain) if kept and len(plain) == len(kept) else None,
     )
 
 
-def _text(counts: bytes | str) -> str:
-    return counts.decode("ascii") if isinstance(counts, bytes) else counts
+def row_rle(row: Mapping[str, Any], size: tuple[int, int]) -> RLE:
+    """Run-length code of one COCO row; an empty one where it has no segmentation.
+
+    Raises:
+        DatasetError: a run-length code of another size.
+    """
+    segmentation = row.get("segmentation")
+    if isinstance(segmentation, Mapping) and tuple(segmentation["size"]) != tuple(size):
+        raise DatasetError(
+            f"annotation {row.get('id', '?')} has a mask of size {list(segmentation['size'])} on an image "
+            f"of size {list(size)} (height, width); correct the annotation file"
+        )
+    return segmentation_to_rle(segmentation or {"size": list(size), "counts": [size[0] * size[1]]}, size)
+
+
+def _corners(row: Mapping[str, Any], rle: RLE) -> tuple[float, float, float, float]:
+    """x1, y1, x2, y2 as ``Instances.boxes`` has them."""
+    is_result = "score" in row and "iscrowd" not in row  # exported annotations have both, and exact boxes
+    one = 0 if is_result and row.get("bbox") else 1
+    x, y, w, h = (float(value) for value in row.get("bbox") or mask_boxes([rle])[0])
+    return x, y, x + max(w - one, 0), y + max(h - one, 0)

@@ -1,17 +1,33 @@
-"""Annotations back to the records of a COCO file."""
+"""The records of a COCO file, written in one way by everyone who writes them."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from no_time_to_train.dataset.annotation_frames import encode_mask
 from no_time_to_train.dataset.coco.file import Annotation, CocoFile
-from no_time_to_train.masks.outlines import mask_to_polygons
+from no_time_to_train.dataset.samples import ImageId
+from no_time_to_train.masks.rle import encode_mask, json_rle, mask_areas, mask_boxes
+from no_time_to_train.results import RLE
+
+CocoContent = dict[str, Any]
+
+
+def image_record(image_id: ImageId, file_name: str, size: tuple[int, int] | None) -> dict[str, Any]:
+    """One image of (H, W)."""
+    sides = {} if size is None else {"height": size[0], "width": size[1]}
+    return {"id": image_id, "file_name": file_name, **sides}
+
+
+def mask_fields(rle: RLE) -> dict[str, Any]:
+    """``segmentation``, ``bbox`` (x, y, w, h in whole pixels) and ``area`` of a mask."""
+    return {
+        "segmentation": json_rle(rle),
+        "bbox": mask_boxes([rle])[0].tolist(),
+        "area": int(mask_areas([rle])[0]),
+    }
 
 
 def annotation_record(annotation: Annotation) -> dict[str, Any]:
@@ -31,44 +47,81 @@ def annotation_record(annotation: Annotation) -> dict[str, Any]:
     return record
 
 
-def mask_segmentation(mask: np.ndarray, form: Literal["rle", "polygon"]) -> Any:
-    """A mask as a COCO segmentation that json can hold.
-
-    Args:
-        mask: (H, W) bool, not empty.
-    """
-    if form == "polygon":
-        return mask_to_polygons(mask)
-    code = encode_mask(mask)
-    return {"size": list(code["size"]), "counts": code["counts"].decode("ascii")}
+def coco_content(
+    images: Sequence[Mapping[str, Any]],
+    annotations: Sequence[Mapping[str, Any]],
+    categories: Sequence[Mapping[str, Any]],
+) -> CocoContent:
+    """The content of a COCO file."""
+    return {
+        "info": {},
+        "licenses": [],
+        "images": list(images),
+        "annotations": list(annotations),
+        "categories": list(categories),
+    }
 
 
 def file_content(
-    coco: CocoFile, annotations: Sequence[Mapping[str, Any]], images: Sequence[Any] | None = None
-) -> dict[str, Any]:
+    coco: CocoFile, annotations: Sequence[Mapping[str, Any]], images: Iterable[ImageId] | None = None
+) -> CocoContent:
     """The content of a COCO file with the images and categories of another.
 
     Args:
         images: ids of the images to keep; None keeps all.
     """
-    kept = coco.images if images is None else {image_id: coco.images[image_id] for image_id in images}
-    records = []
-    for image in kept.values():
-        record: dict[str, Any] = {"id": image.id, "file_name": image.file_name}
-        if image.size is not None:
-            record |= {"height": image.size[0], "width": image.size[1]}
-        records.append(record)
-    return {
-        "info": {},
-        "licenses": [],
-        "images": records,
-        "annotations": list(annotations),
-        "categories": coco.categories,
-    }
+    kept = coco.images.values() if images is None else [coco.images[image_id] for image_id in images]
+    records = [image_record(image.id, image.file_name, image.size) for image in kept]
+    return coco_content(records, annotations, coco.categories)
 
 
-def write_content(path: str | Path, content: Mapping[str, Any]) -> None:
-    """Write COCO content as a json file; folders are made."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(content), encoding="utf-8")
+class CocoBuilder:
+    """Collects images and annotations under fresh ids from 1.
+
+    Args:
+        class_names: fixed categories in this order; when empty, categories are made as they turn up and
+            numbered in alphabetical order.
+    """
+
+    def __init__(self, class_names: Iterable[str] = ()) -> None:
+        self.fixed = list(class_names)
+        self.images: list[dict[str, Any]] = []
+        self.annotations: list[dict[str, Any]] = []
+
+    def add_image(self, file_name: str, size: tuple[int, int] | None) -> int:
+        """Add an image of (H, W) and return its id."""
+        self.images.append(image_record(len(self.images) + 1, file_name, size))
+        return len(self.images)
+
+    def add(self, image_id: int, class_name: str, **fields: Any) -> None:
+        """Add an annotation with ``bbox``, ``segmentation``, ``point`` or whatever else is known of it."""
+        record = {"id": len(self.annotations) + 1, "image_id": image_id, "category": class_name, "iscrowd": 0}
+        self.annotations.append(record | fields)
+
+    def add_mask(self, image_id: int, class_name: str, mask: np.ndarray) -> None:
+        """Add an instance by its (H, W) mask; an empty one is left out."""
+        if mask.any():
+            self.add_rle(image_id, class_name, encode_mask(mask))
+
+    def add_rle(self, image_id: int, class_name: str, rle: RLE) -> None:
+        """Add an instance by its compressed run-length code."""
+        self.add(
+            image_id,
+            class_name,
+            **mask_fields(rle),
+        )
+
+    def content(self) -> CocoContent:
+        """The finished file content."""
+        found = {annotation["category"] for annotation in self.annotations}
+        names = [*self.fixed, *sorted(found - set(self.fixed))]
+        number = {name: index for index, name in enumerate(names, 1)}
+        annotations = [
+            {
+                **{key: value for key, value in annotation.items() if key != "category"},
+                "category_id": number[annotation["category"]],
+            }
+            for annotation in self.annotations
+        ]
+        categories = [{"id": index, "name": name} for name, index in number.items()]
+        return coco_content(self.images, annotations, categories)

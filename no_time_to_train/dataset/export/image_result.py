@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from no_time_to_train.dataset.rle_crops import decode_crop
 from no_time_to_train.dataset.samples import ImageId
 from no_time_to_train.errors import DatasetError
+from no_time_to_train.masks.rle import decode_crop
 from no_time_to_train.results import Instances
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from no_time_to_train.dataset.export.image_result import ImageResult, OneFilePerImage, class_name
+from no_time_to_train.files import write_json
 from no_time_to_train.masks.outlines import mask_to_polygons
+from no_time_to_train.masks.rle import pixel_boxes
 
 TOLERANCE = 0.75  # pixels that an outline may move for the sake of fewer corners
 
@@ -44,13 +45,15 @@ class LabelmeFiles:
         height, width = result.instances.size
         shapes: list[dict[str, Any]] = []
         found = result.instances
+        boxes = pixel_boxes(found).tolist()
         for row, ((mask, corner), label) in enumerate(
             zip(result.crops(), found.labels.tolist(), strict=True)
         ):
             polygons = mask_to_polygons(mask, self.tolerance, corner)
             outlines = [np.reshape(polygon, (-1, 2)).tolist() for polygon in polygons]
             kind = "polygon" if outlines else "rectangle"
-            for points in outlines or [found.boxes[row].reshape(2, 2).tolist()]:
+            x, y, w, h = boxes[row]
+            for points in outlines or [[[x, y], [x + w, y + h]]]:
                 shapes.append(
                     {
                         "label": class_name(self.class_names, label),
@@ -71,7 +74,7 @@ class LabelmeFiles:
             "imageHeight": height,
             "imageWidth": width,
         }
-        path.write_text(json.dumps(content), encoding="utf-8")
+        write_json(path, content)
 
     def close(self) -> None:
         """Nothing is left to do: every image has its own file."""

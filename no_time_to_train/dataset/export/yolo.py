@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from no_time_to_train.dataset.export.image_result import ImageResult, OneFilePerImage
+from no_time_to_train.files import write_text
 from no_time_to_train.masks.outlines import mask_to_one_polygon
+from no_time_to_train.masks.rle import pixel_boxes
 
 TOLERANCE = 0.75  # pixels that an outline may move for the sake of fewer corners
 
@@ -42,25 +44,24 @@ class YoloLabels:
         found = result.instances
         lines = []
         for (mask, corner), box, score, label in zip(
-            result.crops(), found.boxes.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True
+            result.crops(),
+            pixel_boxes(found).tolist(),
+            found.scores.tolist(),
+            found.labels.tolist(),
+            strict=True,
         ):
             polygon = np.reshape(mask_to_one_polygon(mask, self.tolerance, corner), (-1, 2)) / (width, height)
-            x1, y1, x2, y2 = box
-            centre_and_size = [
-                (x1 + x2) / 2 / width,
-                (y1 + y2) / 2 / height,
-                (x2 - x1) / width,
-                (y2 - y1) / height,
-            ]
+            x, y, w, h = box
+            centre_and_size = [(x + w / 2) / width, (y + h / 2) / height, w / width, h / height]
             numbers = polygon.ravel().tolist() or centre_and_size
             lines.append(" ".join([str(label), *(f"{number:.7g}" for number in numbers), *self._end(score)]))
-        self._files.path(result, ".txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        write_text(self._files.path(result, ".txt"), "".join(f"{line}\n" for line in lines))
 
     def close(self) -> None:
         """Write the names; json text is yaml as well, and safe for any name."""
         names = "\n".join(f"  {index}: {json.dumps(name)}" for index, name in enumerate(self.class_names))
         text = f"path: .\ntrain: images\nval: images\nnames:\n{names}\n"
-        (self.folder / "data.yaml").write_text(text, encoding="utf-8")
+        write_text(self.folder / "data.yaml", text)
 
     def _end(self, score: float) -> list[str]:
         return [f"{score:.6f}"] if self.with_scores else []

@@ -9,13 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from no_time_to_train.dataset.coco.file import load_json
+from no_time_to_train.dataset.coco.writer import CocoBuilder, CocoContent
 from no_time_to_train.dataset.images import read_image_size
-from no_time_to_train.dataset.readers.image_folders import (
-    CocoBuilder,
-    CocoContent,
-    image_files,
-    image_with_stem,
-)
+from no_time_to_train.dataset.readers.image_folders import image_files, image_with_stem
 from no_time_to_train.dataset.readers.labelme import is_labelme, labelme_instances
 from no_time_to_train.dataset.readers.mask_images import read_alpha_mask, read_mask_instances
 from no_time_to_train.dataset.readers.yolo import label_file, read_yolo_lines

@@ -14,11 +14,12 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from no_time_to_train.dataset.annotation_frames import segmentation_to_rle
 from no_time_to_train.dataset.coco.file import load_json
+from no_time_to_train.dataset.coco.writer import CocoBuilder, CocoContent
 from no_time_to_train.dataset.images import read_image_size
-from no_time_to_train.dataset.readers.image_folders import CocoBuilder, CocoContent, image_with_stem
+from no_time_to_train.dataset.readers.image_folders import image_with_stem
 from no_time_to_train.errors import DatasetError
+from no_time_to_train.masks.rle import segmentation_to_rle
 from no_time_to_train.results import RLE
 
 CIRCLE_POINTS = 72

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from no_time_to_train.dataset.readers.image_folders import CocoBuilder, CocoContent
+from no_time_to_train.dataset.coco.writer import CocoBuilder, CocoContent
 from no_time_to_train.errors import DatasetError
 
 _VOC_NAMES = (

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pycocotools import mask as coco_mask
 
-from no_time_to_train.dataset.annotation_frames import segmentation_to_rle
+from no_time_to_train.dataset.coco.writer import CocoBuilder, CocoContent, mask_fields
 from no_time_to_train.dataset.images import read_image_size
-from no_time_to_train.dataset.readers.image_folders import CocoBuilder, CocoContent, image_files
+from no_time_to_train.dataset.readers.image_folders import image_files
 from no_time_to_train.errors import DatasetError
+from no_time_to_train.masks.rle import segmentation_to_rle
 
 
 def read_yolo(root: str | Path, split: str | None = None, images: str | Path | None = None) -> CocoContent:
@@ -115,12 +115,7 @@ def class_names(root: Path, config: Mapping[str, Any]) -> list[str]:
 
 def _polygon_fields(points: np.ndarray, size: tuple[int, int]) -> dict[str, Any]:
     polygon = points.ravel().tolist()
-    rle = segmentation_to_rle([polygon], size)
-    return {
-        "segmentation": [polygon],
-        "bbox": coco_mask.toBbox(rle).tolist(),
-        "area": float(coco_mask.area(rle)),
-    }
+    return mask_fields(segmentation_to_rle([polygon], size)) | {"segmentation": [polygon]}
 
 
 def _split_images(root: Path, config: Mapping[str, Any], split: str | None) -> list[Path]:

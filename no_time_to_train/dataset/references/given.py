@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from no_time_to_train.dataset.annotation_frames import encode_mask
 from no_time_to_train.dataset.coco.reader import category_map, references_from_coco
 from no_time_to_train.dataset.images import as_rgb_array
 from no_time_to_train.dataset.readers.detect import read_annotated
@@ -17,6 +16,7 @@ from no_time_to_train.dataset.readers.mask_images import read_alpha_mask
 from no_time_to_train.dataset.references.from_python import AnyImage, make_references
 from no_time_to_train.dataset.samples import Reference
 from no_time_to_train.errors import DatasetError, did_you_mean
+from no_time_to_train.masks.rle import encode_mask
 
 
 @dataclass(frozen=True)

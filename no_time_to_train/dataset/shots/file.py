@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 
 from no_time_to_train.dataset.samples import CategoryId, ImageId
 from no_time_to_train.errors import DatasetError
+from no_time_to_train.files import write_bytes, write_json
 
 
 @dataclass(frozen=True)
@@ -89,13 +90,11 @@ def write_few_shot_file(path: str | Path, table: FewShotTable) -> None:
         category_id: [{"img_id": shot.image_id, "ann_ids": list(shot.annotation_ids)} for shot in shots]
         for category_id, shots in table.items()
     }
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if target.suffix.lower() == ".json":
+    if Path(path).suffix.lower() == ".json":
         records = [{"category_id": category_id, "shots": shots} for category_id, shots in plain.items()]
-        target.write_text(json.dumps({"few_shot": records}, indent=1), encoding="utf-8")
+        write_json(path, {"few_shot": records}, indent=1)
     else:
-        target.write_bytes(pickle.dumps(OrderedDict(plain), protocol=2))
+        write_bytes(path, pickle.dumps(OrderedDict(plain), protocol=2))
 
 
 def annotation_of_each_shot(shots: Sequence[Shot]) -> list[int | str]:

@@ -1,4 +1,4 @@
-"""Hard false positives of a support set, to be remembered as negative references (section 4.6)."""
+"""Hard false positives of a support set, to be remembered as negative references."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from no_time_to_train.dataset.coco.file import CocoFile
+from no_time_to_train.dataset.coco.writer import file_content
 from no_time_to_train.dataset.samples import CategoryId
 from no_time_to_train.dataset.shots.file import FewShotTable, Shot
 from no_time_to_train.errors import DatasetError
+from no_time_to_train.masks.overlaps import box_iou
 
 MAX_OVERLAP = 0.1
 """A detection whose box overlaps every true box of its class less than this is a false positive."""
@@ -36,7 +36,7 @@ def false_positives(
     found: dict[CategoryId, list[Mapping[str, Any]]] = defaultdict(list)
     for row in rows:
         true_boxes = boxes.get((row["image_id"], row["category_id"]), [])
-        if not true_boxes or _overlaps(row["bbox"], true_boxes).max() < MAX_OVERLAP:
+        if not true_boxes or box_iou([row["bbox"]], true_boxes).max() < MAX_OVERLAP:
             found[row["category_id"]].append(row)
     return {key: sorted(group, key=lambda row: -row["score"]) for key, group in found.items()}
 
@@ -75,8 +75,7 @@ def sample_negatives(
             annotations.append(_annotation(row, 1 + len(annotations)))
             table[category_id].append(Shot(row["image_id"], (annotations[-1]["id"],)))
     used = {annotation["image_id"] for annotation in annotations}
-    images = [_image(record) for record in truth.images.values() if record.id in used]
-    return table, {"images": images, "annotations": annotations, "categories": list(truth.categories)}
+    return table, file_content(truth, annotations, [key for key in truth.images if key in used])
 
 
 def _annotation(row: Mapping[str, Any], number: int) -> dict[str, Any]:
@@ -91,17 +90,3 @@ def _annotation(row: Mapping[str, Any], number: int) -> dict[str, Any]:
         "segmentation": row["segmentation"],
         "score": row["score"],
     }
-
-
-def _image(record: Any) -> dict[str, Any]:
-    size = {} if record.size is None else {"height": record.size[0], "width": record.size[1]}
-    return {"id": record.id, "file_name": record.file_name, **size}
-
-
-def _overlaps(box: Sequence[float], others: Sequence[Sequence[float]]) -> np.ndarray:
-    """(M,) IoU of one xywh box with M others; the published 1e-10 keeps empty unions finite."""
-    mine, theirs = np.asarray(box, dtype=float), np.asarray(others, dtype=float)
-    low = np.maximum(mine[:2], theirs[:, :2])
-    high = np.minimum(mine[:2] + mine[2:], theirs[:, :2] + theirs[:, 2:])
-    shared = np.clip(high - low, 0, None).prod(axis=1)
-    return shared / (mine[2:].prod() + theirs[:, 2:].prod(axis=1) - shared + 1e-10)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -12,11 +14,12 @@ from hypothesis import strategies as st
 
 from no_time_to_train.dataset.coco.results import (
     from_coco_rows,
+    instances_from_coco,
     read_results,
     to_coco_rows,
-    write_results,
 )
 from no_time_to_train.errors import DatasetError
+from no_time_to_train.masks.rle import mask_boxes, pixel_boxes
 from no_time_to_train.results import Instances
 from tests.dataset.samples import random_instances
 
@@ -48,6 +51,25 @@ def test_rows_hold_everything(seed: int, n: int) -> None:
         assert torch.equal(back[3].labels, found.labels)
 
 
+@given(seed=st.integers(0, 1000), exclusive=st.booleans())
+def test_corners_come_back_in_either_convention(seed: int, exclusive: bool) -> None:
+    found = random_instances(seed, 3)
+    if exclusive:
+        found = replace(found, boxes=found.boxes + torch.tensor([0, 0, 1, 1]))
+    rows = to_coco_rows(found, 3, [5, 8])
+    torch.testing.assert_close(from_coco_rows(rows, [5, 8])[3].boxes, found.boxes)
+    again = instances_from_coco(rows, found.size, {5: 0, 8: 1})
+    torch.testing.assert_close(again.boxes, found.boxes)
+    np.testing.assert_array_equal(pixel_boxes(again), mask_boxes(found.rles))  # drawn in whole pixels
+
+
+def test_the_box_of_an_annotation_counts_pixels() -> None:
+    row = {"category_id": 5, "bbox": [1, 2, 3, 4], "iscrowd": 0}
+    (box,) = instances_from_coco([row], (20, 30), {5: 0}).boxes.tolist()
+    assert box == [1, 2, 3, 5]
+    assert pixel_boxes(instances_from_coco([row], (20, 30), {5: 0})).tolist() == [[1, 2, 3, 4]]
+
+
 def test_rows_with_a_box_only_have_empty_masks() -> None:
     row = {"image_id": 1, "category_id": 5, "bbox": [1, 2, 3, 4], "score": 0.3}
     found = from_coco_rows([row], [5], ["date"], sizes={1: (20, 30)})[1]
@@ -60,8 +82,8 @@ def test_rows_with_a_box_only_have_empty_masks() -> None:
 
 
 def test_results_files(tmp_path: Path) -> None:
-    write_results(tmp_path / "new" / "r.json", [])
-    assert read_results(tmp_path / "new" / "r.json") == []
+    (tmp_path / "r.json").write_text("[]")
+    assert read_results(tmp_path / "r.json") == []
     (tmp_path / "gt.json").write_text('{"images": []}')
     with pytest.raises(DatasetError, match="a results file is a list"):
         read_results(tmp_path / "gt.json")

@@ -16,10 +16,11 @@ from skimage.transform import resize
 
 from no_time_to_train.dataset.coco.file import CocoFile
 from no_time_to_train.dataset.coco.reader import category_map, references_from_coco
-from no_time_to_train.dataset.crop_windows import clip_window, context_window
 from no_time_to_train.dataset.references.crops import (
     CropOptions,
     ReferenceCrops,
+    clip_window,
+    context_window,
     crop_reference,
 )
 from no_time_to_train.dataset.samples import Reference, Unreadable

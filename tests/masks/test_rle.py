@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
-from no_time_to_train.dataset.rle_crops import decode_crop
-from no_time_to_train.masks.rle import run_lengths
+from no_time_to_train.masks.rle import decode_crop, run_lengths
 from tests.dataset.samples import blob
 
 

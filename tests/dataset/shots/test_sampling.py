@@ -12,14 +12,12 @@ from PIL import Image
 
 from no_time_to_train.dataset import coco_to_pkl, few_shot_sampling
 from no_time_to_train.dataset.coco.file import Annotation, CocoFile
-from no_time_to_train.dataset.coco_to_pkl import table_from_coco
-from no_time_to_train.dataset.few_shot_sampling import sample_few_shot
 from no_time_to_train.dataset.shots.file import read_few_shot_file
-from no_time_to_train.dataset.shots.sampling import is_good_shot
+from no_time_to_train.dataset.shots.sampling import is_good_shot, sample_few_shot, table_from_coco
 from no_time_to_train.errors import DatasetError
 from tests.dataset.samples import box_annotation, tiny_coco, write_image, write_json
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def boxed(x: float, y: float, w: float, h: float, **more: bool) -> Annotation:

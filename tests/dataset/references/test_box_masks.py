@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 
 from no_time_to_train.dataset.annotation_frames import segmentation_to_mask
-from no_time_to_train.dataset.box_masks import add_masks, segment_boxes
 from no_time_to_train.dataset.coco.file import CocoFile
 from no_time_to_train.dataset.references.crops import crop_reference
-from no_time_to_train.dataset.references.masks import complete_masks
+from no_time_to_train.dataset.references.masks import add_masks, complete_masks, segment_boxes
 from no_time_to_train.dataset.sam_bbox_to_segm_batch import convert, main
 from no_time_to_train.dataset.samples import Reference
 from tests.dataset.samples import box_annotation, tiny_coco, write_image, write_json

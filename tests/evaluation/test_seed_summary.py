@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from no_time_to_train.dataset import evaluate
-from no_time_to_train.dataset.seed_summary import Spread, summarize_seeds
 from no_time_to_train.errors import DatasetError
+from no_time_to_train.evaluation.tables import Spread, summarize_seeds
 from tests.dataset.samples import tiny_coco, truth_as_rows, write_json
 
 
