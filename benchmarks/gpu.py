@@ -28,24 +28,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from pycocotools import mask as coco_mask
-from torch import Tensor
-from tqdm import tqdm
-
-from no_time_to_train import Segmenter
-from no_time_to_train.bench import fast_path
 from no_time_to_train.bench.agreement import DECAYED
 from no_time_to_train.bench.case import SIZES, Case, fill_bank, set_threshold
 from no_time_to_train.bench.costs import gflop_counter, measure
 from no_time_to_train.bench.meter import IMAGE_STAGES, Meter
 from no_time_to_train.bench.random_weights import spread_weights
 from no_time_to_train.bench.run import machine
-from no_time_to_train.config import EncoderConfig
 from no_time_to_train.dataset.scenes import SceneStyle, draw_classes, draw_scene
+from no_time_to_train.models.proposals.sam2_backend import RANDOM, ImageEmbedding, build_sam2
+from pycocotools import mask as coco_mask
+from torch import Tensor
+from tqdm import tqdm
+
+from no_time_to_train import Segmenter
+from no_time_to_train.bench import fast_path
+from no_time_to_train.config import EncoderConfig
 from no_time_to_train.models.compiled import ENTRIES
 from no_time_to_train.models.encoders.feature_encoder import DTYPES, build_encoder
 from no_time_to_train.models.proposals.point_grid import border_grid, point_prompts
-from no_time_to_train.models.proposals.sam2_backend import RANDOM, ImageEmbedding, build_sam2
 from no_time_to_train.models.segmenter import ReferenceSegmenter
 from no_time_to_train.results import Instances
 

@@ -6,20 +6,14 @@ import itertools
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from no_time_to_train.dataset.coco.results import from_coco_rows
 from no_time_to_train.dataset.export import export_results
 from no_time_to_train.dataset.export.image_result import ImageResult
-from no_time_to_train.dataset.samples import Target
 from no_time_to_train.errors import ConfigError, did_you_mean
 from no_time_to_train.runs.found_images import FoundImages
 from no_time_to_train.runs.result_writer import SETTINGS
-from no_time_to_train.results import Instances
 
 FORMATS: Mapping[str, tuple[str, ...]] = {
     "coco": ("coco_results", "coco"),
@@ -118,8 +112,8 @@ def export_found(
     of at least ``min_score``.
 
     Args:
-        image_ids: of the data set that the images are of, which then has its ``predictions.json`` already; None
-            numbers them from 1.
+        image_ids: of the data set of the images, which has its ``predictions.json`` already; None numbers
+            them from 1.
     """
     chosen = [name for word in formats for name in FORMATS[word]]
     if image_ids is not None:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import ROOT
 
-PAGE = Path(__file__).with_name("a_merge_rule.md")
+PAGE = ROOT / "CONTRIBUTING.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 EDITED = ("models/parts.py", "models/parts.py", "config/point_grid.py", "config/point_grid.py")
 """Which file each diff of the page is for."""
