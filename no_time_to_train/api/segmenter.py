@@ -18,7 +18,7 @@ from no_time_to_train.dataset.references.crops import crop_reference
 from no_time_to_train.dataset.references.given import NamedReference, references_by_hand, references_in
 from no_time_to_train.errors import ConfigError, MemoryMismatchError, MemoryNotReadyError, did_you_mean
 from no_time_to_train.models.factory import build_model
-from no_time_to_train.models.memory.memory_options import memory_fingerprint
+from no_time_to_train.models.memory.memory_options import memory_fingerprint, stored_options
 from no_time_to_train.models.memory.reference_encoding import PooledReference
 from no_time_to_train.models.memory.reference_quality import ReferenceScore, score_references
 from no_time_to_train.models.memory.stored_references import StoredReference, class_names_of
@@ -225,18 +225,19 @@ class Segmenter:
         return self.add_folder(json_file, images=images, **options)
 
     def mine_negatives(
-        self, images: str | Path, json_file: str | Path | None = None, *, per_class: int = 10
+        self, annotated: str | Path, *, images: str | Path | None = None, per_class: int = 10
     ) -> Segmenter:
         """Search images whose objects are all annotated; the surest false detections become negatives.
 
         Args:
-            images: folder of the images, with the annotations in it unless ``json_file`` names them.
+            annotated: a folder or annotation file, as for :meth:`add_folder`.
+            images: folder of the images when they lie elsewhere.
             per_class: most negatives of a class.
 
         Raises:
             DatasetError: no annotations there, or a class of the memory is not among them.
         """
-        block = TargetDataConfig(str(images), str(json_file or images))
+        block = TargetDataConfig(str(images or ""), str(annotated))
         with self._lock:
             given = mine_negatives(self._model, self.memory, block, per_class)
             self._remember(given, negative=True, skip=True)
@@ -400,7 +401,7 @@ class Segmenter:
 
     def fingerprint(self) -> dict[str, Any]:
         """What the figures of a memory depend on: the model, its encoder, its size and weights."""
-        return memory_fingerprint(self.config, self._model.encoder)
+        return memory_fingerprint(self.config, self._model.encoder, self.crop_options)
 
     def _remember(self, given: Sequence[NamedReference], negative: bool, *, skip: bool) -> None:
         """Put references into the memory: all of a call, or none."""
@@ -432,7 +433,7 @@ def _options_of(saved: SavedMemory) -> dict[str, Any]:
     if facts.get("layers"):
         fusion, *layers = facts["layers"]
         options |= {"layer_fusion": fusion, "layers": layers}
-    return options | facts.get("options", {})
+    return options | stored_options(facts.get("memory_options", {})) | facts.get("options", {})
 
 
 def _as_json(option: Any) -> Any:

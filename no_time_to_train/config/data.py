@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from no_time_to_train.config.checks import require
@@ -43,6 +43,11 @@ class FillMemoryDataConfig(CropOptions):
         require(self.context_ratio >= 0, f"{key}.context_ratio", "at least 0", self.context_ratio)
         require(not self.norm_img, f"{key}.norm_img", "false (the model normalises)", self.norm_img)
         require(not self.semantic_ref, f"{key}.semantic_ref", "false", self.semantic_ref)
+
+    @property
+    def crops(self) -> CropOptions:
+        """How references are cut out, alone."""
+        return CropOptions(**{item.name: getattr(self, item.name) for item in fields(CropOptions)})
 
 
 @dataclass(frozen=True)

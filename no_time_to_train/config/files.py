@@ -17,6 +17,7 @@ from no_time_to_train.config import (
     DataLoadConfig,
     DatasetConfigs,
     ModelConfig,
+    SearchConfig,
     TestMode,
     parse_block,
 )
@@ -25,7 +26,12 @@ from no_time_to_train.config.yaml_files import read_yaml, refuse_imports
 from no_time_to_train.errors import ConfigError, did_you_mean
 
 MODULE = "no_time_to_train.pl_wrapper.sam2matcher_pl.Sam2MatcherLightningModel"
-BLOCKS = {"model_cfg": ModelConfig, "dataset_cfgs": DatasetConfigs, "data_load_cfgs": DataLoadConfig}
+BLOCKS = {
+    "model_cfg": ModelConfig,
+    "dataset_cfgs": DatasetConfigs,
+    "data_load_cfgs": DataLoadConfig,
+    "search_cfgs": SearchConfig,
+}
 LISTS = ("cat_names",)
 
 ALLOW_IMPORTS = "--allow-imports"
@@ -95,7 +101,7 @@ def _merge(arguments: Sequence[str]) -> tuple[dict[str, Any] | None, list[str]]:
         raise ConfigError(f"the config cannot be merged: {' '.join(str(error).split())}") from error
     resolved = _resolved(merged)
     if not allowed:
-        refuse_imports(resolved)
+        refuse_imports(resolved, BLOCKS)
     return resolved, rest
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -76,14 +76,17 @@ def _check_size(path: str) -> None:
         raise ConfigError(f"{path} has over {MOST_VALUES} values once its aliases are written out; refused")
 
 
-def refuse_imports(config: dict[str, Any]) -> None:
+def refuse_imports(config: dict[str, Any], blocks: Container[str]) -> None:
     """Refuse names of classes outside :data:`ALLOWED`, and further files, where Lightning would import them.
+
+    Args:
+        blocks: keys of the model's blocks, which name no classes.
 
     Raises:
         ConfigError: naming the first.
     """
     for part in ("trainer", "model"):
-        for where, text in _texts(config.get(part), part):
+        for where, text in _texts(config.get(part), part, blocks):
             if IMPORT_PATH.fullmatch(text) and not text.startswith(tuple(f"{name}." for name in ALLOWED)):
                 if where.endswith("class_path") or find_spec(text.partition(".")[0]) is not None:
                     raise ConfigError(
@@ -97,14 +100,14 @@ def refuse_imports(config: dict[str, Any]) -> None:
                 )
 
 
-def _texts(value: Any, where: str) -> Iterator[tuple[str, str]]:
-    """Every text in a configuration, with its key; the blocks of the method name no classes."""
+def _texts(value: Any, where: str, blocks: Container[str]) -> Iterator[tuple[str, str]]:
+    """Every text in a configuration, with its key."""
     if isinstance(value, dict):
         for key, inner in value.items():
-            if key not in ("model_cfg", "dataset_cfgs", "data_load_cfgs"):
-                yield from _texts(inner, f"{where}.{key}")
+            if key not in blocks:
+                yield from _texts(inner, f"{where}.{key}", blocks)
     elif isinstance(value, list):
         for inner in value:
-            yield from _texts(inner, where)
+            yield from _texts(inner, where, blocks)
     elif isinstance(value, str):
         yield where, value.strip()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from no_time_to_train.config import (
+    CropOptions,
     DataLoadConfig,
     DatasetConfigs,
     FillMemoryDataConfig,
@@ -31,7 +32,7 @@ from no_time_to_train.models.memory.memory_options import memory_fingerprint
 from no_time_to_train.models.memory.stored_references import StoredReference
 from no_time_to_train.models.segmenter import ReferenceSegmenter
 from no_time_to_train.pipeline.calibration import calibrated
-from no_time_to_train.pipeline.memory import Memory, make_memory, read_memory, save_memory
+from no_time_to_train.pipeline.memory import Memory, SavedMemory, make_memory, read_memory, save_memory
 from no_time_to_train.pipeline.remember import encode_crops, reference_crops, with_masks
 from no_time_to_train.pipeline.segment import Preparer, segment_prepared
 from no_time_to_train.pipeline.sources import ReferenceSource, TargetSource
@@ -155,7 +156,7 @@ class Sam2MatcherLightningModel(DataPass):
         if names is None:
             categories = self._configured_categories()
             names, ids, references = categories.names, categories.ids, saved.named(categories.names)
-        saved.require(self.fingerprint())
+        saved.require(self.fingerprint() if self.dataset_cfgs.fill_memory else self._as_cut(saved))
         if not self.with_negatives:
             references = tuple(item for item in references if not item.negative)
         self._remember(references, names, ids)
@@ -262,7 +263,15 @@ class Sam2MatcherLightningModel(DataPass):
 
     def fingerprint(self) -> dict[str, Any]:
         """What a memory's figures depend on."""
-        return memory_fingerprint(self.model_cfg, self.segmenter.encoder)
+        block = self.dataset_cfgs.fill_memory
+        return memory_fingerprint(self.model_cfg, self.segmenter.encoder, block and block.crops)
+
+    def _as_cut(self, saved: SavedMemory) -> dict[str, Any]:
+        """The fingerprint for a stage that cuts out no references: however those of the file were cut out."""
+        own, names = self.fingerprint(), {item.name for item in fields(CropOptions)}
+        said = saved.facts.get("memory_options", {})
+        own["memory_options"] |= {name: value for name, value in said.items() if name in names}
+        return own
 
 
 class Filling:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,8 +19,10 @@ from no_time_to_train.files import write_json
 from no_time_to_train.models.encoders.fingerprint import weights_hash
 from no_time_to_train.pl_wrapper.run_options import RunOptions, require_files
 from no_time_to_train.pl_wrapper.sam2matcher_pl import Sam2MatcherLightningModel
+from no_time_to_train.runs.found_images import FoundImages
 from no_time_to_train.runs.preflight import find_problems
-from no_time_to_train.runs.result_writer import collect
+from no_time_to_train.runs.result_writer import Record, collect
+from no_time_to_train.runs.results_folder import export_found, read_formats
 from no_time_to_train.runs.run_folder import Timings, describe_run, write_html
 
 Metrics = dict[str, float]
@@ -123,9 +125,12 @@ class Stages:
             raise ConfigError("searching needs dataset_cfgs.test (root, and json_file unless it is a folder)")
         folder, pictures = self.options.folder, self.model.model_cfg.online_vis
         self.model.begin_search(block, folder, pictures=pictures, resume=self.options.resume)
-        rows = self._search("test")
+        formats = read_formats(self.options.format)
+        records = self._search("test")
         if self.model.global_rank != 0:
             return {}
+        rows = [row for record in records for row in record["rows"]]
+        self._export(records, formats)
         write_json(folder / "predictions.json", rows)
         if self.options.export_result:
             write_json(self.options.export_result, rows)
@@ -136,7 +141,7 @@ class Stages:
     def test_support(self) -> None:
         """Search the support images without negatives; their false positives become negative references."""
         self.model.begin_search(self._support_block(), self.options.folder / "support", pictures=False)
-        rows = self._search("test_support")
+        rows = [row for record in self._search("test_support") for row in record["rows"]]
         targets, options = self.model.targets, self.options
         if self.model.global_rank != 0:
             return
@@ -212,8 +217,8 @@ class Stages:
             )
         return self.model.dataset_cfgs.support
 
-    def _search(self, name: str) -> Rows:
-        """Pass over the targets; all rows in the order of the data set, on rank zero."""
+    def _search(self, name: str) -> list[Record]:
+        """Pass over the targets; all records in the order of the data set, on rank zero."""
         model = self.model
         model.ready_memory().bank.require_filled()
         with self.timings.stage(name):
@@ -223,8 +228,18 @@ class Stages:
             raise RuntimeError("begin_search was not called")
         if model.skips.reasons:
             log.warning("%d images could not be read and were skipped", len(model.skips.reasons))
-        records = collect(model.writer.records(self.trainer.world_size), model.targets.image_ids)
-        return [row for record in records for row in record["rows"]]
+        return collect(model.writer.records(self.trainer.world_size), model.targets.image_ids)
+
+    def _export(self, records: Sequence[Record], formats: Sequence[str]) -> None:
+        """Further forms of the results; ``predictions.json`` is written in any case."""
+        model = self.model
+        if not formats or model.targets is None:
+            return
+        by_id = {record["image_id"]: record for record in records}
+        names = model.ready_memory().class_names
+        found = FoundImages(by_id, names, model.category_ids, model.targets.targets)
+        with self.timings.stage("export"):
+            export_found(self.options.folder, found, formats, model.model_cfg.vis_thr, found.image_ids)
 
     def _conclude(self, rows: Rows) -> Metrics:
         """Score, report, and describe the run."""

@@ -26,9 +26,7 @@ class OverlayWriter:
     def write(self, found: Instances) -> None:
         """Draw what was found in one image file."""
         assert found.path is not None
-        drawn = draw_instances(
-            read_image(found.path), found, found.class_names, min_score=self.min_score
-        )
+        drawn = draw_instances(read_image(found.path), found, found.class_names, min_score=self.min_score)
         target = self.folder / ImageResult(found.name, found).relative_path.with_suffix(".jpg")
         target.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(drawn).save(target, quality=90)

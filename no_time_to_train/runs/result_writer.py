@@ -10,8 +10,8 @@ from typing import Any
 
 import torch.distributed as dist
 
-from no_time_to_train.files import write_json
 from no_time_to_train.errors import ConfigError
+from no_time_to_train.files import write_json
 
 SETTINGS = "settings.json"
 
@@ -138,5 +138,3 @@ def collect(records: Iterable[Record], order: Sequence[Any], block: int = 256) -
 def _in_order(records: Sequence[Record], order: Sequence[Any]) -> list[Record]:
     by_image = {record["image_id"]: record for record in records}
     return [by_image[image_id] for image_id in order if image_id in by_image]
-
-

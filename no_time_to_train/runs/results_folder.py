@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from no_time_to_train.dataset.coco.results import from_coco_rows
 from no_time_to_train.dataset.export import export_results
 from no_time_to_train.dataset.export.image_result import ImageResult
-from no_time_to_train.dataset.samples import Target
 from no_time_to_train.errors import ConfigError, did_you_mean
 from no_time_to_train.runs.found_images import FoundImages
 from no_time_to_train.runs.result_writer import SETTINGS
-from no_time_to_train.results import Instances
 
 FORMATS: Mapping[str, tuple[str, ...]] = {
     "coco": ("coco_results", "coco"),
@@ -109,15 +104,23 @@ def export_found(
     found: FoundImages,
     formats: Iterable[str],
     min_score: float,
+    image_ids: Sequence[Any] | None = None,
 ) -> None:
     """Write the formats, in one pass over the images.
 
     ``predictions.json`` keeps every detection, for those who score or filter them; everything else has those
     of at least ``min_score``.
+
+    Args:
+        image_ids: of the data set of the images, which has its ``predictions.json`` already; None numbers
+            them from 1.
     """
     chosen = [name for word in formats for name in FORMATS[word]]
+    if image_ids is not None:
+        chosen = [name for name in chosen if name != "coco_results"]
     if chosen:
-        results = (ImageResult(item.name, item, number) for number, item in enumerate(found, 1))
+        ids = itertools.count(1) if image_ids is None else image_ids
+        results = (ImageResult(item.name, item, key) for item, key in zip(found, ids, strict=False))
         export_results(results, folder, found.class_names, chosen, min_score)
 
 

@@ -103,10 +103,6 @@ def write_html(
     )
 
 
-
-
-
-
 def _truth(targets: TargetSource) -> Mapping[str, Any] | None:
     """The annotation file's content for the report, when there is one to compare with."""
     if targets.coco is None or not targets.has_annotations:

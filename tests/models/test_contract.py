@@ -168,7 +168,7 @@ def test_encoder_switch_and_forward(name: str, models: dict[str, WithMemory]) ->
         ("matcher", "sam2_amg_cfg encoder_cfg encoder_ckpt_path matcher_cfg memory_bank_cfg"),
     ],
 )
-def test_constructors_are_those_of_the_specification(name: str, arguments: str) -> None:
+def test_constructors_are_those_of_the_original(name: str, arguments: str) -> None:
     parameters = list(inspect.signature(model_class(name)).parameters)
     expected = ["sam2_cfg_file", "sam2_ckpt_path", *arguments.split()]
     assert parameters[: len(expected)] == expected

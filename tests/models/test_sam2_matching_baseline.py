@@ -1,4 +1,4 @@
-"""The automatic-mask pipeline against the steps of section 5, written out."""
+"""The automatic-mask pipeline against its steps, written out."""
 
 from __future__ import annotations
 

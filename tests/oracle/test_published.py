@@ -115,7 +115,7 @@ def test_matching_suppression_and_merging(
     levels: int,
     duplicates: bool,
 ) -> None:
-    """Section 4.5 over random masks: empty ones, equal ones, equal predicted IoU, any K, none at all."""
+    """From proposals to instances: empty ones, equal ones, equal predicted IoU, any K, none at all."""
     ours, theirs = drawn_bank(seed, categories, 2)
     draw = generator(seed + 1)
     logits = random_logits(seed, n, side=24, empty=0.2)
@@ -153,7 +153,7 @@ def test_1203_classes() -> None:
     sigma=st.sampled_from([0.1, 0.8]),
 )
 def test_negative_references(seed: int, n: int, categories: int, pooling: str, sigma: float) -> None:
-    """Section 4.6."""
+    """Negative references."""
     ours, theirs = drawn_bank(seed, categories, 2)
     our_negatives, their_negatives = drawn_bank(seed + 1, categories, 3)
     logits, ious = random_logits(seed, n, side=24), torch.rand(n, generator=generator(seed))

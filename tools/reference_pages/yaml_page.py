@@ -27,9 +27,9 @@ An unknown key is refused with the nearest known one; `--print_config` prints ev
 `null` means that nothing is given. Where two `--config` files have the same key, the later one counts.
 
 A configuration is code as far as it names classes (`class_path: package.module.Class`, for callbacks,
-loggers, strategies): they are imported, and importing runs them. Only classes of this package, Lightning and
-torch are imported without `--allow-imports`; add it for files that you trust. Files of more than 300 kB, or of
-100,000 values once their aliases are written out, are refused."""
+loggers, strategies): they are imported, and importing runs them. Only classes of this package, of Lightning
+and of torch are imported without `--allow-imports`; add it for files that you trust. Files of over 300 kB, or
+of 100,000 values once their aliases are written out, are refused."""
 
 
 def yaml_page() -> str:

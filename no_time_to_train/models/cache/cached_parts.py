@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from no_time_to_train.config import CacheConfig
 from no_time_to_train.models.cache.disk_store import DiskStore
 from no_time_to_train.models.cache.keys import NetworkDescription, arithmetic, entry_key
+from no_time_to_train.models.cache.memory_store import Store
 from no_time_to_train.models.cache.packed_masks import outline_reach, pack_masks, unpack_masks
 from no_time_to_train.models.encoders.feature_encoder import FeatureEncoder
 from no_time_to_train.models.encoders.fingerprint import encoder_fingerprint, weights_hash
@@ -30,7 +31,7 @@ class CachedFeatures:
         compiled: the encoder was compiled, and rounds otherwise.
     """
 
-    def __init__(self, compute: PatchFeatures, store: DiskStore, *, compiled: bool = False) -> None:
+    def __init__(self, compute: PatchFeatures, store: Store, *, compiled: bool = False) -> None:
         self.compute, self.store, self.compiled = compute, store, compiled
         self._encoder = NetworkDescription(encoder_fingerprint)
 
@@ -44,7 +45,7 @@ class CachedFeatures:
             arithmetic(images.device),
         )
         keys = [entry_key("features", image, *facts) for image in images.cpu()]
-        kept = [self.store.get(key) for key in keys]
+        kept: list[Mapping[str, Tensor] | None] = [self.store.get(key) for key in keys]
         missing = [row for row, entry in enumerate(kept) if entry is None]
         if missing:
             made = self.compute(encoder, _rows(images, missing))
@@ -66,7 +67,7 @@ class CachedProposals:
     """
 
     def __init__(
-        self, compute: ImageProposals, store: DiskStore, *, outlines: bool, compiled: bool = False
+        self, compute: ImageProposals, store: Store, *, outlines: bool, compiled: bool = False
     ) -> None:
         self.compute, self.store, self.outlines, self.compiled = compute, store, outlines, compiled
         self._weights = NetworkDescription(weights_hash)
@@ -121,8 +122,16 @@ def _rows(batch: Tensor, rows: Sequence[int]) -> Tensor:
 
 
 def add_cache(model: ReferenceSegmenter, cfg: CacheConfig, *, compiled: bool = False) -> None:
-    """Put a cache behind the encoder and SAM 2 of a model."""
-    store = DiskStore(cfg.dir, int(cfg.max_gb * 1e9))
+    """Put the cache that a configuration asks for behind a model."""
+    cache_in(DiskStore(cfg.dir, int(cfg.max_gb * 1e9)), model, compiled=compiled)
+
+
+def cache_in(store: Store, model: ReferenceSegmenter[Any], *, compiled: bool = False) -> None:
+    """Keep in a store what the encoder and SAM 2 of a model compute, and take it from there.
+
+    Args:
+        compiled: the encoders were compiled, and round otherwise.
+    """
     outlines = model.score.reads_outlines_only and model.merge.reads_outlines_only
     model.patch_features = CachedFeatures(model.patch_features, store, compiled=compiled)
     model.proposals = CachedProposals(model.proposals, store, outlines=outlines, compiled=compiled)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -15,8 +14,6 @@ from no_time_to_train.models.memory.memory_bank import MemoryBank
 from no_time_to_train.models.proposals.point_grid import border_grid, half_cell_grid
 from no_time_to_train.models.sam.backend import Sam2Backend
 from no_time_to_train.models.sam.prompts import DecodedMasks, ImageEmbedding, point_prompts
-
-log = logging.getLogger(__name__)
 
 Ask = Callable[[Tensor], DecodedMasks]
 """Decode the points with these (P,) indices; ``prompts`` of the masks count within the P."""
@@ -105,13 +102,11 @@ class CoarseToFine:
         alike = torch.ones_like(level, dtype=torch.bool)
         if self.reads_references:
             alike = self.alike_points(points, sam.image_size, features, bank)
-        found, count = self.ask_in_rounds(ask, points, level, sam.image_size, alike)
-        log.debug("%d of %d prompts", count, len(points))
-        return found
+        return self.ask_in_rounds(ask, points, level, sam.image_size, alike)
 
     def ask_in_rounds(
         self, ask: Ask, points: Tensor, level: Tensor, side: int, alike: Tensor
-    ) -> tuple[DecodedMasks, int]:
+    ) -> DecodedMasks:
         """Ask from coarse to fine.
 
         Args:
@@ -122,11 +117,10 @@ class CoarseToFine:
             alike: (P,) bool, points that look like a reference.
 
         Returns:
-            The masks in the order of the points, ``prompts`` counted in it, and the number of points asked.
+            The masks in the order of the points, ``prompts`` counted in it.
         """
         closed = torch.zeros_like(alike)
         parts: list[DecodedMasks] = []
-        asked = 0
         for number in range(int(level.max()) + 1):
             now = level == number
             if parts:
@@ -138,11 +132,10 @@ class CoarseToFine:
                 }[self.finer_where]
             rows = torch.nonzero(now)[:, 0]
             found = ask(rows)
-            parts.append(DecodedMasks(found.logits, found.ious, rows[found.prompts]))
-            asked += len(rows)
+            parts.append(replace(found, prompts=rows[found.prompts]))
             closed |= self.covered(points, side, found)
         joined = DecodedMasks.join(parts)
-        return joined[joined.prompts.argsort(stable=True)], asked
+        return joined[joined.prompts.argsort(stable=True)]
 
     def covered(self, points: Tensor, side: int, masks: DecodedMasks) -> Tensor:
         """(P,) bool: which points lie in a confident mask that is no background."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from collections.abc import Mapping
+from dataclasses import asdict, fields
 from typing import Any
 
 from no_time_to_train.config import CropOptions, EncoderConfig, MemoryBankConfig, ModelConfig
@@ -49,6 +50,16 @@ def changed(block: MemoryBankConfig | CropOptions) -> dict[str, Any]:
         for name, value in values.items()
         if value != getattr(published, name)
     }
+
+
+def stored_options(said: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of :func:`memory_fingerprint` as keys of their blocks; those of crops in full."""
+    options: dict[str, Any] = {**asdict(CropOptions()), **said}
+    if "background" in options:
+        options["background"], options["background_patches"] = options["background"]
+    if "debias" in options:
+        options["debias"] = {"rank": options["debias"]}
+    return options
 
 
 def refuse_memory_options(model: str, encoder: EncoderConfig, bank: MemoryBankConfig) -> None:

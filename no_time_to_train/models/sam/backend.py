@@ -139,6 +139,7 @@ class Sam2Backend(nn.Module):
             torch.cat([empty, *(masks.logits for masks in found)]),
             torch.cat([empty[:, 0, 0], *(masks.ious for masks in found)]),
             torch.cat([empty[:, 0, 0].long(), *(masks.prompts + n * size for n, masks in enumerate(found))]),
+            len(prompts),
         )
 
     def _asked_precision(self) -> AbstractContextManager[Any]:

@@ -102,11 +102,13 @@ class DecodedMasks:
         logits: (M, q, q) float32, q a quarter of the input side; > 0 is inside.
         ious: (M,) float32 predicted IoU in [0, 1].
         prompts: (M,) int64, which prompt it came from.
+        asked: how many prompts there were, with those that gave no mask.
     """
 
     logits: Tensor
     ious: Tensor
     prompts: Tensor
+    asked: int = 0
 
     def __len__(self) -> int:
         return self.ious.shape[0]
@@ -118,10 +120,11 @@ class DecodedMasks:
             torch.cat([part.logits for part in parts]),
             torch.cat([part.ious for part in parts]),
             torch.cat([part.prompts for part in parts]),
+            sum(part.asked for part in parts),
         )
 
     def __getitem__(self, index: Tensor) -> DecodedMasks:
-        return DecodedMasks(self.logits[index], self.ious[index], self.prompts[index])
+        return DecodedMasks(self.logits[index], self.ious[index], self.prompts[index], self.asked)
 
 
 Tokens = Literal["best", "all", "single"]

@@ -91,7 +91,7 @@ def test_top_labels_drawn_by_hand() -> None:
 
 
 def test_exactly_six_tenths_of_the_best_does_not_count() -> None:
-    """Section 4.5, step 3: not > 0.6 · best."""
+    """Published: not > 0.6 · best."""
     six_tenths = torch.tensor(0.6) * 0.5
     above = torch.nextafter(six_tenths, torch.tensor(1.0))
     labels = top_labels(torch.tensor([[0.5, float(six_tenths), float(above)]]), -1)[1]
@@ -138,7 +138,7 @@ def test_thousands_of_classes_and_one_class() -> None:
 
 
 def test_decay_by_hand() -> None:
-    """Section 4.6: exp(-max(0, s- - s+) / sigma)."""
+    """Published: exp(-max(0, s- - s+) / sigma)."""
     positive, negative = torch.tensor([[0.5, 0.5, 0.0]]), torch.tensor([[0.9, 0.2, 1.0]])
     expected = torch.tensor([[0.5 * torch.exp(torch.tensor(-0.5)), 0.5, 0.0]])
     torch.testing.assert_close(negative_decay(positive, negative, 0.8), expected)

@@ -1,4 +1,4 @@
-"""Checkpoints of the original, made here as the specification's section 7 describes them."""
+"""Checkpoints of the original, made here with the buffers that it has."""
 
 from __future__ import annotations
 

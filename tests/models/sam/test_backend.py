@@ -48,7 +48,7 @@ def same_bits(first: DecodedMasks, second: DecodedMasks) -> bool:
 
 
 def check_equal(found: DecodedMasks, logits: Tensor, ious: Tensor, tokens: str, min_iou: float) -> None:
-    """The specification's tolerances: IoU within 1e-5, logits within 3e-4, masks but for pixels at zero."""
+    """Tolerances of float32: IoU within 1e-5, logits within 3e-4, masks but for pixels at zero."""
     wanted, keep = choose_tokens(ious, tokens, min_iou)  # type: ignore[arg-type]
     prompt, rank = torch.nonzero(keep, as_tuple=True)
     token = wanted[prompt, rank]
