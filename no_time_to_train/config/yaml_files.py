@@ -88,7 +88,7 @@ def refuse_imports(config: dict[str, Any], blocks: Container[str]) -> None:
     for part in ("trainer", "model"):
         for where, text in _texts(config.get(part), part, blocks):
             if IMPORT_PATH.fullmatch(text) and not text.startswith(tuple(f"{name}." for name in ALLOWED)):
-                if where.endswith("class_path") or find_spec(text.partition(".")[0]) is not None:
+                if where.endswith("class_path") or _is_importable(text):
                     raise ConfigError(
                         f"{where} names {text}, and importing it would run its code; if you trust it, add "
                         f"--allow-imports (needed for all but {', '.join(ALLOWED)})"
@@ -98,6 +98,20 @@ def refuse_imports(config: dict[str, Any], blocks: Container[str]) -> None:
                     f"{where} names a further file, {text}, which may name classes; give it with --config, "
                     "or add --allow-imports"
                 )
+
+
+def _is_importable(path: str) -> bool:
+    """Whether a dotted name begins with a module; nothing is run to find out."""
+    first, second = path.split(".")[:2]
+    try:
+        found = find_spec(first)
+        if (
+            found is not None and found.loader is not None and found.origin is None
+        ):  # a folder, no code of its own
+            found = find_spec(f"{first}.{second}")
+    except (ValueError, ImportError):
+        return True  # __main__ and the like
+    return found is not None
 
 
 def _texts(value: Any, where: str, blocks: Container[str]) -> Iterator[tuple[str, str]]:

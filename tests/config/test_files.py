@@ -137,6 +137,8 @@ FOREIGN = [
     "name: harmful\ntrainer: {logger: '${name}.Thing'}",
     "trainer: {logger: ' harmful.Thing'}",
     "trainer: {logger: torchharmful.Thing}",
+    "trainer: {logger: folder.harmful.Thing}",
+    "trainer: {logger: __main__.Thing}",
 ]
 
 
@@ -144,7 +146,8 @@ FOREIGN = [
 def harmful(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Modules that can be imported; returns the file that importing them makes."""
     trace = tmp_path / "was imported"
-    for name in ("harmful", "torchharmful"):
+    (tmp_path / "folder").mkdir()
+    for name in ("harmful", "torchharmful", "folder/harmful"):
         (tmp_path / f"{name}.py").write_text(
             "from pathlib import Path\nfrom lightning.pytorch.callbacks import Callback\n"
             f"Path({str(trace)!r}).touch()\nclass Thing(Callback): pass\n"
@@ -156,7 +159,7 @@ def harmful(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("text", FOREIGN)
 def test_foreign_classes_are_not_imported(text: str, harmful: Path, write: Write) -> None:
-    with pytest.raises(ConfigError, match=r"names \w+\.Thing, and importing .*add --allow-imports"):
+    with pytest.raises(ConfigError, match=r"names [\w.]+\.Thing, and importing .*add --allow-imports"):
         read_config(write(text))
     assert main(write(text)) == 2
     assert not harmful.exists()
@@ -177,7 +180,9 @@ def test_further_files_are_not_read(write: Write, tmp_path: Path) -> None:
         model_cfg("sam2_ckpt_path: harmful.Thing"),
     ],
 )
-def test_what_names_no_foreign_class_is_read(text: str, write: Write) -> None:
+def test_what_names_no_foreign_class_is_read(text: str, write: Write, harmful: Path) -> None:
+    """A folder that lies where Python looks for modules makes no module of every name with a dot."""
+    harmful.with_name("runs").mkdir()
     read_config(write(text))
 
 
