@@ -120,7 +120,7 @@ class Trials:
     def _model(self, row: Row) -> tuple[ReferenceSegmenter[Any], Watched]:
         if row.name not in self._models:
             model = build_model(row.model)
-            cache_in(self._cache, model)
+            cache_in(self._cache, model, whole_masks=True)
             if isinstance(model.merge, RankedMerger):
                 model.merge = replace(model.merge, to_full_size=self._full_size)
             watched = model.proposals = Watched(model.proposals)

@@ -126,12 +126,16 @@ def add_cache(model: ReferenceSegmenter, cfg: CacheConfig, *, compiled: bool = F
     cache_in(DiskStore(cfg.dir, int(cfg.max_gb * 1e9)), model, compiled=compiled)
 
 
-def cache_in(store: Store, model: ReferenceSegmenter[Any], *, compiled: bool = False) -> None:
+def cache_in(
+    store: Store, model: ReferenceSegmenter[Any], *, compiled: bool = False, whole_masks: bool = False
+) -> None:
     """Keep in a store what the encoder and SAM 2 of a model compute, and take it from there.
 
     Args:
         compiled: the encoders were compiled, and round otherwise.
+        whole_masks: keep every logit of a mask even where nothing reads it: a hundred times the space, and
+            quick to get back, for a store in memory.
     """
-    outlines = model.score.reads_outlines_only and model.merge.reads_outlines_only
+    outlines = not whole_masks and model.score.reads_outlines_only and model.merge.reads_outlines_only
     model.patch_features = CachedFeatures(model.patch_features, store, compiled=compiled)
     model.proposals = CachedProposals(model.proposals, store, outlines=outlines, compiled=compiled)

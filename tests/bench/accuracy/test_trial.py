@@ -21,5 +21,6 @@ def test_a_draw_has_the_same_figures_after_another_one(tmp_path: Path) -> None:
     second = trials.run(row, task.episode(1), 1)
     alone = Trials(DiskStore(tmp_path / "other", 10**9)).run(row, task.episode(1), 1)
     assert second == alone != first
+    assert first["prompts"] == second["prompts"] == 36  # asked anew, and known from before
     warm = Trials(DiskStore(tmp_path / "cache", 10**9)).run(row, task.episode(1), 1)
     assert warm == alone
