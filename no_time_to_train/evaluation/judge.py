@@ -17,7 +17,8 @@ from no_time_to_train.dataset.coco.classes import id_order
 from no_time_to_train.dataset.coco.file import Annotation, CocoFile
 from no_time_to_train.dataset.samples import CategoryId, ImageId
 from no_time_to_train.errors import ConfigError
-from no_time_to_train.masks.rle import Box, encode_mask, mask_areas, mask_boxes, segmentation_to_rle
+from no_time_to_train.masks.gate import Box
+from no_time_to_train.masks.rle import encode_mask, mask_areas, mask_boxes, segmentation_to_rle
 from no_time_to_train.results import RLE
 
 

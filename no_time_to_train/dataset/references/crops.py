@@ -19,7 +19,7 @@ from no_time_to_train.dataset.annotation_frames import box_mask, mask_box, refer
 from no_time_to_train.dataset.images import as_rgb_array, read_image
 from no_time_to_train.dataset.samples import Reference, Unreadable
 from no_time_to_train.errors import DatasetError
-from no_time_to_train.masks.rle import Box
+from no_time_to_train.masks.gate import Box
 from no_time_to_train.results import ReferenceCrop
 
 Window = tuple[int, int, int, int]

@@ -72,7 +72,7 @@ def test_zero_and_string_ids_are_ids() -> None:
 
 def test_dangling_annotations_are_left_out_and_said() -> None:
     annotations = [box_annotation(1, 99, 3, [0, 0, 5, 5]), box_annotation(2, 1, 99, [0, 0, 5, 5])]
-    with pytest.warns(UserWarning, match="not listed, left out"):
+    with pytest.warns(UserWarning, match="2 of 2 annotations left out: of images that are not listed"):
         coco = CocoFile.read(tiny_coco(annotations=annotations))
     assert coco.annotations == []
     assert len(coco.problems) == 2
