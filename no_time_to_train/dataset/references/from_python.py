@@ -6,15 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from torch import Tensor
 
-from no_time_to_train.dataset.images import as_rgb_array
+from no_time_to_train.dataset.images import AnyImage, as_rgb_array
 from no_time_to_train.dataset.readers.mask_images import read_mask_instances
 from no_time_to_train.dataset.samples import Reference
 from no_time_to_train.errors import DatasetError
-
-AnyImage = str | Path | Image.Image | np.ndarray | Tensor
 
 
 def make_references(
@@ -46,7 +43,7 @@ def make_references(
     label_text = name or (str(image) if isinstance(image, (str, Path)) else "reference")
     annotations: list[dict[str, object]]
     if masks is not None:
-        annotations = [{"mask": mask} for mask in mask_list(masks)]
+        annotations = [{"mask": mask} for mask in read_mask_instances(masks)]
     elif boxes is not None:
         annotations = [{"box": (x1, y1, x2 - x1, y2 - y1)} for x1, y1, x2, y2 in _rows(boxes, 4, "boxes")]
     elif points is not None:
@@ -67,20 +64,6 @@ def make_references(
         )
         for index, annotation in enumerate(annotations)
     ]
-
-
-def mask_list(masks: AnyImage) -> list[np.ndarray]:
-    """Bring masks given in Python to a list of (H, W) bool arrays."""
-    if isinstance(masks, (str, Path)):
-        return read_mask_instances(masks)
-    if isinstance(masks, Image.Image):
-        masks = np.asarray(masks.convert("L"))
-    array = masks.detach().cpu().numpy() if isinstance(masks, Tensor) else np.asarray(masks)
-    if array.ndim == 2:
-        array = array[None]
-    if array.ndim != 3 or 0 in array.shape:
-        raise DatasetError(f"masks must be (H, W) or (N, H, W), got {array.shape}")
-    return [mask > 0 for mask in array]
 
 
 def _rows(

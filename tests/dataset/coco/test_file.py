@@ -35,7 +35,9 @@ def test_no_segmentation_in_any_spelling(segmentation: Any) -> None:
     coco = read(annotations=[box_annotation(1, 1, 3, [0, 0, 5, 5], segmentation=segmentation)])
     assert coco.annotations[0].segmentation is None
     assert not coco.has_masks
-    assert any("three corners" in problem for problem in coco.problems) == (segmentation in ([[]], [[1, 2, 3, 4]]))
+    assert any("three corners" in problem for problem in coco.problems) == (
+        segmentation in ([[]], [[1, 2, 3, 4]])
+    )
 
 
 def test_a_flat_polygon_is_one_polygon() -> None:
