@@ -210,6 +210,15 @@ def _text(counts: str | bytes) -> bytes:
         raise MaskError("a damaged run-length code") from None
 
 
+def corner_array(value: Any) -> np.ndarray:
+    """(N, 2) x, y of corners that are given as pairs or as ``{"x", "y"}``.
+
+    Raises:
+        MaskError: they are not finite numbers.
+    """
+    return np.reshape(numbers(_flat(value)), (-1, 2)).astype(float)
+
+
 def _flat_polygons(value: Any) -> list[Any]:
     """Every nesting that tools write, as flat lists: numbers, lists of numbers, pairs, ``{"x", "y"}``."""
     if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, (Sequence, np.ndarray)):
