@@ -35,7 +35,8 @@ def read_label_studio(path: Path, images: str | Path) -> CocoContent:
     images = Path(images)
     for task in load_json(path):
         name = image_name(task)
-        found = [find_image(images, UPLOAD.sub("", name)), find_image(images, name)]
+        plain = PurePosixPath(name).with_name(UPLOAD.sub("", PurePosixPath(name).name)).as_posix()
+        found = [find_image(images, plain), find_image(images, name)]
         image = next((one for one in found if one.is_file()), None)
         try:
             size = read_image_size(image or found[0])
@@ -65,12 +66,12 @@ def is_label_studio(content: Any) -> bool:
 
 
 def image_name(task: Mapping[str, Any]) -> str:
-    """Name of a task's picture: the last part of its path, address or ``?d=`` query."""
+    """Name of a task's picture: its path, the path of its address, or of the ``?d=`` query."""
     texts = [value for value in task["data"].values() if isinstance(value, str)]
     named = [text for text in texts if PurePosixPath(text).suffix] or texts or [""]
     address = urlparse(named[0])
     place = address.query.partition("d=")[2] or address.path
-    return PurePosixPath(unquote(place).replace("\\", "/")).name
+    return unquote(place).replace("\\", "/").strip("/") or "unnamed"
 
 
 def _regions(task: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
