@@ -106,6 +106,14 @@ def is_turned(image: Image.Image, stated_size: tuple[int, int] | None = None) ->
     return orientation not in (0, 1) and not on_stored_pixels
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; a name that no disk can hold is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def open_image(path: str | Path | BinaryIO) -> Image.Image:
     """Open an image file lazily, with our own sentence for what can be wrong with it."""
     if re.match(r"^[a-zA-Z][a-zA-Z0-9+.-]+:/", str(path)):  # one slash, since Path joins two into one

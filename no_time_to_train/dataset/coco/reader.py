@@ -14,6 +14,7 @@ import numpy as np
 
 from no_time_to_train.dataset.coco.classes import CategoryMap, choose_categories, id_order
 from no_time_to_train.dataset.coco.file import Annotation, CocoFile, ImageRecord
+from no_time_to_train.dataset.images import is_file
 from no_time_to_train.dataset.samples import CategoryId, Reference, Target
 from no_time_to_train.dataset.shots.file import FewShotTable, annotation_of_each_shot
 from no_time_to_train.dataset.shots.sampling import choose_shots, is_usable
@@ -102,7 +103,7 @@ def find_image(root: str | Path, file_name: str, other_name: str | None = None) 
     """
     root = Path(root).expanduser()
     first = root / file_name
-    if first.exists():
+    if is_file(first):
         return first
     names = [
         name for known in (file_name, other_name) if known for name in (known, PurePosixPath(known).name)
@@ -111,11 +112,11 @@ def find_image(root: str | Path, file_name: str, other_name: str | None = None) 
     for name in [*names, *decoded, *(PurePosixPath(name).name for name in decoded)]:
         for form in ("NFC", "NFD"):
             path = root / unicodedata.normalize(form, name)  # type: ignore[arg-type]
-            if path.exists():
+            if is_file(path):
                 return path
     for name in names:
         folder = (root / name).parent
-        if folder.is_dir():
+        if len(name) < 1000 and "\0" not in name and folder.is_dir():
             close = _in_lower_case(folder, folder.stat().st_mtime_ns).get(Path(name).name.lower())
             if close is not None:
                 return folder / close

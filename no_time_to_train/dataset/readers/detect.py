@@ -10,6 +10,7 @@ from typing import Any
 
 from no_time_to_train.dataset.coco.file import CocoFile, load_json
 from no_time_to_train.dataset.coco.reader import find_image
+from no_time_to_train.dataset.images import is_file
 from no_time_to_train.dataset.readers.cvat import read_cvat
 from no_time_to_train.dataset.readers.folders import read_class_folders
 from no_time_to_train.dataset.readers.image_folders import image_files, unread_formats
@@ -133,7 +134,7 @@ def guess_image_folder(coco: CocoFile, path: Path) -> Path:
     places = [path.parent, path.parent / "images", path.parent / path.stem, path.parent.parent / "images"]
     places += [path.parent.parent / path.stem, path.parent.parent]
     for place in places:
-        if find_image(place, first.file_name, first.other_name).is_file():
+        if is_file(find_image(place, first.file_name, first.other_name)):
             return place
     raise DatasetError(
         f"{path}: its image {first.file_name!r} is neither beside it nor in an images folder; "

@@ -13,7 +13,7 @@ import numpy as np
 from no_time_to_train.dataset.coco.file import load_json
 from no_time_to_train.dataset.coco.reader import find_image
 from no_time_to_train.dataset.coco.writer import CocoBuilder, CocoContent
-from no_time_to_train.dataset.images import read_image_size
+from no_time_to_train.dataset.images import is_file, read_image_size
 from no_time_to_train.errors import DatasetError
 from no_time_to_train.masks.gate import MaskError, corner_array, numbers
 from no_time_to_train.masks.rle import mask_areas, segmentation_to_rle
@@ -37,7 +37,7 @@ def read_label_studio(path: Path, images: str | Path) -> CocoContent:
         name = image_name(task)
         plain = PurePosixPath(name).with_name(UPLOAD.sub("", PurePosixPath(name).name)).as_posix()
         found = [find_image(images, plain), find_image(images, name)]
-        image = next((one for one in found if one.is_file()), None)
+        image = next((one for one in found if is_file(one)), None)
         try:
             size = read_image_size(image or found[0])
         except DatasetError as error:

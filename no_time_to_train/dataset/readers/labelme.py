@@ -18,7 +18,7 @@ from no_time_to_train.dataset.annotation_frames import frame_scale
 from no_time_to_train.dataset.coco.file import load_json
 from no_time_to_train.dataset.coco.parser import read_size
 from no_time_to_train.dataset.coco.writer import CocoBuilder, CocoContent
-from no_time_to_train.dataset.images import read_image, read_image_size
+from no_time_to_train.dataset.images import is_file, read_image, read_image_size
 from no_time_to_train.dataset.readers.image_folders import image_with_stem
 from no_time_to_train.errors import DatasetError
 from no_time_to_train.masks.gate import MaskError, corner_array, numbers
@@ -82,7 +82,7 @@ def labelme_image(path: Path, content: Mapping[str, Any], folder: Path) -> Path 
     """The image of a labelme file: the one that it names, else one of its own name in ``folder``."""
     named = str(content.get("imagePath") or "").replace("\\", "/")
     for candidate in (folder / named, folder / Path(named).name):
-        if named and candidate.is_file():
+        if named and is_file(candidate):
             return candidate
     return image_with_stem(folder, path.stem)
 

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 
 from no_time_to_train.dataset.coco.writer import CocoBuilder, CocoContent
+from no_time_to_train.dataset.images import is_file
 from no_time_to_train.dataset.readers.image_folders import image_with_stem
 from no_time_to_train.errors import DatasetError
 from no_time_to_train.masks.gate import MaskError, numbers
@@ -116,7 +117,7 @@ def image_name(root: Path, path: Path, tree: ElementTree.Element, images: Path |
     folders = (path.parent.parent / "JPEGImages", path.parent.parent / "images", path.parent)
     for folder in folders if images is None else (images, images / path.parent.name):
         for name in dict.fromkeys((named, PurePosixPath(named).name)):
-            if name and (folder / name).is_file():
+            if name and is_file(folder / name):
                 return _relative(folder / name, root, name)
         image = image_with_stem(folder, path.stem)
         if image is not None:
