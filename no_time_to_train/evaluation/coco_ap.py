@@ -18,6 +18,7 @@ from no_time_to_train.errors import ConfigError, DatasetError
 from no_time_to_train.evaluation.judge import CocoJudge
 from no_time_to_train.evaluation.operating_points import best_f1, false_positives_per_image
 from no_time_to_train.masks.gate import MaskError, checked_box, checked_segmentation
+from no_time_to_train.masks.rle import mask_boxes, segmentation_to_rle
 
 Metrics = dict[str, float]
 AREAS = ("small", "medium", "large")  # after "all", in the judge's order
@@ -120,26 +121,43 @@ def rows_of_known_ids(coco: CocoFile, rows: Sequence[Mapping[str, Any]]) -> list
     left_out: dict[str, int] = Counter()
     for row in rows:
         try:
-            if row.get("segmentation"):
-                row = {**row, "segmentation": checked_segmentation(row["segmentation"])}
-            if row.get("bbox"):
-                row = {**row, "bbox": list(checked_box(row["bbox"]))}
+            marks = _checked_marks(row)
         except MaskError as error:
             left_out[str(error)] += 1
             continue
-        kept.append(
-            {
-                **row,
-                "image_id": images[str(row["image_id"])],
-                "category_id": categories[str(row["category_id"])],
-            }
-        )
+        ids_of = {
+            "image_id": images[str(row["image_id"])],
+            "category_id": categories[str(row["category_id"])],
+        }
+        others = {key: value for key, value in row.items() if key not in ("bbox", "segmentation")}
+        kept.append({**others, **ids_of, **marks})
     if any(not math.isfinite(row["score"]) for row in kept):
         raise DatasetError("some results have a score that is not a finite number")
     if left_out:
         reasons = "; ".join(f"{reason} ({count})" for reason, count in left_out.items())
         warnings.warn(f"{sum(left_out.values())} of {len(rows)} results left out: {reasons}", stacklevel=3)
     return kept
+
+
+def _checked_marks(row: Mapping[str, Any]) -> dict[str, Any]:
+    """``bbox`` and, where there is one, ``segmentation`` of a result; a box that is missing is the mask's.
+
+    Raises:
+        MaskError: they cannot be, or there are none.
+    """
+    marks: dict[str, Any] = {}
+    if row.get("bbox"):
+        marks["bbox"] = list(checked_box(row["bbox"]))
+    if row.get("segmentation"):
+        found = marks["segmentation"] = checked_segmentation(row["segmentation"])
+        if isinstance(found, dict):
+            marks.setdefault("bbox", mask_boxes([segmentation_to_rle(found, found["size"])])[0].tolist())
+        else:
+            corners = np.concatenate([np.reshape(polygon, (-1, 2)) for polygon in found])
+            marks.setdefault("bbox", [*corners.min(0).tolist(), *np.ptp(corners, 0).tolist()])
+    if not marks:
+        raise MaskError("neither a mask nor a box")
+    return marks
 
 
 def _summary(curves: Mapping[str, np.ndarray], limits: Sequence[int]) -> Metrics:

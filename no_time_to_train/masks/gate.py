@@ -183,8 +183,10 @@ def shape_scale(drawn: tuple[int, ...], actual: tuple[int, int]) -> tuple[float,
     """
     x, y = actual[1] / drawn[1], actual[0] / drawn[0]
     if abs(x - y) > max(0.02, 1 / min(*drawn, *actual)) * max(x, y):
+        turned = " (turned by a quarter: EXIF orientation?)" if tuple(drawn) == tuple(actual)[::-1] else ""
         raise MaskError(
             f"drawn on {drawn[1]}x{drawn[0]}, while the picture is {actual[1]}x{actual[0]}, of another shape"
+            f"{turned}"
         )
     return x, y
 
