@@ -571,7 +571,7 @@ def test_unreadable_images(
     with pytest.raises(DatasetError, match="a bäd one"):
         list(shown.predict(tmp_path, on_error="stop"))
     assert len(list(shown.predict([bad, good], on_error="skip"))) == 1
-    for wrong in (bad, tmp_path / "missing.png", np.zeros((3, 3, 7), np.uint8)):
+    for wrong in (bad, tmp_path / "missing.png", np.zeros((5, 3, 7), np.uint8)):
         with pytest.raises(DatasetError):
             shown.predict(wrong)
     (tmp_path / "nothing").mkdir()
