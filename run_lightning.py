@@ -2,7 +2,7 @@
 
 import sys
 
-from no_time_to_train.pl_wrapper.lightning_cli import main
+from no_time_to_train.pl_wrapper.entry import main
 
 if __name__ == "__main__":
     sys.exit(main())

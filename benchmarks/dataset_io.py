@@ -26,14 +26,14 @@ import torch
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from no_time_to_train.dataset.annotation_masks import segmentation_to_rle
-from no_time_to_train.dataset.coco_file import CocoFile
-from no_time_to_train.dataset.coco_reader import category_map, references_from_coco, targets_from_coco
-from no_time_to_train.dataset.coco_results import read_results, to_coco_rows
-from no_time_to_train.dataset.evaluation import evaluate_coco
+from no_time_to_train.dataset.coco.file import CocoFile
+from no_time_to_train.dataset.coco.reader import category_map, references_from_coco, targets_from_coco
+from no_time_to_train.dataset.coco.results import read_results, to_coco_rows
 from no_time_to_train.dataset.export import EXPORTERS, ImageResult, export_results
-from no_time_to_train.dataset.few_shot_sampling import sample_few_shot
+from no_time_to_train.dataset.shots.sampling import sample_few_shot
 from no_time_to_train.dataset.targets import read_target
+from no_time_to_train.evaluation.coco_ap import evaluate_coco
+from no_time_to_train.masks.rle import segmentation_to_rle
 from no_time_to_train.results import Instances
 
 PER_IMAGE = 20

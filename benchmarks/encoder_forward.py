@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from benchmarks.dinov3_layouts import to_timm, to_transformers
 from dinov3.hub import backbones
 from dinov3.models.vision_transformer import DinoVisionTransformer
-from no_time_to_train.bench.costs import read_peak, start_peak
+from no_time_to_train.bench.stages.costs import read_peak, start_peak
 
 Forward = Callable[[Tensor], Tensor]  # images in, normed tokens (B, 1 + 4 + N, D) out
 

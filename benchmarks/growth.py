@@ -26,13 +26,13 @@ import torch
 import torch.nn.functional as F
 
 from no_time_to_train.api import Segmenter
-from no_time_to_train.bench.costs import measure
-from no_time_to_train.dataset.scenes import SceneStyle, draw_classes, draw_scene, write_demo_dataset
+from no_time_to_train.bench.stages.costs import measure
 from no_time_to_train.models.matching.merging import full_size
 from no_time_to_train.models.matching.scoring import PrototypeScorer
 from no_time_to_train.models.memory.memory_bank import MemoryBank
-from no_time_to_train.models.preprocess import to_square
-from no_time_to_train.models.proposals.sam2_backend import DecodedMasks
+from no_time_to_train.models.sam.prompts import DecodedMasks
+from no_time_to_train.preprocess import to_square
+from no_time_to_train.scenes import SceneStyle, draw_classes, draw_scene, write_demo_dataset
 
 CPU = torch.device("cpu")
 WIDTH, GRID, MASKS, SIDE = 1024, 37, 100, 256

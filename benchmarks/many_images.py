@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from no_time_to_train.dataset.scenes import write_demo_dataset
+from no_time_to_train.scenes import write_demo_dataset
 
 POLL = 2.0
 """Seconds between two looks at the run."""

@@ -24,9 +24,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from no_time_to_train.bench.random_weights import spread_weights
+from no_time_to_train.bench.stages.random_weights import spread_weights
 from no_time_to_train.models.encoders.backbones import build_backbone
-from no_time_to_train.models.encoders.encoder_registry import EncoderSpec, encoder_spec
+from no_time_to_train.models.encoders.encoder_registry import encoder_spec
+from no_time_to_train.models.encoders.spec import EncoderSpec
 
 
 class DynamicInt8(nn.Module):
@@ -116,10 +117,10 @@ def speed(spec: EncoderSpec, repeats: int) -> str:
 def accuracy(scenes: int) -> str:
     """The second table."""
     from no_time_to_train.api import Segmenter
-    from no_time_to_train.dataset.coco_file import CocoFile
-    from no_time_to_train.dataset.coco_results import to_coco_rows
-    from no_time_to_train.dataset.evaluation import evaluate_coco
-    from no_time_to_train.dataset.scenes import write_demo_dataset
+    from no_time_to_train.dataset.coco.file import CocoFile
+    from no_time_to_train.dataset.coco.results import to_coco_rows
+    from no_time_to_train.evaluation.coco_ap import evaluate_coco
+    from no_time_to_train.scenes import write_demo_dataset
 
     lines = ["| encoder | AP of masks on the demo's scenes |", "|---|---|"]
     with tempfile.TemporaryDirectory() as name:

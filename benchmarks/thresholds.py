@@ -23,11 +23,11 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from no_time_to_train import Instances, Segmenter
-from no_time_to_train.api.calibration import ClassThreshold
-from no_time_to_train.dataset.annotation_masks import segmentation_to_rle
-from no_time_to_train.dataset.evaluation import evaluate_coco
-from no_time_to_train.dataset.scenes import write_demo_dataset
-from no_time_to_train.models.matching.score_calibration import calibrate
+from no_time_to_train.evaluation.coco_ap import evaluate_coco
+from no_time_to_train.masks.rle import segmentation_to_rle
+from no_time_to_train.pipeline.calibration import ClassThreshold
+from no_time_to_train.pipeline.class_thresholds import calibrate
+from no_time_to_train.scenes import write_demo_dataset
 
 Truth = dict[str, Any]
 LEVEL = 0.5

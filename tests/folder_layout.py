@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from no_time_to_train.dataset.annotation_masks import segmentation_to_mask
-from no_time_to_train.dataset.scenes import write_demo_dataset
+from no_time_to_train.dataset.annotation_frames import segmentation_to_mask
+from no_time_to_train.scenes import write_demo_dataset
 
 FAST = {"points_per_side": 6, "iou_thr": 0.0, "img_size": 192, "device": "cpu"}
 """Options that keep a search short; the figures mean little."""

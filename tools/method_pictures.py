@@ -18,19 +18,19 @@ from PIL import Image
 from torch import Tensor
 
 from no_time_to_train.config import EncoderConfig, ModelConfig, Sam2InferConfig
-from no_time_to_train.dataset.given_references import NamedReference, references_in
 from no_time_to_train.dataset.images import read_image
-from no_time_to_train.dataset.reference_crops import crop_reference
-from no_time_to_train.dataset.scenes import DemoDataset, write_demo_dataset
+from no_time_to_train.dataset.references.crops import crop_reference
+from no_time_to_train.dataset.references.given import NamedReference, references_in
 from no_time_to_train.models.factory import build_model
 from no_time_to_train.models.matching.merging import Candidates, RankedMerger
-from no_time_to_train.models.preprocess import resize_square
 from no_time_to_train.models.proposals.point_grid import border_grid
 from no_time_to_train.models.segmenter import ReferenceSegmenter
-from no_time_to_train.report.memory_pictures import ClassLook, look_of_class, memory_panel
+from no_time_to_train.preprocess import resize_square
+from no_time_to_train.report.memory_panels import ClassLook, look_of_class, memory_panel
 from no_time_to_train.report.overlay import contact_sheet, draw_instances
 from no_time_to_train.report.palette import class_palette
 from no_time_to_train.results import Instances, ReferenceCrop
+from no_time_to_train.scenes import DemoDataset, write_demo_dataset
 
 Picture = np.ndarray  # (H, W, 3) uint8 RGB
 SIDE, POINTS, QUALITY = 384, 20, 82

@@ -31,7 +31,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run one ``ntt`` command; errors that the user can mend come as one sentence and exit code 2."""
     words = sys.argv[1:] if words is None else list(words)
     if words[:2] == bench.ACCURACY:
-        from no_time_to_train.accuracy.command import main as measure_accuracy
+        from no_time_to_train.bench.accuracy.command import main as measure_accuracy
 
         return measure_accuracy(words[2:])
     parser = make_parser()

@@ -24,9 +24,9 @@ def run(arguments: argparse.Namespace) -> int:
     import torch
 
     from no_time_to_train.api.settings import choose_device
-    from no_time_to_train.bench.case import Case
-    from no_time_to_train.bench.run import run_benchmark
-    from no_time_to_train.bench.tables import to_json, to_markdown
+    from no_time_to_train.bench.stages.case import Case
+    from no_time_to_train.bench.stages.run import run_benchmark
+    from no_time_to_train.bench.stages.tables import to_json, to_markdown
 
     width, height = _picture_size(arguments.picture)
     case = Case(

@@ -9,8 +9,8 @@ from typing import Any
 def run(arguments: argparse.Namespace) -> int:
     """List everything that is wrong with a configuration and its data, without loading a model."""
     from no_time_to_train.config import DatasetConfigs, ModelConfig, parse_block
-    from no_time_to_train.pl_wrapper.config_files import read_config
-    from no_time_to_train.pl_wrapper.preflight import find_problems
+    from no_time_to_train.config.files import read_config
+    from no_time_to_train.runs.preflight import find_problems
 
     config = read_config(["--config", arguments.config, *arguments.overrides])
     blocks = config["model"]["init_args"]

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from no_time_to_train.dataset.scenes import DemoDataset
+    from no_time_to_train.scenes import DemoDataset
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Generate scenes of classes that were never trained on, find the objects, print AP, write pictures."""
-    from no_time_to_train.cli.real_pictures import describe, load_real_pictures, search_real_pictures
-    from no_time_to_train.dataset.scenes import write_demo_dataset
-    from no_time_to_train.pl_wrapper.lightning_cli import main as run_lightning
+    from no_time_to_train.cli.demo_photographs import describe, load_real_pictures, search_real_pictures
+    from no_time_to_train.pl_wrapper.entry import main as run_lightning
+    from no_time_to_train.scenes import write_demo_dataset
 
     folder = Path(arguments.out)
     photographs = load_real_pictures() if arguments.real else []

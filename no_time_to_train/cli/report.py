@@ -13,9 +13,9 @@ EXAMPLE = "Example: ntt report found/ --truth annotations.json"
 
 def run(arguments: argparse.Namespace) -> int:
     """Write report.html for a folder with predictions.json; with --truth, AP and what went wrong as well."""
-    from no_time_to_train.dataset.coco_file import load_json
-    from no_time_to_train.dataset.coco_results import read_results
-    from no_time_to_train.pl_wrapper.run_folder import by_class, by_kind, summary_table
+    from no_time_to_train.dataset.coco.file import load_json
+    from no_time_to_train.dataset.coco.results import read_results
+    from no_time_to_train.evaluation.tables import by_class, by_kind, summary_table
     from no_time_to_train.report.content import images_from_coco
     from no_time_to_train.report.html import write_report
 
@@ -56,7 +56,7 @@ def add_to(commands: Any) -> None:
 
 def _image_folder(arguments: argparse.Namespace, folder: Path) -> Path:
     """``--images``, else where ``run.json`` says that the run found them."""
-    from no_time_to_train.dataset.coco_file import load_json
+    from no_time_to_train.dataset.coco.file import load_json
     from no_time_to_train.errors import ConfigError
 
     if arguments.images is not None:
@@ -76,7 +76,7 @@ def _listed(
     ``ntt predict`` has ids of its own, so its images and classes are found in the ground truth by name;
     ``run_lightening.py`` takes those of the ground truth.
     """
-    from no_time_to_train.dataset.coco_file import load_json
+    from no_time_to_train.dataset.coco.file import load_json
     from no_time_to_train.errors import ConfigError
 
     if not (folder / "annotations.json").is_file():
@@ -111,8 +111,8 @@ def _metrics(
     folder: Path, truth: Mapping[str, Any], rows: list[Row], images: list[Row], categories: list[Row]
 ) -> dict[str, float]:
     """Those that the run has left, else scored here over what both files know."""
-    from no_time_to_train.dataset.coco_file import load_json
-    from no_time_to_train.dataset.evaluation import evaluate_coco
+    from no_time_to_train.dataset.coco.file import load_json
+    from no_time_to_train.evaluation.coco_ap import evaluate_coco
 
     if (folder / "metrics.json").is_file():
         return load_json(folder / "metrics.json")

@@ -9,11 +9,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from no_time_to_train.dataset.coco_file import CocoFile
-from no_time_to_train.dataset.coco_reader import category_map
-from no_time_to_train.dataset.coco_results import read_results
-from no_time_to_train.dataset.semantic_iou import semantic_miou
+from no_time_to_train.dataset.coco.file import CocoFile
+from no_time_to_train.dataset.coco.reader import category_map
+from no_time_to_train.dataset.coco.results import read_results
 from no_time_to_train.errors import NoTimeToTrainError
+from no_time_to_train.evaluation.semantic_iou import semantic_miou
 
 PUBLISHED_GROUND_TRUTH = "inst_to_segm/original/instances_val2017.json"
 

@@ -7,18 +7,16 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
-from pathlib import Path
 
-from no_time_to_train.dataset.coco_file import CocoFile
-from no_time_to_train.dataset.coco_reader import category_map
-from no_time_to_train.dataset.coco_results import read_results
-from no_time_to_train.dataset.evaluation import evaluate_coco
-from no_time_to_train.dataset.lvis_evaluation import evaluate_lvis
-from no_time_to_train.dataset.metric_tables import format_seed_table, format_table
-from no_time_to_train.dataset.seed_summary import summarize_seeds
+from no_time_to_train.dataset.coco.file import CocoFile
+from no_time_to_train.dataset.coco.reader import category_map
+from no_time_to_train.dataset.coco.results import read_results
 from no_time_to_train.errors import NoTimeToTrainError
+from no_time_to_train.evaluation.coco_ap import evaluate_coco
+from no_time_to_train.evaluation.lvis_ap import evaluate_lvis
+from no_time_to_train.evaluation.tables import format_seed_table, format_table, summarize_seeds
+from no_time_to_train.files import write_json
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -55,9 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     shown = [{k: v for k, v in run.items() if options.per_class or k.count("/") == 1} for run in runs]
     print(format_table(shown[0]) if len(runs) == 1 else format_seed_table(summarize_seeds(shown)))
     if options.out:
-        Path(options.out).write_text(
-            json.dumps(dict(zip(options.results, runs, strict=True)), indent=1), encoding="utf-8"
-        )
+        write_json(options.out, dict(zip(options.results, runs, strict=True)), indent=1)
 
 
 if __name__ == "__main__":

@@ -7,80 +7,19 @@
 from __future__ import annotations
 
 import argparse
-import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from no_time_to_train.dataset.categories import choose_categories
-from no_time_to_train.dataset.class_splits import METAINFO, lvis_frequencies
-from no_time_to_train.dataset.coco_file import Annotation, CocoFile
-from no_time_to_train.dataset.few_shot_file import FewShotTable, Shot, write_few_shot_file
+from no_time_to_train.dataset.coco.class_splits import METAINFO, lvis_frequencies
+from no_time_to_train.dataset.coco.file import CocoFile
 from no_time_to_train.dataset.samples import CategoryId
-from no_time_to_train.dataset.shot_selection import Sizes, first_of_each_image, is_good_shot
-from no_time_to_train.errors import DatasetError, NoTimeToTrainError
+from no_time_to_train.dataset.shots.file import FewShotTable, write_few_shot_file
+from no_time_to_train.dataset.shots.sampling import sample_few_shot
+from no_time_to_train.errors import NoTimeToTrainError
 
 COCO_TRAIN = "data/coco/annotations/instances_train2017.json"
 LVIS_TRAIN = "data/lvis/lvis_v1_train.json"
 VOC_TRAIN = "data/pascal_voc/annotations/voc0712_trainval_with_segm.json"
-
-
-def sample_few_shot(
-    coco: CocoFile,
-    n_shot: int | Mapping[str, int],
-    *,
-    seed: int = 42,
-    class_split: str | None = None,
-    cat_names: Sequence[str | int] | None = None,
-    pad: bool = False,
-) -> FewShotTable:
-    """Draw exactly as many annotations of every class as asked, each from another image.
-
-    Categories come in the order of their first annotation; each is shuffled, and good shots
-    (``is_good_shot``) are taken from its front.
-
-    Args:
-        n_shot: shots of every class, or of each by its name, which then says the classes as well.
-        class_split: which classes; the LVIS splits draw for all classes of the file, as published.
-        cat_names: names instead of a split.
-        pad: LVIS has classes with too few: take any annotations where none is good, and repeat from the
-            front up to ``n_shot``.
-
-    Raises:
-        DatasetError: a class has too few good annotations (and ``pad`` is off), or none at all.
-    """
-    if class_split and lvis_frequencies(class_split) and not cat_names:
-        class_split = None
-    if isinstance(n_shot, Mapping):
-        cat_names = cat_names or list(n_shot)
-    chosen = choose_categories(coco.categories, cat_names, class_split, coco.source)
-    names = dict(zip(chosen.ids, chosen.names, strict=True))
-    sizes = {image.id: image.size for image in coco.images.values()}
-    groups = {key: found for key, found in coco.by_category().items() if key in names}
-    rng = random.Random(seed)
-    table: FewShotTable = {}
-    for category_id, found in groups.items():
-        candidates = [a for a in found if not a.is_crowd and (pad or not a.is_difficult)]
-        rng.shuffle(candidates)
-        wanted = n_shot if isinstance(n_shot, int) else n_shot[names[category_id]]
-        taken = _take(candidates, sizes, wanted, pad)
-        if len(taken) < wanted:
-            raise DatasetError(
-                f"{coco.source}: class {names[category_id]!r} has {len(taken)} annotations fit to be "
-                f"a reference (no crowd, 32 px, 10 px from the border, one per image), {wanted} are wanted"
-            )
-        table[category_id] = [Shot(a.image_id, (a.id,)) for a in taken]
-    missing = [name for key, name in names.items() if key not in groups]
-    if missing and cat_names:
-        raise DatasetError(f"{coco.source}: no annotation of {', '.join(missing[:5])}")
-    return table
-
-
-def _take(candidates: Sequence[Annotation], sizes: Sizes, n_shot: int, pad: bool) -> list[Annotation]:
-    good = first_of_each_image(a for a in candidates if is_good_shot(a, sizes.get(a.image_id)))
-    if not pad:
-        return good[:n_shot]
-    taken = (good or list(candidates))[:n_shot]
-    return [taken[index % len(taken)] for index in range(n_shot)] if taken else []
 
 
 def annotation_file_of(dataset: str) -> str:
@@ -127,7 +66,7 @@ def read_shots(text: str) -> int | dict[str, int]:
 
 def draw_shots(coco: CocoFile, image_root: str, table: FewShotTable, out_path: Path) -> None:
     """Draw every shot into ``<out without its suffix>_viz/``."""
-    from no_time_to_train.dataset.shot_pictures import draw_shot
+    from no_time_to_train.dataset.shots.pictures import draw_shot
 
     folder = out_path.with_name(f"{out_path.stem}_viz")
     annotations = {annotation.id: annotation for annotation in coco.annotations}

@@ -9,9 +9,9 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from no_time_to_train.dataset.coco_file import load_json
-from no_time_to_train.dataset.coco_record import write_content
+from no_time_to_train.dataset.coco.file import load_json
 from no_time_to_train.errors import DatasetError, NoTimeToTrainError
+from no_time_to_train.files import write_json
 
 
 def restore_segmentations(minival: Mapping[str, Any], full: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("out", help="file to write")
     options = parser.parse_args(argv)
     try:
-        write_content(options.out, restore_segmentations(load_json(options.minival), load_json(options.full)))
+        write_json(options.out, restore_segmentations(load_json(options.minival), load_json(options.full)))
     except NoTimeToTrainError as error:
         parser.exit(1, f"{error}\n")
     print(options.out)

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from no_time_to_train.dataset.coco_record import write_content
 from no_time_to_train.dataset.readers.voc import read_voc, split_xml_files
 from no_time_to_train.errors import DatasetError, NoTimeToTrainError
+from no_time_to_train.files import write_json
 
 YEARS = {"VOC2007": "07", "VOC2012": "12"}
 SPLITS = ("train", "val", "trainval", "test")
@@ -50,7 +50,7 @@ def convert_devkit(devkit: str | Path, out_dir: str | Path, *, box_polygons: boo
             for annotation in content["annotations"]:
                 annotation["segmentation"] = [_outline(annotation)]
         paths.append(out_dir / f"{name}.json")
-        write_content(paths[-1], content)
+        write_json(paths[-1], content)
     return paths
 
 

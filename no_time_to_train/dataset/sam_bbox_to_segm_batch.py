@@ -11,15 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-from torch import Tensor
-
-from no_time_to_train.dataset.box_masks import add_masks
-from no_time_to_train.dataset.coco_file import CocoFile
-from no_time_to_train.dataset.coco_record import write_content
-from no_time_to_train.dataset.reference_masks import MaskMaker
-from no_time_to_train.dataset.shot_pictures import draw_shot
+from no_time_to_train.dataset.coco.file import CocoFile
+from no_time_to_train.dataset.references.masks import MaskMaker, add_masks
+from no_time_to_train.dataset.shots.pictures import draw_shot
 from no_time_to_train.errors import NoTimeToTrainError
+from no_time_to_train.files import write_json
 
 SAM1_TYPES = {"vit_h": "sam2_hiera_l", "vit_l": "sam2_hiera_b+", "vit_b": "sam2_hiera_s"}
 """The published tool took SAM 1; its names mean the SAM 2 of about that standing."""
@@ -44,30 +40,13 @@ def convert(
     source = Path(input_json)
     content = add_masks(CocoFile.read(source), image_dir, from_boxes, form)
     target = source.with_name(f"{source.stem}_with_segm.json")
-    write_content(target, content)
+    write_json(target, content)
     if visualize:
         made = CocoFile.read(target)
         folder = source.with_name(f"{source.stem}_with_SAM_segm")
         for annotation in made.annotations:
             draw_shot(made, image_dir, annotation, folder / f"{annotation.image_id}_{annotation.id}.png")
     return target
-
-
-def sam2_from_boxes(config_name: str, checkpoint: str | None, device: str) -> MaskMaker:
-    """Build SAM 2 once, and return what makes masks with it."""
-    import torch
-
-    from no_time_to_train.models.proposals.prompted_masks import masks_from_boxes
-    from no_time_to_train.models.proposals.sam2_backend import build_sam2
-
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    sam = build_sam2(config_name, checkpoint).to(device).eval()
-
-    def from_boxes(image: np.ndarray, boxes: Tensor) -> Tensor:
-        return masks_from_boxes(sam, image, boxes)
-
-    return from_boxes
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -84,6 +63,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--visualize", action="store_true", help="also draw every mask")
     parser.add_argument("--polygons", action="store_true", help="write polygons, not exact run-length codes")
     options = parser.parse_args(argv)
+    from no_time_to_train.pipeline.box_masks import sam2_from_boxes
+
     config_name = SAM1_TYPES.get(options.model_type, options.model_type)
     try:
         from_boxes = sam2_from_boxes(config_name, options.sam_checkpoint, options.device)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from no_time_to_train.masks.gate import Segmentation
+
 ImageId = int | str
 CategoryId = int | str
-Segmentation = list[list[float]] | dict[str, Any]
-"""COCO: polygons ``[[x1, y1, x2, y2, ...], ...]`` or a run-length code ``{"size", "counts"}``."""
 
 
 @dataclass(frozen=True)

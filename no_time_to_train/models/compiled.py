@@ -10,7 +10,7 @@ import torch
 
 from no_time_to_train.errors import ConfigError
 from no_time_to_train.models.encoders.feature_encoder import FeatureEncoder
-from no_time_to_train.models.proposals.sam2_backend import Sam2Backend
+from no_time_to_train.models.sam.backend import Sam2Backend
 
 COMPILERS = ("g++", "clang++", "c++", "cl")
 ENTRIES = ("forward_features", "get_intermediate_layers")

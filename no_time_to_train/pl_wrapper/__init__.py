@@ -1,0 +1,1 @@
+"""Lightning: loaders, processes and devices around the pipeline."""

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from html import escape
 
 from no_time_to_train.errors import DatasetError
+from no_time_to_train.masks.outlines import LEAST_TOLERANCE, mask_path
+from no_time_to_train.masks.rle import pixel_boxes
 from no_time_to_train.report.content import ReportImage
 from no_time_to_train.report.counts import ReportRow, count_curve
 from no_time_to_train.report.outcomes import FALSE_POSITIVES
-from no_time_to_train.report.outlines import LEAST_TOLERANCE, mask_path
 from no_time_to_train.report.thumbnails import thumbnail_address
 from no_time_to_train.results import Instances
 
@@ -101,7 +102,7 @@ def _found_marks(row: ReportRow, class_names: Sequence[str], step: int) -> str:
         score, label = float(found.scores[i]), int(found.labels[i])
         kind = row.outcome.kinds[i] if row.outcome else ""
         wrong = kind in FALSE_POSITIVES
-        shown = "" if score > step / 100 else " off"
+        shown = "" if score >= step / 100 else " off"
         said = f"{class_name(class_names, label)} {score:.2f}"
         title = said + (f", {'false positive: ' if wrong else ''}{kind}" if kind else "")
         marks.append(
@@ -123,7 +124,7 @@ def _truth_marks(row: ReportRow, class_names: Sequence[str], step: int) -> str:
         if row.truth.crowd[i]:
             state, title, data = " crowd", f"{name}, crowd region: not counted", ""
         else:
-            missed = match is None or match <= step / 100
+            missed = match is None or match < step / 100
             state, title = " bad" if missed else "", name
             data = f' data-match="{"" if match is None else f"{match:.4g}"}"'
         marks.append(
@@ -134,9 +135,8 @@ def _truth_marks(row: ReportRow, class_names: Sequence[str], step: int) -> str:
 
 def _shape(instances: Instances, i: int, said: str, title: str) -> str:
     tolerance = max(LEAST_TOLERANCE, max(instances.size) / SEEN_PIXELS)
-    x1, y1, x2, y2 = (round(value) for value in instances.boxes[i].tolist())
-    path = mask_path(instances.rles[i], tolerance)
-    path = path or f"M{x1} {y1}h{x2 + 1 - x1}v{y2 + 1 - y1}h{x1 - x2 - 1}z"
+    x1, y1, w, h = (round(value) for value in pixel_boxes(instances[i : i + 1])[0])
+    path = mask_path(instances.rles[i], tolerance) or f"M{x1} {y1}h{w}v{h}h{-w}z"
     return f'<title>{escape(title)}</title><path d="{path}"/><text x="{x1}" y="{y1}">{escape(said)}</text>'
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from no_time_to_train.dataset.coco.results import instances_from_coco
 from no_time_to_train.dataset.images import read_image_size
 from no_time_to_train.errors import DatasetError
-from no_time_to_train.report.coco_rows import instances_from_coco
 from no_time_to_train.report.outcomes import Truth
 from no_time_to_train.results import Instances
 

@@ -1,4 +1,4 @@
-"""How many were found, right, wrong and missed above each score."""
+"""How many were found, right, wrong and missed from each score on."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ReportRow:
 
 @dataclass(frozen=True)
 class Curve:
-    """Counts by threshold; entry t counts instances that score more than t / 100.
+    """Counts by threshold; entry t counts instances that score at least t / 100.
 
     Attributes:
         objects: annotated objects, crowds left out.
@@ -76,7 +76,7 @@ def count_curve(rows: Iterable[ReportRow], label: int | None = None) -> Curve:
             )
     correct = [score for score, kind in zip(scores, kinds, strict=True) if kind == CORRECT]
     wrong = [score for score, kind in zip(scores, kinds, strict=True) if kind in FALSE_POSITIVES]
-    return Curve(objects, _number_above(scores), _number_above(correct), _number_above(wrong))
+    return Curve(objects, _number_from(scores), _number_from(correct), _number_from(wrong))
 
 
 def occurring_classes(rows: Iterable[ReportRow]) -> list[int]:
@@ -106,7 +106,7 @@ def start_step(rows: Sequence[ReportRow]) -> int:
     return 50 if total.found[50] > 0 else 0
 
 
-def _number_above(scores: Sequence[float]) -> np.ndarray:
+def _number_from(scores: Sequence[float]) -> np.ndarray:
     ordered = np.sort(np.asarray(scores, dtype=np.float64))
     thresholds = np.arange(STEPS) / 100
-    return len(ordered) - np.searchsorted(ordered, thresholds, side="right")
+    return len(ordered) - np.searchsorted(ordered, thresholds, side="left")

@@ -11,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from no_time_to_train.files import write_text
 from no_time_to_train.report import sections
 from no_time_to_train.report.cards import class_name, image_card
 from no_time_to_train.report.content import ReportImage, ReportReference, index_by_name, truths_of
@@ -218,9 +219,5 @@ def _data(curves: Mapping[int, Curve], total: Curve, free: Sequence[ReportRow]) 
 
 
 def _write_whole(folder: Path, page: str) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / FILE_NAME
-    partial = target.with_suffix(".html.part")
-    partial.write_text(page, encoding="utf-8")
-    partial.replace(target)
-    return target
+    write_text(folder / FILE_NAME, page)
+    return folder / FILE_NAME

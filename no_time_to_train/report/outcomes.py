@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from pycocotools import mask as coco_mask
 
+from no_time_to_train.masks.overlaps import box_iou, mask_iou
+from no_time_to_train.masks.rle import mask_areas, pixel_boxes
 from no_time_to_train.results import Instances
 
 MATCH_IOU = 0.5
@@ -49,7 +50,7 @@ class Outcome:
     """How one image fared at every score threshold at once.
 
     A match is never taken away by an instance with a lower score. So at threshold t the correct ones are
-    those above t, and an object is missed when its match is not above t.
+    those from t on, and an object is missed when its match is below t.
 
     Attributes:
         kinds: per found instance ``CORRECT``, ``IGNORED`` or one of ``FALSE_POSITIVES``.
@@ -100,16 +101,7 @@ def _kind_of_error(overlap: np.ndarray, same_class: np.ndarray, crowd: np.ndarra
 def _pairwise_iou(found: Instances, truth: Truth) -> np.ndarray:
     """(N, M) IoU of masks, or of boxes where either side has no mask; crowds as COCO counts them."""
     objects = truth.instances
-    if len(found) == 0 or len(objects) == 0:
-        return np.zeros((len(found), len(objects)))
-    crowd = [int(flag) for flag in truth.crowd]
-    masks = coco_mask.iou(list(found.rles), list(objects.rles), crowd)
-    boxes = coco_mask.iou(_xywh(found), _xywh(objects), crowd)
-    no_found_mask = coco_mask.area(list(found.rles)) == 0
-    no_true_mask = coco_mask.area(list(objects.rles)) == 0
+    masks = mask_iou(found.rles, objects.rles, truth.crowd)
+    boxes = box_iou(pixel_boxes(found), pixel_boxes(objects), truth.crowd)
+    no_found_mask, no_true_mask = mask_areas(found.rles) == 0, mask_areas(objects.rles) == 0
     return np.where(no_found_mask[:, None] | no_true_mask[None, :], boxes, masks)
-
-
-def _xywh(instances: Instances) -> np.ndarray:
-    boxes = instances.boxes.double().numpy()
-    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2] + 1], axis=1)

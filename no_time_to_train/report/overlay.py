@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFilter
-from pycocotools import mask as coco_mask
 
+from no_time_to_train.masks.rle import decode_crop, pixel_boxes
 from no_time_to_train.report.labels import Tag, draw_tags, writable
 from no_time_to_train.report.palette import RGB, class_palette, readable_ink
 from no_time_to_train.results import RLE, Instances
@@ -39,7 +39,7 @@ def draw_instances(
         image: (H, W, 3) uint8 RGB.
         found: instances of that image; an empty mask (a box-only annotation) shows its box alone.
         class_names: name per class index; ``found.class_names`` when empty, "class 3" when that is too.
-        min_score: only instances that score more than this are drawn.
+        min_score: only instances that score at least this are drawn.
         palette: (r, g, b) per class index; :func:`class_palette` by default.
         mask_alpha: opacity of the masks in [0, 1].
         boxes: draw boxes.
@@ -53,7 +53,7 @@ def draw_instances(
         raise ValueError(f"image must be (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}")
     if tuple(found.size) != image.shape[:2]:
         raise ValueError(f"the instances belong to an image of size {found.size}, got {image.shape[:2]}")
-    kept = found[found.scores > min_score]
+    kept = found[found.scores >= min_score]
     kept = kept[torch.argsort(kept.scores, descending=True, stable=True)]
     class_of = kept.labels.tolist()
     known = palette or class_palette(max(class_of, default=-1) + 1)
@@ -72,14 +72,6 @@ def draw_instances(
         tags = [Tag(*parts) for parts in zip(texts, short, colours, rects, strict=True)]
         draw_tags(picture, tags, max(MIN_FONT, round(0.02 * picture.width)))
     return np.asarray(picture).copy()
-
-
-def side_by_side(left: np.ndarray, right: np.ndarray, gap: int = 10) -> np.ndarray:
-    """Put two (H, W, 3) pictures of one height beside each other, ``gap`` white pixels between them."""
-    if left.shape[0] != right.shape[0]:
-        raise ValueError(f"both pictures need one height, got {left.shape[0]} and {right.shape[0]}")
-    white = np.full((left.shape[0], gap, 3), 255, dtype=np.uint8)
-    return np.concatenate([left, white, right], axis=1)
 
 
 def contact_sheet(images: Sequence[np.ndarray], columns: int, width: int, gap: int = 8) -> np.ndarray:
@@ -119,7 +111,7 @@ def _class_text(names: Sequence[str], label: int) -> str:
 
 
 def _rectangles(found: Instances) -> list[tuple[float, float, float, float]]:
-    return [(x1, y1, x2 + 1, y2 + 1) for x1, y1, x2, y2 in found.boxes.tolist()]
+    return [(x, y, x + w, y + h) for x, y, w, h in pixel_boxes(found).tolist()]
 
 
 def _draw_boxes(picture: Image.Image, rects: Sequence[tuple[float, ...]], colours: Sequence[RGB]) -> None:
@@ -134,10 +126,10 @@ def _draw_boxes(picture: Image.Image, rects: Sequence[tuple[float, ...]], colour
 
 def _paint_mask(canvas: np.ndarray, rle: RLE, colour: RGB, alpha: float) -> None:
     """Tint one mask and draw its contour, inside its box only."""
-    x, y, w, h = (int(value) for value in coco_mask.toBbox(rle))
-    if w == 0 or h == 0:
+    mask, x, y = decode_crop(rle)
+    if not mask.size:
         return
-    mask = coco_mask.decode(rle)[y : y + h, x : x + w].astype(bool)
+    h, w = mask.shape
     line = max(2, round(0.003 * canvas.shape[1]))
     opacity = np.maximum(mask * alpha, _contour(mask, line))[..., None]
     halo = np.asarray(readable_ink(colour), dtype=np.float32)

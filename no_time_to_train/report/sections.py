@@ -9,10 +9,10 @@ from html import escape
 import numpy as np
 import torch
 
+from no_time_to_train.masks.outlines import mask_path
 from no_time_to_train.report.cards import class_name
 from no_time_to_train.report.content import ReportReference
 from no_time_to_train.report.counts import Curve
-from no_time_to_train.report.outlines import mask_path
 from no_time_to_train.report.thumbnails import thumbnail_address
 from no_time_to_train.results import encode_masks
 

@@ -1,0 +1,1 @@
+"""Weight files: where they are, which layout they have, strict loading."""

@@ -12,7 +12,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from scipy import ndimage
 
-from no_time_to_train.dataset.annotation_masks import segmentation_to_rle
+from no_time_to_train.masks.rle import segmentation_to_rle
 from no_time_to_train.results import Instances
 
 

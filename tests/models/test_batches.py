@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from no_time_to_train.models.preprocess import batched
+from no_time_to_train.preprocess import batched
 from no_time_to_train.results import Query
 from tests.models.small_models import MODEL_NAMES, filled, picture, small_model
 from tests.models.test_contract import assert_same

@@ -15,8 +15,8 @@ from pathlib import Path
 from unittest import mock
 
 from no_time_to_train import cli
-from no_time_to_train.accuracy.command import make_parser as accuracy_parser
-from no_time_to_train.pl_wrapper import lightning_cli
+from no_time_to_train.bench.accuracy.command import make_parser as accuracy_parser
+from no_time_to_train.pl_wrapper import entry as lightning_cli
 from tests.conftest import ROOT
 
 RUNNERS = ("run_lightening.py", "run_lightning.py")

@@ -11,8 +11,8 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from no_time_to_train.dataset.annotation_masks import segmentation_to_mask
-from no_time_to_train.dataset.scenes import write_demo_dataset
+from no_time_to_train.dataset.annotation_frames import segmentation_to_mask
+from no_time_to_train.scenes import write_demo_dataset
 from tests.conftest import ROOT
 from tests.scene_config import scene_config
 

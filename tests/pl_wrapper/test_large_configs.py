@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from no_time_to_train.pl_wrapper.lightning_cli import main
+from no_time_to_train.pl_wrapper.entry import main
 from tests.conftest import ROOT
 
 FOLDER = ROOT / "no_time_to_train" / "pl_configs"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from no_time_to_train.pl_wrapper.entry import main
 from no_time_to_train.pl_wrapper.help_text import HELP
-from no_time_to_train.pl_wrapper.lightning_cli import main
 from no_time_to_train.pl_wrapper.run_options import RunOptions
 from tests.conftest import ROOT
 
@@ -29,7 +29,7 @@ def test_help_is_a_screen_and_names_every_flag() -> None:
 def test_help_waits_for_no_import() -> None:
     lines = [
         "import sys",
-        "from no_time_to_train.pl_wrapper.lightning_cli import main",
+        "from no_time_to_train.pl_wrapper.entry import main",
         "assert main(['test', '--help']) == 0",
         "assert not {'lightning', 'torch'} & set(sys.modules), 'help waits for an import'",
     ]

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from no_time_to_train.dataset.class_splits import METAINFO
-from no_time_to_train.dataset.few_shot_file import read_few_shot_file
-from no_time_to_train.dataset.scenes import write_demo_dataset
+from no_time_to_train.dataset.coco.class_splits import METAINFO
+from no_time_to_train.dataset.shots.file import read_few_shot_file
+from no_time_to_train.scenes import write_demo_dataset
 from tests.conftest import ROOT
 from tests.pl_wrapper.nano_options import NANO
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from no_time_to_train.pl_wrapper.lightning_cli import main
+from no_time_to_train.pl_wrapper.entry import main
 from no_time_to_train.pl_wrapper.stop_signals import Stopped, stop_on_signals
 from tests.conftest import ROOT
 

@@ -146,13 +146,14 @@ def test_agrees_with_pycocotools(seed: int) -> None:
     assert sum(score is not None for score in outcome.match_scores) == ours.count(CORRECT)
 
 
-def test_counts_follow_the_threshold_and_exclude_it() -> None:
+def test_counts_follow_the_threshold_and_include_it() -> None:
     truth = truth_of([(0, 0, 10, 10), (20, 0, 30, 10)], [0, 1], [False, False])
     found = boxes_as_masks([(0, 0, 10, 10), (20, 0, 30, 10), (40, 0, 50, 10)], [0.9, 0.5, 0.7], [0, 1, 1])
     rows = [row_of(found, truth)]
     total = count_curve(rows)
     assert total.at(0) == {"objects": 2, "found": 3, "correct": 2, "wrong": 1, "missed": 0}
-    assert total.at(50) == {"objects": 2, "found": 2, "correct": 1, "wrong": 1, "missed": 1}
+    assert total.at(51) == {"objects": 2, "found": 2, "correct": 1, "wrong": 1, "missed": 1}
+    assert total.at(50) == total.at(0)
     assert total.at(100) == {"objects": 2, "found": 0, "correct": 0, "wrong": 0, "missed": 2}
     assert count_curve(rows, label=1).at(0) == {
         "objects": 1,
@@ -166,7 +167,7 @@ def test_counts_follow_the_threshold_and_exclude_it() -> None:
 def test_the_slider_starts_where_f1_is_highest() -> None:
     truth = truth_of([(0, 0, 10, 10)], [0], [False])
     found = boxes_as_masks([(0, 0, 10, 10), (40, 0, 50, 10)], [0.9, 0.3], [0, 0])
-    assert start_step([row_of(found, truth)]) == 30
+    assert start_step([row_of(found, truth)]) == 31
     assert start_step([ReportRow(found, None, None)]) == 50
     assert start_step([ReportRow(found[1:], None, None)]) == 0
     assert start_step([]) == 0

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from no_time_to_train.dataset.scenes import (
+from no_time_to_train.models.encoders.encoder_registry import encoder_spec
+from no_time_to_train.scenes import (
     PHOTO,
     SHAPE_FAMILIES,
     TEXTURE_FAMILIES,
@@ -24,7 +25,6 @@ from no_time_to_train.dataset.scenes import (
     draw_classes,
     draw_scene,
 )
-from no_time_to_train.models.encoders.encoder_registry import encoder_spec
 from tools.nano.pictures import Pictures
 
 SPEC = encoder_spec("dinov3_nano")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from no_time_to_train.dataset.annotation_masks import encode_mask
+from no_time_to_train.masks.rle import encode_mask
 from tools.nano.pipeline import Group
 
 MIN_COIN = 400

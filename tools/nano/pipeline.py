@@ -13,25 +13,27 @@ from pycocotools import mask as coco_mask
 from torch import Tensor
 
 from no_time_to_train.config import Sam2InferConfig
-from no_time_to_train.dataset.annotation_masks import segmentation_to_rle
-from no_time_to_train.dataset.categories import CategoryMap
-from no_time_to_train.dataset.coco_file import CocoFile
-from no_time_to_train.dataset.coco_reader import category_map, references_from_coco, targets_from_coco
-from no_time_to_train.dataset.coco_results import to_coco_rows
-from no_time_to_train.dataset.evaluation import evaluate_coco
+from no_time_to_train.dataset.coco.classes import CategoryMap
+from no_time_to_train.dataset.coco.file import CocoFile
+from no_time_to_train.dataset.coco.reader import category_map, references_from_coco, targets_from_coco
+from no_time_to_train.dataset.coco.results import to_coco_rows
 from no_time_to_train.dataset.images import read_image
-from no_time_to_train.dataset.reference_crops import CropOptions, crop_reference
+from no_time_to_train.dataset.references.crops import CropOptions, crop_reference
 from no_time_to_train.dataset.samples import Reference
-from no_time_to_train.dataset.scenes import Split, write_demo_dataset
+from no_time_to_train.evaluation.coco_ap import evaluate_coco
+from no_time_to_train.masks.ops import pool_features
+from no_time_to_train.masks.rle import segmentation_to_rle
 from no_time_to_train.models.encoders.feature_encoder import FeatureEncoder
-from no_time_to_train.models.matching.mask_ops import pool_features
-from no_time_to_train.models.matching.merging import Candidates, build_merger, full_size
-from no_time_to_train.models.matching.scoring import prototype_scores, top_labels
+from no_time_to_train.models.matching.merging import Candidates, full_size
+from no_time_to_train.models.matching.scoring import top_labels
+from no_time_to_train.models.matching.similarity import prototype_scores
 from no_time_to_train.models.memory.memory_bank import MemoryBank, pool_reference
-from no_time_to_train.models.preprocess import make_query, resize_square
-from no_time_to_train.models.proposals.choose_prompts import make_proposer
-from no_time_to_train.models.proposals.sam2_backend import DecodedMasks, Sam2Backend
+from no_time_to_train.models.parts import build_merger, make_proposer
+from no_time_to_train.models.sam.backend import Sam2Backend
+from no_time_to_train.models.sam.prompts import DecodedMasks
+from no_time_to_train.preprocess import make_query, resize_square
 from no_time_to_train.results import RLE, Query, ReferenceCrop
+from no_time_to_train.scenes import Split, write_demo_dataset
 
 SHOTS = (1, 5)
 DRAWS = 3

@@ -17,7 +17,7 @@ from scipy.fft import dct
 from torch import Tensor, nn
 
 from dinov3.models.vision_transformer import DinoVisionTransformer
-from no_time_to_train.dataset.scenes import SceneStyle, draw_classes, draw_scene
+from no_time_to_train.scenes import SceneStyle, draw_classes, draw_scene
 from tools.nano.encoder_data import SPEC, judging_sets, scene_view
 from tools.nano.muon import Muon
 from tools.nano.train_encoder import Families, build_encoder, encoder_task, normalised, pooled

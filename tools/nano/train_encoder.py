@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dinov3.models.vision_transformer import DinoVisionTransformer
-from no_time_to_train.dataset.scenes import SHAPE_FAMILIES, TEXTURE_FAMILIES
+from no_time_to_train.scenes import SHAPE_FAMILIES, TEXTURE_FAMILIES
 from tools.nano.encoder_data import SPEC, Views, episode_source, judging_sets, training_step_data
 from tools.nano.pictures import load_style_pictures
 from tools.nano.training import Task, load_exported, train, training_arguments

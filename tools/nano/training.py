@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from no_time_to_train.dataset.scenes import GENERATOR_VERSION
+from no_time_to_train.scenes import GENERATOR_VERSION
 
 WARM_UP = 60
 """Steps over which the learning rate rises."""

@@ -13,7 +13,7 @@ from dataclasses import MISSING, Field, dataclass, fields
 from typing import Any, get_type_hints
 from unittest import mock
 
-from no_time_to_train.type_words import dataclass_in, type_words
+from no_time_to_train.config.type_words import dataclass_in, type_words
 from tools.reference_pages.docstrings import read_docstring
 
 

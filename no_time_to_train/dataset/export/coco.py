@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pycocotools import mask as coco_mask
-
-from no_time_to_train.dataset.coco_results import to_coco_rows
+from no_time_to_train.dataset.coco.results import to_coco_rows
+from no_time_to_train.dataset.coco.writer import image_record
 from no_time_to_train.dataset.export.image_result import ImageResult
 from no_time_to_train.dataset.export.json_stream import JsonListWriter
 from no_time_to_train.dataset.samples import CategoryId, ImageId
+from no_time_to_train.masks.rle import mask_areas, pixel_boxes
 
 
 class CocoResults:
@@ -65,23 +65,17 @@ class CocoAnnotations:
     def write(self, result: ImageResult) -> None:
         """Append one image and its annotations; the score is kept as ``score``, and so is ``presence``."""
         image_id: ImageId = len(self._images) + 1 if result.image_id is None else result.image_id
-        height, width = result.instances.size
-        record: dict[str, Any] = {
-            "id": image_id,
-            "file_name": result.file_name,
-            "height": height,
-            "width": width,
-        }
+        record = image_record(image_id, result.file_name, result.instances.size)
         if result.instances.presence is not None:
             scores = result.instances.presence.tolist()
             record["presence"] = dict(zip(result.instances.class_names, scores, strict=True))
         self._images.append(record)
         rows = to_coco_rows(result.instances, image_id, self.category_ids)
-        for row, rle in zip(rows, result.instances.rles, strict=True):
+        boxes, areas = pixel_boxes(result.instances).tolist(), mask_areas(result.instances.rles).tolist()
+        for row, box, area in zip(rows, boxes, areas, strict=True):
             self._count += 1
-            box = coco_mask.toBbox(rle).tolist()  # whole pixels, where the rows have inclusive corners
-            area = int(coco_mask.area(rle))
-            exact = {"bbox": box, "area": area} if area else {"area": row["bbox"][2] * row["bbox"][3]}
+            _, _, w, h = box  # whole pixels, where the rows have inclusive corners
+            exact = {"bbox": box, "area": area or w * h}
             self._file.append({"id": self._count, **row, **exact, "iscrowd": 0})
 
     def close(self) -> None:

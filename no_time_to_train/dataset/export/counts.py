@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from no_time_to_train.dataset.export.image_result import ImageResult, class_name
+from no_time_to_train.files import whole_file
 
 
 class CountsTable:
@@ -19,10 +21,10 @@ class CountsTable:
         """
         self.class_names = tuple(class_names)
         self.min_score = min_score
-        path = Path(folder) / "counts.csv"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("w", newline="", encoding="utf-8")
-        self._table = csv.writer(self._file)
+        self._open = ExitStack()
+        self._table = csv.writer(
+            self._open.enter_context(whole_file(Path(folder) / "counts.csv", newline=""))
+        )
         self._table.writerow(["file_name", *self.class_names, "total"])
 
     def write(self, result: ImageResult) -> None:
@@ -36,7 +38,7 @@ class CountsTable:
 
     def close(self) -> None:
         """Finish the file."""
-        self._file.close()
+        self._open.close()
 
 
 class PresenceTable:
@@ -60,14 +62,5 @@ class PresenceTable:
     def close(self) -> None:
         """Write the file."""
         if self._rows:
-            with self.path.open("w", newline="", encoding="utf-8") as file:
+            with whole_file(self.path, newline="") as file:
                 csv.writer(file).writerows([["file_name", *self.class_names, "present"], *self._rows])
-
-
-def read_counts(path: str | Path) -> dict[str, dict[str, int]]:
-    """Read a table back: counts by class name (and ``total``) for each file name."""
-    with Path(path).open(newline="", encoding="utf-8") as file:
-        return {
-            row["file_name"]: {name: int(count) for name, count in row.items() if name != "file_name"}
-            for row in csv.DictReader(file)
-        }

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+
+from no_time_to_train.files import whole_file
 
 
 class JsonListWriter:
     """Writes ``head``, then list items one at a time, then ``tail``; the file appears on ``close``.
 
-    Until then the text is in a hidden file beside it, so that a killed run leaves no half a json.
+    See ``whole_file``: a killed run leaves no half a json.
     """
 
     def __init__(self, path: str | Path, head: str = "[") -> None:
-        self.path = Path(path)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._partial = self.path.with_name(f".{self.path.name}.part")
-        self._file = self._partial.open("w", encoding="utf-8")
+        self._open = ExitStack()
+        self._file = self._open.enter_context(whole_file(path))
         self._file.write(head)
         self._first = True
 
@@ -29,5 +30,4 @@ class JsonListWriter:
     def close(self, tail: str = "]") -> None:
         """Finish the file."""
         self._file.write(tail)
-        self._file.close()
-        self._partial.replace(self.path)
+        self._open.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,8 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from no_time_to_train.dataset.export.image_result import ImageResult, OneFilePerImage, class_name
-from no_time_to_train.dataset.mask_polygons import mask_to_polygons
+from no_time_to_train.dataset.export.image_result import (
+    ImageResult,
+    OneFilePerImage,
+    class_name,
+    place_picture,
+)
+from no_time_to_train.files import write_json
+from no_time_to_train.masks.outlines import mask_to_polygons
+from no_time_to_train.masks.rle import pixel_boxes
 
 TOLERANCE = 0.75  # pixels that an outline may move for the sake of fewer corners
 
@@ -26,16 +32,19 @@ class LabelmeFiles:
         *,
         image_root: str | Path | None = None,
         tolerance: float = TOLERANCE,
+        copy_images: bool = False,
     ) -> None:
         """
         Args:
             image_root: folder of the images, so that ``imagePath`` leads from the json to its image;
-                None: the json files will be laid beside the images.
+                None: a link to each picture is laid beside its json.
+            copy_images: copies of the pictures, not links.
             tolerance: see ``mask_to_polygons``; 0 keeps every pixel.
         """
         self.class_names = tuple(class_names)
         self.image_root = None if image_root is None else Path(image_root)
         self.tolerance = tolerance
+        self.copy_images = copy_images
         self._files = OneFilePerImage(folder)
 
     def write(self, result: ImageResult) -> None:
@@ -44,13 +53,15 @@ class LabelmeFiles:
         height, width = result.instances.size
         shapes: list[dict[str, Any]] = []
         found = result.instances
+        boxes = pixel_boxes(found).tolist()
         for row, ((mask, corner), label) in enumerate(
             zip(result.crops(), found.labels.tolist(), strict=True)
         ):
             polygons = mask_to_polygons(mask, self.tolerance, corner)
             outlines = [np.reshape(polygon, (-1, 2)).tolist() for polygon in polygons]
             kind = "polygon" if outlines else "rectangle"
-            for points in outlines or [found.boxes[row].reshape(2, 2).tolist()]:
+            x, y, w, h = boxes[row]
+            for points in outlines or [[[x, y], [x + w, y + h]]]:
                 shapes.append(
                     {
                         "label": class_name(self.class_names, label),
@@ -71,13 +82,14 @@ class LabelmeFiles:
             "imageHeight": height,
             "imageWidth": width,
         }
-        path.write_text(json.dumps(content), encoding="utf-8")
+        write_json(path, content)
 
     def close(self) -> None:
         """Nothing is left to do: every image has its own file."""
 
     def _image_path(self, path: Path, result: ImageResult) -> str:
         if self.image_root is None:
+            place_picture(result, path.parent / result.relative_path.name, self.copy_images)
             return result.relative_path.name
         image = self.image_root / result.relative_path
         return Path(os.path.relpath(image, path.parent)).as_posix()

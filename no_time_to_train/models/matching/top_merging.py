@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
 
 import torch
 
-from no_time_to_train.models.matching.mask_ops import Resize
+from no_time_to_train.masks.ops import Resize
 from no_time_to_train.models.matching.merging import Candidates, full_size
 from no_time_to_train.results import Instances
 
@@ -50,6 +51,8 @@ class TopMerger:
     resize: Resize
     max_instances: int = 100
     union: bool = False
+    reads_outlines_only: ClassVar[bool] = False
+    box_convention: ClassVar[Literal["inclusive"]] = "inclusive"
 
     def __call__(self, found: Candidates, size: tuple[int, int]) -> Instances:
         """Merge the candidates of one image.

@@ -66,7 +66,7 @@
   function updateCard(card, score, classes) {
     const counts = { found: 0, correct: 0, wrong: 0, missed: 0 };
     for (const { mark, label, score: own, kind } of card.found) {
-      const shown = own > score && classes.has(label);
+      const shown = own >= score && classes.has(label);
       mark.classList.toggle("off", !shown);
       if (!shown) continue;
       counts.found += 1;
@@ -74,7 +74,7 @@
       if (isWrong(kind)) counts.wrong += 1;
     }
     for (const { mark, label, crowd, match } of card.objects) {
-      const shown = classes.has(label), missed = !crowd && !(match !== null && match > score);
+      const shown = classes.has(label), missed = !crowd && !(match !== null && match >= score);
       mark.classList.toggle("off", !shown);
       mark.classList.toggle("bad", missed);
       if (shown && missed) counts.missed += 1;
@@ -141,7 +141,7 @@
       }
     }
     for (const one of card.objects) {
-      const missed = !one.crowd && !(one.match !== null && one.match > score);
+      const missed = !one.crowd && !(one.match !== null && one.match >= score);
       if (missed && !one.mark.classList.contains("off")) {
         list.push([one.mark, one.text.said, "missed", "missed"]);
       }
@@ -170,7 +170,7 @@
       item.append(button);
       return item;
     }));
-    if (!card.list.children.length) card.list.textContent = "Nothing above this score.";
+    if (!card.list.children.length) card.list.textContent = "Nothing has this score.";
   }
   function toggleDetails(card) {
     const button = find(".open", card.element), open = button.getAttribute("aria-expanded") !== "true";

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import io
 import json
 from collections import Counter
@@ -17,12 +18,10 @@ from PIL import Image
 from pycocotools.coco import COCO
 from scipy import ndimage
 
-from no_time_to_train.dataset.annotation_masks import segmentation_to_mask
-from no_time_to_train.dataset.coco_file import CocoFile
-from no_time_to_train.dataset.coco_results import from_coco_rows, read_results
-from no_time_to_train.dataset.evaluation import evaluate_coco
+from no_time_to_train.dataset.annotation_frames import segmentation_to_mask
+from no_time_to_train.dataset.coco.file import CocoFile
+from no_time_to_train.dataset.coco.results import from_coco_rows, read_results
 from no_time_to_train.dataset.export import export_results
-from no_time_to_train.dataset.export.counts import read_counts
 from no_time_to_train.dataset.export.image_result import ImageResult, folder_name
 from no_time_to_train.dataset.export.labelme import LabelmeFiles
 from no_time_to_train.dataset.export.pngs import IndexPngs, InstancePngs
@@ -31,6 +30,7 @@ from no_time_to_train.dataset.readers.folders import read_class_folders
 from no_time_to_train.dataset.readers.labelme import read_labelme
 from no_time_to_train.dataset.readers.yolo import read_yolo
 from no_time_to_train.errors import ConfigError, DatasetError
+from no_time_to_train.evaluation.coco_ap import evaluate_coco
 from no_time_to_train.results import Instances
 from tests.dataset.samples import random_instances, write_image
 
@@ -189,7 +189,7 @@ def boxes_only() -> ImageResult:
     found = Instances.from_masks(
         torch.zeros(1, *SIZE, dtype=torch.bool), torch.tensor([0.7]), torch.tensor([1])
     )
-    box = torch.tensor([[10.0, 6.0, 30.0, 18.0]])
+    box = torch.tensor([[10.0, 6.0, 29.0, 17.0]])
     return ImageResult("sub/a.png", Instances(found.rles, box, found.scores, found.labels, SIZE))
 
 
@@ -215,10 +215,13 @@ def test_yolo_scores_are_read_over(tmp_path: Path) -> None:
 def test_counts(tmp_path: Path) -> None:
     results = [result(seed, n, f"{seed}, {n}.png") for seed, n in ((1, 4), (2, 0))]
     export_results(iter(results), tmp_path, NAMES, ["counts"])
-    counts = read_counts(tmp_path / "counts.csv")
-    assert counts["2, 0.png"] == {"date": 0, "fig / dried": 0, "total": 0}
     dates = int((results[0].instances.labels == 0).sum())
-    assert counts["1, 4.png"] == {"date": dates, "fig / dried": 4 - dates, "total": 4}
+    with (tmp_path / "counts.csv").open(newline="") as file:
+        assert list(csv.reader(file)) == [
+            ["file_name", "date", "fig / dried", "total"],
+            ["1, 4.png", str(dates), str(4 - dates), "4"],
+            ["2, 0.png", "0", "0", "0"],
+        ]
 
 
 def test_the_exported_file_scores_its_own_results(tmp_path: Path) -> None:
@@ -232,7 +235,7 @@ def test_nothing_found_anywhere_gives_valid_files(tmp_path: Path) -> None:
     export_results([], tmp_path, NAMES, ["coco", "coco_results", "counts", "yolo"])
     assert read_results(tmp_path / "predictions.json") == []
     assert CocoFile.read(tmp_path / "annotations.json").images == {}
-    assert read_counts(tmp_path / "counts.csv") == {}
+    assert (tmp_path / "counts.csv").read_text() == "file_name,date,fig / dried,total\n"
 
 
 def test_a_json_is_complete_or_not_there(tmp_path: Path) -> None:

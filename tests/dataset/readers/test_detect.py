@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from no_time_to_train.dataset.coco_reader import find_image
+from no_time_to_train.dataset.coco.reader import find_image
 from no_time_to_train.dataset.readers.detect import list_targets, read_annotated
 from no_time_to_train.errors import DatasetError
 from tests.dataset.readers.test_labelme import shape, write_labelme
@@ -88,7 +88,7 @@ def test_what_is_nothing_known(tmp_path: Path) -> None:
     for source, message in (
         (tmp_path / "gone", "no such file or folder"),
         (tmp_path / "x.csv", "annotations are .json, .yaml or .xml"),
-        (tmp_path / "two", r"holds several COCO files \(a.json, b.json\)"),
+        (tmp_path / "two", r"holds several COCO or Label Studio files \(a.json, b.json\)"),
         (coco, "'a.png' is neither beside it nor in an images folder"),
     ):
         with pytest.raises(DatasetError, match=message):

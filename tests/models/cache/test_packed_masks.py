@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from no_time_to_train.models.cache.entry_format import encode_entry
 from no_time_to_train.models.cache.packed_masks import near_outline, outline_reach, pack_masks, unpack_masks
 from no_time_to_train.models.matching.merging import full_size
-from no_time_to_train.models.proposals.mask_prompts import DecodedMasks
+from no_time_to_train.models.sam.prompts import DecodedMasks
 
 CPU = torch.device("cpu")
 

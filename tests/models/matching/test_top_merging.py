@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from no_time_to_train.models.matching.mask_ops import Resize
+from no_time_to_train.masks.ops import Resize
 from no_time_to_train.models.matching.merging import Candidates
 from no_time_to_train.models.matching.top_merging import TopMerger, union_by_label
 

@@ -1,0 +1,1 @@
+"""References as they are given, their masks, and the crops that the encoder sees."""

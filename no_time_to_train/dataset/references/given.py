@@ -1,0 +1,177 @@
+"""References of named classes, as the Python face and the commands take them: by hand, or from a folder."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from no_time_to_train.dataset.coco.reader import category_map, references_from_coco
+from no_time_to_train.dataset.images import as_rgb_array
+from no_time_to_train.dataset.readers.detect import read_annotated
+from no_time_to_train.dataset.readers.mask_images import read_alpha_mask
+from no_time_to_train.dataset.references.from_python import AnyImage, image_size, make_references
+from no_time_to_train.dataset.samples import Reference
+from no_time_to_train.errors import DatasetError, did_you_mean
+from no_time_to_train.masks.gate import MaskError, checked_box, checked_segmentation
+from no_time_to_train.masks.rle import encode_mask
+
+
+@dataclass(frozen=True)
+class NamedReference:
+    """One reference and the name of its class; the label and slot of the sample say nothing yet."""
+
+    class_name: str
+    sample: Reference
+
+
+def references_by_hand(
+    class_name: str,
+    image: AnyImage | None,
+    *,
+    mask: Any = None,
+    box: Any = None,
+    point: Any = None,
+    annotation: Any = None,
+) -> list[NamedReference]:
+    """References in one image, each given by exactly one kind of mark.
+
+    Args:
+        class_name: any text.
+        image: path, array, tensor or Pillow image; may be left out when ``annotation`` is a file.
+        mask: (H, W), or (N, H, W) for N instances, or a mask picture.
+        box: (x1, y1, x2, y2) in pixels, or N of them.
+        point: (x, y) in pixels, or N of them, each inside another instance.
+        annotation: a COCO annotation (a mapping with ``segmentation`` or ``bbox``), several of them, or an
+            annotation file of any known format, of which the instances of this class are taken.
+
+    Without a mark, the image's own alpha channel is the mask.
+
+    Raises:
+        DatasetError: no mark, several, or one that does not fit.
+    """
+    marks = {"mask": mask, "box": box, "point": point, "annotation": annotation}
+    given = [name for name, value in marks.items() if value is not None]
+    if len(given) > 1:
+        raise DatasetError(f"{class_name}: give one of mask, box, point and annotation, got {given}")
+    if annotation is not None:
+        found = _annotated(class_name, image, annotation)
+    elif image is None:
+        raise DatasetError(f"{class_name}: a reference needs an image (or annotation=<file>)")
+    elif given:
+        found = make_references(image, masks=mask, boxes=box, points=point, name=_title(image))
+    else:
+        found = _from_alpha(class_name, image)
+    return [NamedReference(class_name, _compact(reference)) for reference in found]
+
+
+def references_in(
+    source: str | Path,
+    *,
+    images: str | Path | None = None,
+    classes: Sequence[str] | None = None,
+    class_split: str | None = None,
+    shots: int | None = None,
+    seed: int = 42,
+) -> list[NamedReference]:
+    """References of a folder or annotation file of any known format (see ``readers.detect``).
+
+    Args:
+        images: folder of the images, when they are not beside the annotations.
+        classes: take these only; None takes all that have annotations.
+        class_split: a named list of classes, when ``classes`` are not given.
+        shots: most references of a class, drawn with ``seed``; None takes all.
+    """
+    coco, root = read_annotated(source, images)
+    chosen = category_map(coco, classes, class_split, annotated_only=True)
+    references = references_from_coco(coco, root, chosen, shots, seed=seed)
+    return [NamedReference(chosen.names[reference.label], reference) for reference in references]
+
+
+def reference_key(reference: NamedReference) -> str:
+    """The same for two references of one class with one mark in one image, as a cell run twice gives them."""
+    sample = reference.sample
+    key = hashlib.sha256(repr((reference.class_name, sample.box, sample.point)).encode())
+    for part in (sample.image, sample.mask):
+        key.update(part.tobytes() if isinstance(part, np.ndarray) else str(part).encode())
+    key.update(repr(sample.segmentation).encode())
+    return key.hexdigest()
+
+
+def _annotated(class_name: str, image: AnyImage | None, annotation: Any) -> list[Reference]:
+    if isinstance(annotation, (str, Path)):
+        return _from_file(class_name, image, Path(annotation))
+    rows = [annotation] if isinstance(annotation, Mapping) else list(annotation)
+    if image is None:
+        raise DatasetError(f"{class_name}: an annotation that is no file needs its image")
+    held = Path(image).expanduser() if isinstance(image, (str, Path)) else as_rgb_array(image)
+    title = _title(image)
+    references = []
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, Mapping) or not (row.get("segmentation") or row.get("bbox")):
+            raise DatasetError(f"{class_name}: an annotation has neither segmentation nor bbox: {row}")
+        try:
+            references.append(
+                Reference(
+                    held,
+                    0,
+                    0,
+                    box=checked_box(row["bbox"]) if row.get("bbox") else None,
+                    segmentation=checked_segmentation(row["segmentation"], image_size(held))
+                    if row.get("segmentation")
+                    else None,
+                    name=title if len(rows) == 1 else f"{title}, instance {number}",
+                )
+            )
+        except MaskError as error:
+            raise DatasetError(f"{class_name}: annotation {number} has {error}") from None
+    return references
+
+
+def _from_file(class_name: str, image: AnyImage | None, path: Path) -> list[Reference]:
+    """The instances of a class in an annotation file; of a file with one class only, all of them."""
+    beside = Path(image).parent if isinstance(image, (str, Path)) else None
+    elsewhere = beside is not None and (path.is_dir() or beside.resolve() != path.parent.resolve())
+    found = references_in(path, images=beside if elsewhere else None)
+    names = sorted({reference.class_name for reference in found})
+    own = [item.sample for item in found if item.class_name == class_name or len(names) == 1]
+    if not own:
+        raise DatasetError(
+            f"{path} has no instance of {class_name!r}{did_you_mean(class_name, names)} (it has {names})"
+        )
+    if image is None:
+        return own
+    held = Path(image) if isinstance(image, (str, Path)) else as_rgb_array(image)
+    if isinstance(held, Path) and len({str(reference.image) for reference in own}) > 1:
+        own = [reference for reference in own if Path(str(reference.image)).name == held.name]
+        if not own:
+            raise DatasetError(f"{path} has no instance of {class_name!r} in {held.name}")
+    return [replace(reference, image=held) for reference in own]
+
+
+def _from_alpha(class_name: str, image: AnyImage) -> list[Reference]:
+    alpha = read_alpha_mask(image) if isinstance(image, (str, Path)) else None
+    if alpha is None:
+        raise DatasetError(
+            f"{class_name}: say where the object is in {_title(image)}: mask=, box=, point= or annotation= "
+            f"(or an image file with an alpha channel)"
+        )
+    return make_references(image, masks=alpha, name=_title(image))
+
+
+def _compact(reference: Reference) -> Reference:
+    """The same reference with its mask as a run-length code, so that the caller's array can go."""
+    if reference.mask is None:
+        return reference
+    size = (int(reference.mask.shape[0]), int(reference.mask.shape[1]))
+    return replace(
+        reference, mask=None, segmentation=encode_mask(np.asarray(reference.mask)), stated_size=size
+    )
+
+
+def _title(image: AnyImage | None) -> str:
+    return Path(image).name if isinstance(image, (str, Path)) else "image given in Python"

@@ -1,0 +1,1 @@
+"""Which annotated instances become references: few-shot files, drawn shots, negatives."""

@@ -1,0 +1,1 @@
+"""Scores of results against ground truth: COCO and LVIS AP, semantic IoU, tables."""

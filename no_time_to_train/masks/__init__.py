@@ -1,0 +1,1 @@
+"""Every formula on masks, once: tensors, run-length codes, outlines, overlaps."""

@@ -1,0 +1,1 @@
+"""SAM 2: its modules, the exact fast decoder, masks of prompts."""

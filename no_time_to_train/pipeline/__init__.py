@@ -1,0 +1,1 @@
+"""The one loop: remember references, segment images. Every face calls it."""

@@ -1,0 +1,158 @@
+"""Thresholds measured on the references: each one is looked for with a memory that does not know it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from no_time_to_train.dataset.annotation_frames import reference_mask
+from no_time_to_train.masks.overlaps import mask_iou
+from no_time_to_train.masks.rle import encode_mask
+from no_time_to_train.models.memory.stored_references import StoredReference, class_names_of
+from no_time_to_train.models.segmenter import ReferenceSegmenter
+from no_time_to_train.pipeline.class_thresholds import best_scores, shrunken_thresholds
+from no_time_to_train.pipeline.memory import BankT, ClassThreshold, Memory, make_memory
+from no_time_to_train.pipeline.segment import segment
+from no_time_to_train.pipeline.streams import Skips, is_one_image
+from no_time_to_train.results import RLE, Instances
+
+HIT = 0.5
+"""IoU with the reference from which a detection is the reference."""
+
+MISS = 0.1
+"""IoU with every known instance below which a detection is background."""
+
+
+@dataclass
+class ScoresOfClass:
+    """What was seen of one class; scores are published ones.
+
+    Attributes:
+        true: best score on each instance, 0 where it was missed.
+        false: scores of detections that are none.
+        there, absent: best score in each picture that has the class, and in each that has not.
+    """
+
+    true: list[float] = field(default_factory=list)
+    false: list[float] = field(default_factory=list)
+    there: dict[str, float] = field(default_factory=dict)
+    absent: dict[str, float] = field(default_factory=dict)
+
+
+def calibrated(
+    model: ReferenceSegmenter[BankT], memory: Memory[BankT], empty: Any = None, *, batch_size: int = 1
+) -> Memory[BankT]:
+    """The memory with thresholds; later results have calibrated scores, in which 0.5 is the threshold.
+
+    Every reference is looked for in its own image without it in the memory. True is what covers the reference
+    under its class. False is what covers it under another, and what covers no known instance; instances in
+    the image that nobody marked are taken for false as well, so images in which all are marked are the better
+    ones. A class of one reference gets the common threshold of the others. Costs one search per reference.
+
+    Args:
+        empty: images that show none of the classes, as for :func:`segment`; all that is found there is false.
+    """
+    plain = replace(memory, thresholds={})
+
+    def search(item: StoredReference, others: Sequence[StoredReference]) -> Instances:
+        (found,) = segment(model, make_memory(model, others), [item.source.image], skips=Skips(stop=True))
+        return found
+
+    images = [] if empty is None else [empty] if is_one_image(empty) else empty
+    alarms = segment(model, plain, images, batch_size=batch_size) if empty is not None else ()
+    return replace(memory, thresholds=_measured(memory.references, search, alarms))
+
+
+def _measured(
+    references: Sequence[StoredReference],
+    search: Callable[[StoredReference, Sequence[StoredReference]], Instances],
+    empty: Iterable[Instances],
+) -> dict[str, ClassThreshold]:
+    names = class_names_of(references)
+    seen = {name: ScoresOfClass() for name in names}
+    shown = [item for item in references if not item.negative]
+    pictures = {id(item): _picture(item, number) for number, item in enumerate(shown)}
+    for item in shown:
+        others = [other for other in references if other is not item]
+        if item.source is None or item.class_name not in class_names_of(others):
+            continue
+        same = [other for other in shown if pictures[id(other)] == pictures[id(item)]]
+        _look(seen, item, same, search(item, others), pictures[id(item)])
+    for number, found in enumerate(empty):
+        for label, best in enumerate(best_scores(found.scores, found.labels, len(names)).tolist()):
+            seen[names[label]].false += found.scores[found.labels == label].tolist()
+            seen[names[label]].absent[f"empty {number}"] = best
+    return _thresholds(seen)
+
+
+def _look(
+    seen: dict[str, ScoresOfClass],
+    item: StoredReference,
+    same: Sequence[StoredReference],
+    found: Instances,
+    picture: str,
+) -> None:
+    """Sort what was found in the picture of a reference into true and false, class by class.
+
+    Args:
+        same: the references in that picture, ``item`` among them.
+        picture: tells it from others.
+    """
+    overlap = mask_iou(found.rles, [_rle(item, found.size)])[:, 0]
+    free = mask_iou(found.rles, [_rle(other, found.size) for other in same]).max(axis=1, initial=0.0) < MISS
+    on_it, scores = overlap >= HIT, found.scores.numpy()
+    for name, of in seen.items():
+        of_class = np.array([found.class_names[label] == name for label in found.labels.tolist()], bool)
+        best = float(scores[of_class].max(initial=0.0))
+        if name == item.class_name:
+            of.true.append(float(scores[of_class & on_it].max(initial=0.0)))
+            of.false += scores[of_class & free].tolist()
+            of.there[picture] = max(of.there.get(picture, 0.0), best)
+        else:
+            of.false += scores[of_class & (free | on_it)].tolist()
+            if all(other.class_name != name for other in same):
+                of.absent[picture] = max(of.absent.get(picture, 0.0), best)
+
+
+def _thresholds(seen: dict[str, ScoresOfClass]) -> dict[str, ClassThreshold]:
+    instance = _shrunken([(of.true, of.false) for of in seen.values()])
+    presence = _shrunken([(of.there.values(), of.absent.values()) for of in seen.values()])
+    return {
+        name: ClassThreshold(
+            threshold=own,
+            positives=len(of.true),
+            negatives=len(of.false),
+            presence=max(own, there) if of.absent else own,
+            pictures_with=len(of.there),
+            pictures_without=len(of.absent),
+        )
+        for (name, of), own, there in zip(seen.items(), instance, presence, strict=True)
+    }
+
+
+def _shrunken(pairs: Iterable[tuple[Iterable[float], Iterable[float]]]) -> list[float]:
+    scores: list[tuple[Tensor, Tensor]] = [
+        (torch.tensor(list(true)), torch.tensor(list(false))) for true, false in pairs
+    ]
+    return shrunken_thresholds([true for true, _ in scores], [false for _, false in scores])
+
+
+def _picture(item: StoredReference, number: int) -> str:
+    """The same for references in the same picture, in whatever folders its copies lie."""
+    if item.source is None:
+        return f"unknown {number}"
+    image = item.source.image
+    content = image.read_bytes() if isinstance(image, Path) else np.ascontiguousarray(image).tobytes()
+    return hashlib.sha256(content).hexdigest()
+
+
+def _rle(item: StoredReference, size: tuple[int, int]) -> RLE:
+    mask = None if item.source is None else reference_mask(item.source, size)
+    return encode_mask(np.zeros(size, bool) if mask is None else mask)

@@ -1,0 +1,133 @@
+"""The folder of an ``ntt predict`` run: one run at a time, resumable, and exported in many formats."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from no_time_to_train.dataset.export import export_results
+from no_time_to_train.dataset.export.image_result import ImageResult
+from no_time_to_train.errors import ConfigError, did_you_mean
+from no_time_to_train.runs.found_images import FoundImages
+from no_time_to_train.runs.result_writer import SETTINGS
+
+FORMATS: Mapping[str, tuple[str, ...]] = {
+    "coco": ("coco_results", "coco"),
+    "png": ("masks",),
+    "index": ("index",),
+    "csv": ("counts", "presence"),
+    "yolo": ("yolo",),
+    "labelme": ("labelme",),
+    "overlay": (),
+    "html": (),
+}
+"""Words of ``--format`` and the exporters behind them; ``overlay`` and ``html`` need the pictures."""
+
+DEFAULT_FORMATS = "coco,png,overlay,csv,html"
+PARTS, OVERLAYS, LOCK = "parts", "overlays", ".ntt.lock"
+OURS = (
+    PARTS,
+    OVERLAYS,
+    "masks",
+    "index",
+    "yolo",
+    "labelme",
+    "predictions.json",
+    "annotations.json",
+    "counts.csv",
+    "presence.csv",
+    "report.html",
+    "run.json",
+    "memory.safetensors",
+)
+"""Everything that a run writes, and so all that ``--overwrite`` removes."""
+
+
+def read_formats(text: str) -> list[str]:
+    """``"coco,png"`` as a list.
+
+    Raises:
+        ConfigError: an unknown word.
+    """
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    for word in words:
+        if word not in FORMATS:
+            raise ConfigError(
+                f"unknown --format {word!r}{did_you_mean(word, FORMATS)} (known: {', '.join(FORMATS)})"
+            )
+    return words
+
+
+@contextmanager
+def results_folder(path: str | Path, *, resume: bool, overwrite: bool) -> Iterator[Path]:
+    """Hold the folder for one run; it is made when missing.
+
+    Raises:
+        ConfigError: it cannot be written to, another run is writing to it, or it holds the results of an
+            earlier run and the caller did not say what should become of them.
+    """
+    from filelock import FileLock, Timeout  # comes with torch
+
+    folder = Path(path)
+    lock = FileLock(str(folder / LOCK), timeout=0)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise ConfigError(
+            f"another run is writing to {folder}; wait for it, or choose another --out"
+        ) from None
+    except OSError as error:
+        raise ConfigError(
+            f"{folder} cannot be written to ({error.strerror or error}); choose another --out"
+        ) from None
+    try:
+        if (folder / PARTS / SETTINGS).exists() and not resume:
+            if not overwrite:
+                raise ConfigError(
+                    f"{folder} holds the results of an earlier run; --resume goes on with it, --overwrite "
+                    f"replaces it, or choose another --out"
+                )
+            _remove_ours(folder)
+        yield folder
+    finally:
+        lock.release()
+        (folder / LOCK).unlink(missing_ok=True)
+
+
+def export_found(
+    folder: Path,
+    found: FoundImages,
+    formats: Iterable[str],
+    min_score: float,
+    image_ids: Sequence[Any] | None = None,
+) -> None:
+    """Write the formats, in one pass over the images.
+
+    ``predictions.json`` keeps every detection, for those who score or filter them; everything else has those
+    of at least ``min_score``.
+
+    Args:
+        image_ids: of the data set of the images, which has its ``predictions.json`` already; None numbers
+            them from 1.
+    """
+    chosen = [name for word in formats for name in FORMATS[word]]
+    if image_ids is not None:
+        chosen = [name for name in chosen if name != "coco_results"]
+    if chosen:
+        ids = itertools.count(1) if image_ids is None else image_ids
+        results = (ImageResult(item.name, item, key) for item, key in zip(found, ids, strict=False))
+        export_results(results, folder, found.class_names, chosen, min_score)
+
+
+def _remove_ours(folder: Path) -> None:
+    for name in OURS:
+        path = folder / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)

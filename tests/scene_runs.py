@@ -1,0 +1,63 @@
+"""Fixtures: a small data set of generated scenes, a config for it with the nano weights, and runs of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from no_time_to_train.pl_wrapper.entry import main
+from no_time_to_train.scenes import write_demo_dataset
+from tests.scene_config import scene_config
+
+BLANK_ID = 99_001
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two shots of three classes, four targets, one of them a blank picture. Its path has a space."""
+    data = write_demo_dataset(
+        tmp_path_factory.mktemp("scenes") / "my scenes",
+        seed=3,
+        num_targets=3,
+        num_classes=3,
+        shots=2,
+        size=256,
+    )
+    Image.fromarray(np.full((120, 160, 3), 127, np.uint8)).save(data.images / "blank.png")
+    targets = json.loads(data.targets.read_text())
+    targets["images"].append({"id": BLANK_ID, "file_name": "images/blank.png", "width": 160, "height": 120})
+    data.targets.write_text(json.dumps(targets))
+    return data.root
+
+
+@pytest.fixture(scope="session")
+def config(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A YAML file that runs everything on the scenes."""
+    path = tmp_path_factory.mktemp("config") / "tiny.yaml"
+    path.write_text(yaml.safe_dump(scene_config(scenes, points_per_side=8, iou_thr=0.3)))
+    return path
+
+
+@pytest.fixture
+def run(config: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Run the command line in this process; returns the output folder and asserts that it went well."""
+
+    def call(*words: str, out: str = "out", code: int = 0) -> Path:
+        folder = tmp_path / out
+        assert main(["--config", str(config), "--output_dir", str(folder), *words]) == code
+        return folder
+
+    return call
+
+
+@pytest.fixture
+def copied_scenes(scenes: Path, tmp_path: Path) -> Path:
+    """The scenes again, to be spoilt."""
+    return Path(shutil.copytree(scenes, tmp_path / "spoilt"))

@@ -1,0 +1,30 @@
+"""A file is there whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from no_time_to_train.files import whole_file, write_bytes, write_json, write_text
+
+
+def test_what_is_written_is_what_lies_there(tmp_path: Path) -> None:
+    write_text(tmp_path / "new" / "a.txt", "\N{LATIN SMALL LETTER E WITH ACUTE}")
+    assert (tmp_path / "new" / "a.txt").read_bytes() == b"\xc3\xa9"
+    write_bytes(tmp_path / "b", b"\0\xff")
+    assert (tmp_path / "b").read_bytes() == b"\0\xff"
+    write_json(tmp_path / "c.json", {"a": [1]})
+    assert json.loads((tmp_path / "c.json").read_text()) == {"a": [1]}
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.txt", "b", "c.json", "new"]
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.txt", "old")
+    with pytest.raises(TypeError), whole_file(tmp_path / "a.txt") as file:
+        file.write(b"bytes where text is wanted")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a.txt", "old")]
+    with pytest.raises(TypeError):
+        write_json(tmp_path / "a.txt", {"a": object()})
+    assert (tmp_path / "a.txt").read_text() == "old"
