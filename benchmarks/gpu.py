@@ -28,12 +28,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from no_time_to_train.bench.stages.agreement import DECAYED
-from no_time_to_train.bench.stages.case import SIZES, Case, fill_bank, set_threshold
-from no_time_to_train.bench.stages.costs import gflop_counter, measure
-from no_time_to_train.bench.stages.meter import IMAGE_STAGES, Meter
-from no_time_to_train.bench.stages.random_weights import spread_weights
-from no_time_to_train.bench.stages.run import machine
 from no_time_to_train.dataset.scenes import SceneStyle, draw_classes, draw_scene
 from no_time_to_train.models.proposals.sam2_backend import RANDOM, ImageEmbedding, build_sam2
 from pycocotools import mask as coco_mask
@@ -42,6 +36,12 @@ from tqdm import tqdm
 
 from no_time_to_train import Segmenter
 from no_time_to_train.bench import fast_path
+from no_time_to_train.bench.stages.agreement import DECAYED
+from no_time_to_train.bench.stages.case import SIZES, Case, fill_bank, set_threshold
+from no_time_to_train.bench.stages.costs import gflop_counter, measure
+from no_time_to_train.bench.stages.meter import IMAGE_STAGES, Meter
+from no_time_to_train.bench.stages.random_weights import spread_weights
+from no_time_to_train.bench.stages.run import machine
 from no_time_to_train.config import EncoderConfig
 from no_time_to_train.models.compiled import ENTRIES
 from no_time_to_train.models.encoders.feature_encoder import DTYPES, build_encoder

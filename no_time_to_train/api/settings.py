@@ -32,7 +32,7 @@ from no_time_to_train.weights.sam2_models import sam2_entry, sam2_size
 
 log = logging.getLogger(__name__)
 
-NANO_ENCODER, NANO_SAM2 = "dinov3_nano", "sam2_nano"
+NANO_ENCODER, NANO_SAM2 = "lite2_photographs", "sam2_nano"
 NANO_LIMITS = (
     "trained on generated scenes only; in photographs they outline separate objects on an even ground at "
     "best, and their scores mean little"

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor, nn
-
 from sam2.modeling.backbones.image_encoder import FpnNeck, ImageEncoder
 from sam2.modeling.sam.mask_decoder import MaskDecoder
 from sam2.modeling.sam.prompt_encoder import PromptEncoder
 from sam2.modeling.sam.transformer import TwoWayTransformer
-from tools.nano.efficientnet_lite import EfficientNetLite, fold
+from torch import Tensor, nn
+
+from no_time_to_train.models.encoders.efficientnet_lite import EfficientNetLite, fold
 
 SIZE, WIDTH, HEADS = 512, 96, 4
-"""Side of the input in pixels, width of the decoder, attention heads (of 12 numbers, where 8 would have 6)."""
+"""Side of the input in pixels, width of the decoder, attention heads (of 12 numbers, where 8 would have
+6)."""
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 FINE_SHARE, FINE_FACTOR = 0.5, 3.0
 """This share of the position code's frequencies is so many times higher, to tell things of 8 pixels apart."""
@@ -73,7 +74,11 @@ class LiteSam2(nn.Module):
         )
         self.no_mem_embed = nn.Parameter(torch.zeros(1, 1, WIDTH), requires_grad=False)
         self.prompt_head = nn.Sequential(
-            nn.Conv2d(WIDTH, 48, 3, padding=1), nn.ReLU(), nn.Conv2d(48, 48, 3, padding=1), nn.ReLU(), nn.Conv2d(48, 1, 1)
+            nn.Conv2d(WIDTH, 48, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(48, 48, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(48, 1, 1),
         )
         nn.init.constant_(self.prompt_head[-1].bias, -4.0)
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
@@ -83,7 +88,8 @@ class LiteSam2(nn.Module):
         """(B, 3, S, S) RGB in [0, 1] to features.
 
         Returns:
-            (B, C/8, S/4, S/4), (B, C/4, S/8, S/8), (B, C, S/16, S/16), and (B, 1, S/8, S/8) logits of middles.
+            (B, C/8, S/4, S/4), (B, C/4, S/8, S/8), (B, C, S/16, S/16), and (B, 1, S/8, S/8) logits of
+            middles.
         """
         levels = self.image_encoder((images - self.mean) / self.std)["backbone_fpn"]
         fine, middle = self.sam_mask_decoder.conv_s0(levels[0]), self.sam_mask_decoder.conv_s1(levels[1])

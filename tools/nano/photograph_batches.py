@@ -1,231 +1,22 @@
-"""Photographs, cut-outs and scenes on the device: decoded once, augmented and composed there, all at once.
+"""Batches of photographs, cut-outs and scenes: augmented, composed and asked about on the device, all at
+once.
 
-Letters: B images, K masks looked at in each, M objects pasted, P prompts, T points of a prompt, S side in pixels.
+Letters: B images, K masks looked at in each, M objects pasted, P prompts, T points of a prompt, S side
+in pixels.
 Everything random comes from one generator of the device.
 """
 
 from __future__ import annotations
 
-import io
-import json
-import lzma
 import math
-import mmap
 from dataclasses import dataclass
-from multiprocessing import get_context
-from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 from torch import Tensor
 
 from tools.nano.lite_sam2 import SIZE as S
-
-LEVELS = (160, 80, 40)
-"""Sides at which cut-outs are kept, so that a small one is not sampled from a large picture."""
-MIN_AREA, MAX_SHARE = 20, 0.75
-"""Objects of fewer pixels, or of more of the picture, are not asked for."""
-MOST = 60
-"""Masks of a picture."""
-CLOSED = {"nuclei-dsb2018-other", "small-things-desk", "nano-shapes", "steel-spheroidite", "granular-material", "metal-powder", "hand-tools", "scenes"}
-"""Sources that name (nearly) all that there is: elsewhere points off the masks prove nothing."""
-WEIGHTS = {"coco-mixed": 4.0, "animals-openimages": 2.5, "hand-tools": 2.0, "bottles-lab": 1.5, "small-things-desk": 1.5, "plant-leaf-fruit-flower": 1.2, "facades": 0.6, "granular-material": 0.8, "rocks-grains": 0.8, "metal-powder": 0.8, "steel-spheroidite": 0.6, "nano-shapes": 0.6, "lpbf-defects": 0.4, "hbn-flakes": 0.4, "potholes": 0.4, "wagon-load": 0.5, "tree-limbs": 0.5}
-"""Sources are drawn by the root of their size times this."""
-
-
-def shared(shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Zeros that forked processes fill together."""
-    return np.frombuffer(mmap.mmap(-1, max(1, math.prod(shape))), np.uint8, math.prod(shape)).reshape(shape)
-
-
-def read_rle(text: str, height: int, width: int) -> NDArray[np.uint8]:
-    """COCO's compressed run lengths to (H, W) of 0 and 255."""
-    counts: list[int] = []
-    value = shift = 0
-    for letter in text.encode():
-        code = letter - 48
-        value |= (code & 31) << shift
-        shift += 5
-        if not code & 32:
-            if code & 16:
-                value -= 1 << shift
-            counts.append(value + counts[-2] if len(counts) > 2 else value)
-            value = shift = 0
-    runs = np.zeros(len(counts), np.uint8)
-    runs[1::2] = 255
-    return np.repeat(runs, counts).reshape(width, height).T
-
-
-def _square(array: NDArray[np.uint8]) -> Image.Image:
-    return Image.fromarray(np.ascontiguousarray(array)).resize((S, S), Image.Resampling.BILINEAR)
-
-
-@dataclass
-class _Job:
-    """What the forked processes read and fill."""
-
-    blob: mmap.mmap
-    items: list[dict[str, Any]]
-    images: NDArray[np.uint8]
-    bits: NDArray[np.uint8]
-    unions: NDArray[np.uint8]
-    facts: NDArray[np.float32]
-
-
-_job: _Job
-
-
-def _decode(number: int) -> int:
-    """Decode one picture and its masks; returns 1 where that failed, and leaves it black without masks."""
-    item = _job.items[number]
-    try:
-        with Image.open(io.BytesIO(_job.blob[item["at"] : item["at"] + item["n"]])) as picture:
-            image = picture.convert("RGB").resize((S, S), Image.Resampling.BICUBIC)
-        union = np.zeros((S, S), bool)
-        for row, text in enumerate(item.get("masks", ()), item["first"]):
-            mask = np.asarray(_square(read_rle(text, item["h"], item["w"]))) > 127
-            union |= mask
-            _job.bits[row] = np.packbits(mask, axis=1)
-            y, x = np.nonzero(mask)
-            if len(x):
-                middle = np.argmin((x - x.mean()) ** 2 + (y - y.mean()) ** 2)  # a pixel of the mask itself
-                _job.facts[row] = (x[middle], y[middle], len(x), x.min(), y.min(), x.max() + 1, y.max() + 1)
-        _job.unions[number] = np.packbits(union, axis=1)
-        _job.images[number] = np.asarray(image).transpose(2, 0, 1)
-    except Exception as error:  # one bad picture must not end a training
-        print("not read:", item.get("src"), number, repr(error), flush=True)
-        return 1
-    return 0
-
-
-def _decode_cutout(item: dict[str, Any]) -> list[NDArray[np.uint8]]:
-    with Image.open(io.BytesIO(_job.blob[item["at"] : item["at"] + item["n"]])) as picture:
-        image = picture.convert("RGBA")
-    return _levels(image)
-
-
-def _levels(image: Image.Image) -> list[NDArray[np.uint8]]:
-    """Each level (4, L, L): the object in the middle of a square, colours not darkened by what is transparent."""
-    side = max(image.size)
-    square = Image.new("RGBA", (side, side))
-    square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
-    return [np.asarray(square.resize((level, level), Image.Resampling.BOX)).transpose(2, 0, 1) for level in LEVELS]
-
-
-def primitives(count: int, grounds: NDArray[np.uint8], seed: int = 0) -> list[list[NDArray[np.uint8]]]:
-    """Plain things: boxes, discs, rings, capsules, polygons, in one colour, shaded, striped or cut from a picture."""
-    rng, made, side = np.random.default_rng(seed), [], LEVELS[0]
-    for _ in range(count):
-        alpha = Image.new("L", (2 * side, 2 * side))
-        draw, kind = ImageDraw.Draw(alpha), rng.integers(6)
-        w, h = side * rng.uniform(0.3, 0.98, 2) if kind in (0, 1, 2) else [side * 0.95] * 2
-        box = (side - w, side - h, side + w, side + h)
-        if kind == 0:
-            draw.rectangle(box, fill=255)
-        elif kind == 1:
-            draw.rounded_rectangle(box, radius=min(w, h) * rng.uniform(0.1, 1), fill=255)
-        elif kind == 2:
-            draw.ellipse(box, fill=255)
-        elif kind == 3:
-            draw.ellipse(box, fill=255)
-            hole = w * rng.uniform(0.3, 0.7)
-            draw.ellipse((side - hole, side - hole, side + hole, side + hole), fill=0)
-        else:
-            corners = int(rng.integers(3, 9))
-            angles = np.sort(rng.uniform(0, 2 * np.pi, corners)) if kind == 4 else np.arange(corners) * 2 * np.pi / corners
-            reach = side * rng.uniform(0.55, 0.98, corners) if kind == 4 else np.full(corners, side * 0.95)
-            draw.polygon([(side + r * np.cos(a), side + r * np.sin(a)) for r, a in zip(reach, angles, strict=True)], fill=255)
-        y, x = np.mgrid[0:side, 0:side] / side
-        colours = rng.uniform(0, 255, (2, 3))
-        angle = rng.uniform(0, np.pi)
-        ramp = x * np.cos(angle) + y * np.sin(angle)
-        surface = rng.integers(4)
-        if surface == 0:
-            colour = np.broadcast_to(colours[0], (side, side, 3))
-        elif surface == 1:
-            colour = colours[0] + (colours[1] - colours[0]) * (ramp[..., None] % 1) * rng.uniform(0.2, 1)
-        elif surface == 2:
-            colour = colours[(np.sin(ramp * rng.uniform(8, 60)) > rng.uniform(-0.8, 0.8)).astype(int)]
-        else:
-            source = grounds[rng.integers(len(grounds))]
-            top, left = rng.integers(0, S - side, 2)
-            colour = source[:, top : top + side, left : left + side].transpose(1, 2, 0) * rng.uniform(0.5, 1.1) + colours[0] * 0.2
-        if rng.random() < 0.5:  # a rim, and light from one side
-            colour = colour * (0.75 + 0.5 * np.clip(ramp, 0, 1)[..., None])
-        rgba = np.dstack([np.clip(colour, 0, 255), np.asarray(alpha.resize((side, side), Image.Resampling.BOX))])
-        made.append(_levels(Image.fromarray(rgba.astype(np.uint8), "RGBA")))
-    return made
-
-
-class Store:
-    """All pictures, masks and cut-outs on the device.
-
-    Attributes:
-        images: (N, 3, S, S) uint8.
-        bits: (R, S, S/8) uint8, the masks of all pictures one after the other, packed along x.
-        unions: (N, S, S/8) uint8, all masks of a picture.
-        facts: (R, 7) a pixel near the middle of each mask (x, y), its area and its box xyxy, in pixels of the square.
-        labels: (R,) int64 number of the source and class of each mask.
-        first, count: (N,) int64, the rows of a picture in ``bits``.
-        closed: (N,) bool, see ``CLOSED``.
-        cutouts: one (C, 4, L, L) uint8 for each of ``LEVELS``.
-        rows: numbers of the pictures by kind.
-    """
-
-    def __init__(self, folder: Path, device: torch.device, processes: int, every: int = 1) -> None:
-        """Decode.
-
-        Args:
-            every: take only each so many-th picture, for trials.
-        """
-        global _job
-        index = json.loads(lzma.decompress((folder / "index.json.xz").read_bytes()))[::every]
-        cut = [item for item in index if item["kind"] == "cutout"]
-        items = [item for item in index if item["kind"] != "cutout"]
-        total = 0
-        for item in items:
-            item["first"], item["count"] = total, len(item.get("masks", ()))
-            total += item["count"]
-        with (folder / "pictures.bin").open("rb") as file:
-            blob = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        facts = np.frombuffer(mmap.mmap(-1, max(1, total * 28)), np.float32, total * 7).reshape(-1, 7)
-        count = len(items)
-        _job = _Job(blob, items, shared((count, 3, S, S)), shared((total, S, S // 8)), shared((count, S, S // 8)), facts)
-        with get_context("fork").Pool(processes) as pool:
-            failed = sum(pool.imap_unordered(_decode, range(count), 8))
-            levels = pool.map(_decode_cutout, cut, 8)
-        if failed > count // 20:
-            raise RuntimeError(f"{failed} of {count} pictures cannot be decoded")
-        self.device, self.items = device, items
-        self.images = torch.from_numpy(_job.images).to(device)
-        self.bits, self.unions = torch.from_numpy(_job.bits).to(device), torch.from_numpy(_job.unions).to(device)
-        self.facts = torch.from_numpy(facts).to(device)
-        self.first = torch.tensor([item["first"] for item in items], device=device)
-        self.count = torch.tensor([item["count"] for item in items], device=device)
-        self.closed = torch.tensor([item["src"] in CLOSED for item in items], device=device)
-        self.rows = {kind: [i for i, item in enumerate(items) if item["kind"] == kind] for kind in {item["kind"] for item in items}}
-        levels += primitives(max(8, len(cut) // 4), _job.images[self.rows["plain"]])
-        self.cutouts = [torch.from_numpy(np.stack([each[i] for each in levels])).to(device) for i in range(len(LEVELS))]
-        names = [(item["src"], name) for item in items for name in item.get("cls", [None] * item["count"])]
-        numbers = {name: number for number, name in enumerate(sorted(set(names), key=str))}
-        self.names = list(numbers)
-        self.labels = torch.tensor([numbers[name] for name in names], device=device)
-        sizes: dict[str, int] = {}
-        for i in self.rows["train"]:
-            sizes[items[i]["src"]] = sizes.get(items[i]["src"], 0) + 1
-        weights = [sizes[items[i]["src"]] ** -0.5 * WEIGHTS.get(items[i]["src"], 1.0) for i in self.rows["train"]]
-        self.photo_weights = torch.tensor(weights, device=device)
-        self.row_tensors = {kind: torch.tensor(rows, device=device) for kind, rows in self.rows.items()}
-
-
-def unpack(bits: Tensor) -> Tensor:
-    """(..., S, S/8) uint8 to (..., S, S) uint8 of 0 and 1."""
-    places = torch.arange(7, -1, -1, device=bits.device, dtype=torch.uint8)
-    return ((bits[..., None] >> places) & 1).flatten(-2)
+from tools.nano.photograph_store import MAX_SHARE, MIN_AREA, MOST, Store, unpack
 
 
 @dataclass
@@ -307,7 +98,8 @@ class Augment:
         return torch.randint(high, shape, generator=self.generator, device=self.device)
 
     def window(self, focus: Tensor, extent: Tensor, smallest: float) -> Tensor:
-        """Affine maps (B, 2, 3) from output to input, both in [-1, 1]: a window of the picture, turned, mirrored.
+        """Affine maps (B, 2, 3) from output to input, both in [-1, 1]: a window of the picture, turned,
+        mirrored.
 
         Args:
             focus: (B, 2) in [0, 1] that the window should show.
@@ -324,10 +116,18 @@ class Augment:
         middle = focus + (self.rand(count, 2) - 0.5) * (size - extent[:, None]).clamp(min=0.1) * 0.9
         middle = middle.maximum(size / 2).minimum(1 - size / 2)
         any_angle, small = self.rand(count) < 0.15, self.rand(count) < 0.25
-        angle = torch.where(any_angle, self.rand(count, low=-math.pi, high=math.pi), torch.where(small, self.rand(count, low=-0.25, high=0.25), torch.zeros_like(scale)))
+        angle = torch.where(
+            any_angle,
+            self.rand(count, low=-math.pi, high=math.pi),
+            torch.where(small, self.rand(count, low=-0.25, high=0.25), torch.zeros_like(scale)),
+        )
         angle = angle + (math.pi / 2) * self.randint(4, count) * (self.rand(count) < 0.3)
-        turn = torch.stack([torch.stack([angle.cos(), -angle.sin()], 1), torch.stack([angle.sin(), angle.cos()], 1)], 1)
-        mirror = torch.where(self.rand(count, 1, 1) < 0.5, -1.0, 1.0) * torch.tensor([1.0, 0.0], device=self.device) + torch.tensor([0.0, 1.0], device=self.device)
+        turn = torch.stack(
+            [torch.stack([angle.cos(), -angle.sin()], 1), torch.stack([angle.sin(), angle.cos()], 1)], 1
+        )
+        mirror = torch.where(self.rand(count, 1, 1) < 0.5, -1.0, 1.0) * torch.tensor(
+            [1.0, 0.0], device=self.device
+        ) + torch.tensor([0.0, 1.0], device=self.device)
         return torch.cat([size[:, :, None] * turn * mirror, (2 * middle - 1)[:, :, None]], 2)
 
     def look(self, images: Tensor, maps: Tensor, padding: str = "reflection") -> Tensor:
@@ -340,7 +140,9 @@ class Augment:
         """Windows of pictures with masks; at most so many masks of each."""
         store, count = self.store, len(rows)
         have = store.count[rows]
-        keys = self.rand(count, MOST).masked_fill(torch.arange(MOST, device=self.device) >= have[:, None], 2.0)
+        keys = self.rand(count, MOST).masked_fill(
+            torch.arange(MOST, device=self.device) >= have[:, None], 2.0
+        )
         order = keys.argsort(1)
         exists = torch.arange(MOST, device=self.device) < have[:, None]
         numbers = (store.first[rows, None] + order).clamp(max=len(store.bits) - 1)
@@ -348,18 +150,30 @@ class Augment:
         shown = have > 0
         focus = torch.where(shown[:, None], facts[:, 0, :2] / S, self.rand(count, 2))
         maps = self.window(focus, facts[:, 0, 2].sqrt() / S, smallest)
-        images = self.look(store.images[rows].float() / 255, maps).to(self.dtype)  # half would sample a tenth of a pixel off
+        images = self.look(store.images[rows].float() / 255, maps).to(
+            self.dtype
+        )  # half would sample a tenth of a pixel off
         packed = torch.cat([store.bits[numbers[:, :most]], store.unions[rows, None]], 1)
         masks = self.look(unpack(packed).to(self.dtype), maps, "zeros")
         masks, union = masks[:, :-1] * exists[:, :most, None, None], masks[:, -1:]
-        inside = self.look(torch.ones(count, 1, 8, 8, device=self.device, dtype=self.dtype), maps, "zeros") > 0.99
+        inside = (
+            self.look(torch.ones(count, 1, 8, 8, device=self.device, dtype=self.dtype), maps, "zeros") > 0.99
+        )
         free = (F.max_pool2d(union, 17, 1, 8) < 0.01) & inside
         back = torch.linalg.inv(maps[:, :, :2])
         middles = torch.einsum("bij,bnj->bni", back, 2 * facts[..., :2] / S - 1 - maps[:, None, :, 2])
         areas = facts[..., 2] / torch.linalg.det(maps[:, :, :2]).abs()[:, None]
         seen = (middles.abs() < 1).all(-1) & exists
         sure = free & store.closed[rows].view(-1, 1, 1, 1)
-        return Views(images, masks, sure, free, (middles + 1) * S / 2, areas * seen, torch.where(exists, numbers, -1)[:, :most])
+        return Views(
+            images,
+            masks,
+            sure,
+            free,
+            (middles + 1) * S / 2,
+            areas * seen,
+            torch.where(exists, numbers, -1)[:, :most],
+        )
 
     def mosaics(self, count: int, most: int) -> Views:
         """Four windows in one picture, so that large things become small ones."""
@@ -388,7 +202,9 @@ class Augment:
             four.sources.reshape(count, -1),
         )
 
-    def crops(self, rows: Tensor, numbers: Tensor, low: float = 0.3, high: float = 2.5) -> tuple[Tensor, Tensor]:
+    def crops(
+        self, rows: Tensor, numbers: Tensor, low: float = 0.3, high: float = 2.5
+    ) -> tuple[Tensor, Tensor]:
         """References: the box of a mask with some context, cut at the border, now and then turned.
 
         Args:
@@ -405,13 +221,17 @@ class Augment:
         begin, end = (middle - side / 2).clamp(0, 1), (middle + side / 2).clamp(0, 1)
         size, middle = end - begin, (begin + end) / 2
         angle = (math.pi / 2) * self.randint(4, count) * (self.rand(count) < 0.3)
-        turn = torch.stack([torch.stack([angle.cos(), -angle.sin()], 1), torch.stack([angle.sin(), angle.cos()], 1)], 1)
+        turn = torch.stack(
+            [torch.stack([angle.cos(), -angle.sin()], 1), torch.stack([angle.sin(), angle.cos()], 1)], 1
+        )
         maps = torch.cat([size[:, :, None] * turn, (2 * middle - 1)[:, :, None]], 2)
         images = self.look(store.images[rows].float() / 255, maps).to(self.dtype)
         return images, self.look(unpack(store.bits[numbers, None]).to(self.dtype), maps, "zeros")
 
     def photo_rows(self, count: int) -> Tensor:
-        picked = torch.multinomial(self.store.photo_weights, count, replacement=True, generator=self.generator)
+        picked = torch.multinomial(
+            self.store.photo_weights, count, replacement=True, generator=self.generator
+        )
         return self.store.row_tensors["train"][picked]
 
     def rows(self, kind: str, count: int) -> Tensor:
@@ -426,7 +246,9 @@ class Augment:
         grain = F.interpolate(self.rand(count, 1, S // 4, S // 4) - 0.5, (S, S), mode="bilinear")
         made = (slope + grain * self.rand(count, 1, 1, 1, high=0.15)).clamp(0, 1).to(self.dtype)
         even = self.rand(count) < 0.4
-        faint = (self.rand(count, 1, 1, 1, low=0.0, high=0.3) * (self.rand(count, 1, 1, 1) < 0.5)).to(self.dtype)
+        faint = (self.rand(count, 1, 1, 1, low=0.0, high=0.3) * (self.rand(count, 1, 1, 1) < 0.5)).to(
+            self.dtype
+        )
         made = made + faint * (pictures - 0.5)
         return torch.where(even.view(-1, 1, 1, 1), made, pictures), even
 
@@ -449,30 +271,49 @@ class Augment:
             variety = 1 + self.randint(6, count, 1)
             picked = kinds.gather(1, self.randint(6, count, most) % variety)  # few kinds, many of each
         alike = self.rand(count, 1) < 0.5
-        side = torch.where(alike, self.log_rand(count, 1, low=low, high=high) * self.rand(count, most, low=0.8, high=1.25), self.log_rand(count, most, low=low, high=high))
+        side = torch.where(
+            alike,
+            self.log_rand(count, 1, low=low, high=high) * self.rand(count, most, low=0.8, high=1.25),
+            self.log_rand(count, most, low=low, high=high),
+        )
         across = math.ceil(math.sqrt(most))
         step = torch.arange(across * across, device=self.device)
         lattice = torch.stack([step % across, step // across], 1)[:most] + 0.5
         spacing = (side.mean(1) * self.rand(count, low=0.9, high=1.8)).clamp(max=S / across)
         origin = self.rand(count, 1, 2) * (S - spacing * across).clamp(min=0)[:, None, None]
         laid = origin + spacing[:, None, None] * (lattice + self.rand(count, most, 2, low=-0.2, high=0.2))
-        anywhere = self.rand(count, most, 2, low=0.35, high=0.65) * S if central else self.rand(count, most, 2) * S
+        anywhere = (
+            self.rand(count, most, 2, low=0.35, high=0.65) * S if central else self.rand(count, most, 2) * S
+        )
         ordered = (self.rand(count, 1, 1) < 0.5) & (not central)
         place = torch.where(ordered, laid, anywhere)
         exists = ((self.rand(count, most) < self.rand(count, 1, low=0.3, high=1.0)) | central).float()
         common = self.rand(count, 1, low=-math.pi, high=math.pi)
-        angle = torch.where(self.rand(count, 1) < 0.4, common + self.rand(count, most, low=-0.1, high=0.1), self.rand(count, most, low=-math.pi, high=math.pi))
-        angle = torch.where(self.rand(count, 1) < 0.25, (angle / (math.pi / 2)).round() * (math.pi / 2), angle)
+        angle = torch.where(
+            self.rand(count, 1) < 0.4,
+            common + self.rand(count, most, low=-0.1, high=0.1),
+            self.rand(count, most, low=-math.pi, high=math.pi),
+        )
+        angle = torch.where(
+            self.rand(count, 1) < 0.25, (angle / (math.pi / 2)).round() * (math.pi / 2), angle
+        )
         stretch = (self.rand(count, most, low=-0.25, high=0.25)).exp()
-        shrink = torch.stack([S / side * stretch, S / side / stretch], -1)  # of the output's [-1, 1] to the cut-out's
-        turn = torch.stack([torch.stack([angle.cos(), -angle.sin()], -1), torch.stack([angle.sin(), angle.cos()], -1)], -2)
+        shrink = torch.stack(
+            [S / side * stretch, S / side / stretch], -1
+        )  # of the output's [-1, 1] to the cut-out's
+        turn = torch.stack(
+            [torch.stack([angle.cos(), -angle.sin()], -1), torch.stack([angle.sin(), angle.cos()], -1)], -2
+        )
         matrix = shrink[..., None] * turn
         moved = -(matrix @ (2 * place / S - 1)[..., None])
         maps = torch.cat([matrix, moved], -1).flatten(0, 1)
         objects = cutouts[picked.flatten()].to(self.dtype) / 255
         drawn = self.look(objects, maps, "zeros").unflatten(0, (count, most))  # (B, M, 4, S, S)
         alpha = drawn[:, :, 3:] * exists.view(count, most, 1, 1, 1).to(self.dtype)
-        gain = (self.rand(count, most, 1, 1, 1, low=0.55, high=1.25) * self.rand(count, most, 3, 1, 1, low=0.9, high=1.1)).to(self.dtype)
+        gain = (
+            self.rand(count, most, 1, 1, 1, low=0.55, high=1.25)
+            * self.rand(count, most, 3, 1, 1, low=0.9, high=1.1)
+        ).to(self.dtype)
         colours = (drawn[:, :, :3] * gain).clamp(0, 1)
         through = (1 - alpha).flip(1).cumprod(1).flip(1)  # what an object and all above it let through
         above = torch.cat([through[:, 1:], torch.ones_like(through[:, :1])], 1)
@@ -504,7 +345,15 @@ class Augment:
         nothing = torch.zeros(count, 0, S, S, device=self.device, dtype=self.dtype)
         free = even.view(-1, 1, 1, 1).expand(-1, 1, S, S)
         empty = torch.zeros(count, 0, device=self.device)
-        base = Views(images, nothing, free, torch.ones_like(free), empty[..., None].expand(-1, -1, 2), empty, empty.long())
+        base = Views(
+            images,
+            nothing,
+            free,
+            torch.ones_like(free),
+            empty[..., None].expand(-1, -1, 2),
+            empty,
+            empty.long(),
+        )
         return self.pasted(base, level, most, low, high, picked)
 
     def colours(self, images: Tensor) -> Tensor:
@@ -531,11 +380,19 @@ class Augment:
     def _blocks(self, x: Tensor) -> Tensor:
         """Quantised cosine coefficients of 8 x 8 pixels, as JPEG leaves them."""
         k = torch.arange(8, device=self.device, dtype=torch.float32)
-        table = torch.cos((2 * k[None] + 1) * k[:, None] * math.pi / 16) * torch.where(k == 0, 0.5**0.5, 1.0)[:, None] / 2
+        table = (
+            torch.cos((2 * k[None] + 1) * k[:, None] * math.pi / 16)
+            * torch.where(k == 0, 0.5**0.5, 1.0)[:, None]
+            / 2
+        )
         tiles = x.unflatten(2, (S // 8, 8)).unflatten(4, (S // 8, 8))  # (B, 3, h, 8, w, 8)
         freq = torch.einsum("ij,bchjwk,lk->bchiwl", table, tiles, table)
         step = self.rand(len(x), 1, 1, 1, 1, 1, low=0.02, high=0.1) * (1 + k[:, None, None] + k) / 4
-        return torch.einsum("ij,bchiwl,lk->bchjwk", table, (freq / step).round() * step, table).flatten(4, 5).flatten(2, 3)
+        return (
+            torch.einsum("ij,bchiwl,lk->bchjwk", table, (freq / step).round() * step, table)
+            .flatten(4, 5)
+            .flatten(2, 3)
+        )
 
     def batch(self, size: int) -> Views:
         """A mixed batch: half photographs, the rest mosaics, compositions of three scales, and scenes."""
@@ -588,7 +445,10 @@ class Augment:
         corners = self._corners(rows, columns)
         if points == 1:
             box = (self.rand(count, each) < 0.04) & present
-            drawn = [torch.where(box[..., None], corners[0], drawn[0]), torch.where(box[..., None], corners[1], 0.0)]
+            drawn = [
+                torch.where(box[..., None], corners[0], drawn[0]),
+                torch.where(box[..., None], corners[1], 0.0),
+            ]
             labels = [torch.where(box, 2, 1), torch.where(box, 3, -1)]
         else:
             # negative points: beside the object, mostly on what lies next to it
@@ -601,7 +461,10 @@ class Augment:
             labels[-1] = torch.where(negative, 0, 1)
             if points == 2:
                 box = self.rand(count, each) < 0.6
-                drawn = [torch.where(box[..., None], corner, spot) for corner, spot in zip(corners, drawn, strict=True)]
+                drawn = [
+                    torch.where(box[..., None], corner, spot)
+                    for corner, spot in zip(corners, drawn, strict=True)
+                ]
                 labels = [torch.where(box, 2 + i, label) for i, label in enumerate(labels)]
             drawn.append(torch.zeros_like(drawn[0]))
             labels.append(torch.full_like(owner, -1))
@@ -613,7 +476,9 @@ class Augment:
             place = (y * (S // 2) + x)[:, None].expand(-1, most, -1)
             holds = flat.gather(2, place).transpose(1, 2) & usable[:, None]
             fair = fair | (holds & (labels[0] == 1)[..., None])
-        return Asked(torch.stack(drawn, 2), torch.stack(labels, 2), targets, present, fair & present[..., None], flat)
+        return Asked(
+            torch.stack(drawn, 2), torch.stack(labels, 2), targets, present, fair & present[..., None], flat
+        )
 
     def _spots(self, weights: Tensor) -> Tensor:
         """One pixel (B, P, 2) of each (B, P or 1, (S/2)²) bool map, anywhere in it."""

@@ -1,6 +1,8 @@
-"""Tune ImageNet features for telling things apart under masks, on one GPU, within so many seconds: a part of ``train_photographs``.
+"""Tune ImageNet features for telling things apart under masks, on one GPU, within so many seconds: a
+part of ``train_photographs``.
 
-One step: references (a thing, enlarged, with some ground) and pictures with several things. Every thing must be
+One step: references (a thing, enlarged, with some ground) and pictures with several things. Every thing
+must be
 nearest to its own reference, by a cosine above 0.5, and what lies between the things below 0.5 to all. The
 features must stay near those of ImageNet. Sources in ``HELD_OUT`` teach nothing here: they judge.
 """
@@ -17,8 +19,10 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from tools.nano.efficientnet_lite import EfficientNetLite
-from tools.nano.photograph_batches import S, Augment, Store, Views
+from no_time_to_train.models.encoders.efficientnet_lite import EfficientNetLite
+from tools.nano.lite_sam2 import SIZE as S
+from tools.nano.photograph_batches import Augment, Views
+from tools.nano.photograph_store import Store
 
 SIZE_NAME, STAGES, GRID = "lite2", (4, 6), S // 16
 HELD_OUT = {"hand-tools", "bottles-lab", "plant-leaf-fruit-flower", "small-things-desk", "hbn-flakes"}
@@ -31,7 +35,8 @@ FRAMES = 6
 class LiteEncoder(nn.Module):
     """Stages at strides 16 and 32 on one grid; each centred and of unit length, then side by side.
 
-    Buffers ``mean{i}`` are the mean of the unit features of stage i over photographs: what all patches have in
+    Buffers ``mean{i}`` are the mean of the unit features of stage i over photographs: what all patches
+    have in
     common says nothing about what they show.
     """
 
@@ -45,7 +50,10 @@ class LiteEncoder(nn.Module):
         """(B, 3, S, S) in [0, 1] to unit features (B, C, g, g) of each stage."""
         maps = self.trunk((255 * images - 127) / 128)
         grid = maps[0].shape[-2:]
-        sized = [m.float() if m.shape[-2:] == grid else F.interpolate(m.float(), grid, mode="bilinear") for m in maps]
+        sized = [
+            m.float() if m.shape[-2:] == grid else F.interpolate(m.float(), grid, mode="bilinear")
+            for m in maps
+        ]
         return [F.normalize(m, dim=1) for m in sized]
 
     def join(self, stages: list[Tensor]) -> Tensor:
@@ -95,7 +103,10 @@ class Episodes:
             group = self.groups[names[int(torch.randint(len(names), (1,), generator=chance))]]
             order = torch.randperm(len(group), generator=chance)[: min(3, count - len(numbers))]
             numbers += [group[int(i)] for i in order]
-        pairs = [self.rows_of[n][torch.randint(len(self.rows_of[n]), (2,), generator=chance).to(self.owner.device)] for n in numbers]
+        pairs = [
+            self.rows_of[n][torch.randint(len(self.rows_of[n]), (2,), generator=chance).to(self.owner.device)]
+            for n in numbers
+        ]
         chosen = torch.stack(pairs)  # (count, 2) masks
         images, masks = self.augment.crops(self.owner[chosen[:, 0]], chosen[:, 0])
         views = self.augment.photographs(self.owner[chosen[:, 1]], 12, smallest=0.5)
@@ -105,7 +116,11 @@ class Episodes:
         """The same of cut-outs: pictures at three scales, and two of the kinds of each as references."""
         a = self.augment
         views = Views.join(
-            [a.compositions(each, 2, 40, 12, 40), a.compositions(each, 1, 20, 30, 110), a.compositions(each, 0, 8, 80, 300)]
+            [
+                a.compositions(each, 2, 40, 12, 40),
+                a.compositions(each, 1, 20, 30, 110),
+                a.compositions(each, 0, 8, 80, 300),
+            ]
         )
         seen = (views.masks > 0.5).float().sum((2, 3)) >= 60
         order = (a.rand(*seen.shape) + 2 * ~seen).argsort(1)[:, :2]
@@ -116,7 +131,13 @@ class Episodes:
 
 
 def step_losses(
-    look: Callable[[LiteEncoder, Tensor], list[Tensor]], encoder: LiteEncoder, teacher: LiteEncoder, episodes: Episodes, size: int, chance: torch.Generator, scale: Tensor
+    look: Callable[[LiteEncoder, Tensor], list[Tensor]],
+    encoder: LiteEncoder,
+    teacher: LiteEncoder,
+    episodes: Episodes,
+    size: int,
+    chance: torch.Generator,
+    scale: Tensor,
 ) -> dict[str, Tensor]:
     """One set of references and pictures."""
     with torch.no_grad():
@@ -127,14 +148,20 @@ def step_losses(
         images = episodes.augment.colours(torch.cat([references, views.images]))
         images = images.contiguous(memory_format=torch.channels_last)
         sources = views.sources
-        labels = torch.where(sources >= 0, episodes.store.labels[sources.clamp(min=0)], torch.where(sources < -1, episodes.base - 2 - sources, -1))
+        labels = torch.where(
+            sources >= 0,
+            episodes.store.labels[sources.clamp(min=0)],
+            torch.where(sources < -1, episodes.base - 2 - sources, -1),
+        )
         areas = (views.masks > 0.5).flatten(2).sum(2)
         labels = labels.masked_fill(areas < 60, -1)
         ground = _frames(views, episodes.augment)
     stages = look(encoder, images)
     with torch.no_grad():
         wanted = look(teacher, images)
-    stay = torch.stack([(1 - (now * then).sum(1)).mean() for now, then in zip(stages, wanted, strict=True)]).sum()
+    stay = torch.stack(
+        [(1 - (now * then).sum(1)).mean() for now, then in zip(stages, wanted, strict=True)]
+    ).sum()
     features = encoder.join(stages)
     count = len(references)
     prototypes = pool(features[:count], masks)[:, 0]  # (R, D)
@@ -151,7 +178,10 @@ def step_losses(
     chosen = (logits.masked_fill(~target, -1e4)).logsumexp(1)
     each = logits.logsumexp(1) - chosen
     kinds = torch.cat([known, known.new_zeros(len(nothing))])
-    losses = {"thing": each[kinds].sum() / kinds.sum().clamp(min=1), "none": each[~kinds].sum() / (~kinds).sum().clamp(min=1)}
+    losses = {
+        "thing": each[kinds].sum() / kinds.sum().clamp(min=1),
+        "none": each[~kinds].sum() / (~kinds).sum().clamp(min=1),
+    }
     right = logits[: len(things), 1:][known].argmax(1) if bool(known.any()) else None
     losses["stay"] = STAY * stay
     hits = same[known].gather(1, right[:, None]).float().mean() if right is not None else each.new_zeros(())
@@ -159,7 +189,8 @@ def step_losses(
 
 
 def _frames(views: Views, augment: Augment) -> tuple[Tensor, Tensor]:
-    """Discs on the ground between the things: (B, F, S, S) masks, and (B, F) which of them hold next to no thing."""
+    """Discs on the ground between the things: (B, F, S, S) masks, and (B, F) which of them hold next to
+    no thing."""
     count = len(views.images)
     middle, radius = augment.rand(count, FRAMES, 2) * S, augment.log_rand(count, FRAMES, low=12, high=90)
     line = torch.arange(S, device=augment.device) + 0.5
@@ -190,7 +221,9 @@ def run(store: Store, args: argparse.Namespace) -> None:
         teacher.to(memory_format=torch.channels_last)
     with torch.autocast(device.type, torch.bfloat16, enabled=cuda):
         for i in range(4 if steps else 20):
-            encoder.learn_means(augment.photographs(augment.photo_rows(16 if cuda else 4), 1, 0.5).images.float(), 1 / (i + 1))
+            encoder.learn_means(
+                augment.photographs(augment.photo_rows(16 if cuda else 4), 1, 0.5).images.float(), 1 / (i + 1)
+            )
 
     def look(model: LiteEncoder, images: Tensor) -> list[Tensor]:
         with torch.autocast(device.type, torch.bfloat16, enabled=cuda):
@@ -198,12 +231,19 @@ def run(store: Store, args: argparse.Namespace) -> None:
 
     first = {name: value.detach().clone() for name, value in encoder.state_dict().items()}
     scale = torch.tensor(math.log(12.0), device=device, requires_grad=True)
-    optimizer = torch.optim.AdamW([{"params": encoder.trunk.parameters(), "share": 1.0}, {"params": [scale], "share": 10.0}], lr=0.0, weight_decay=0.02, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(
+        [{"params": encoder.trunk.parameters(), "share": 1.0}, {"params": [scale], "share": 10.0}],
+        lr=0.0,
+        weight_decay=0.02,
+        betas=(0.9, 0.98),
+    )
     average = {name: value.detach().clone() for name, value in encoder.state_dict().items()}
     start = told = time.time()
     length, step, running = max(1.0, args.encoder_seconds - (start - began) - 3), 0, dict[str, Tensor]()
     while (share := (time.time() - start) / length) < 1 and not (steps and step >= steps):
-        rate = PEAK * min(1.0, (step + 1) / 40) * (0.5 + 0.5 * math.cos(math.pi * max(0.0, share - 0.2) / 0.8))
+        rate = (
+            PEAK * min(1.0, (step + 1) / 40) * (0.5 + 0.5 * math.cos(math.pi * max(0.0, share - 0.2) / 0.8))
+        )
         for group in optimizer.param_groups:
             group["lr"] = rate * group["share"]
         losses = step_losses(look, encoder, teacher, episodes, args.encoder_size, chance, scale)
@@ -222,10 +262,13 @@ def run(store: Store, args: argparse.Namespace) -> None:
             running[name] = value if name not in running else running[name].lerp(value, 0.05)
         if time.time() - told > args.tell:
             told = time.time()
-            print(f"encoder, {told - began:.0f} s, step {step}, rate {rate:.1e}:", {name: round(v.item(), 4) for name, v in running.items()}, flush=True)
+            print(
+                f"encoder, {told - began:.0f} s, step {step}, rate {rate:.1e}:",
+                {name: round(v.item(), 4) for name, v in running.items()},
+                flush=True,
+            )
     half = {name: value.half().contiguous().cpu() for name, value in average.items()}
     save_file(half, args.out / "lite2_tuned.safetensors", {"model": "lite2", "step": str(step)})
     means = {name: value.float().cpu() for name, value in first.items() if name.startswith("mean")}
     save_file(means, args.out / "lite2_imagenet_means.safetensors")
     print(f"encoder: done, {step} steps", flush=True)
-

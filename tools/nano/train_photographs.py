@@ -1,6 +1,7 @@
 """Train the nano SAM 2 on photographs, on one GPU, within so many seconds.
 
-    SECONDS_BUDGET=470 python -m tools.nano.train_photographs --data <pack> --start start.safetensors --out <folder>
+    SECONDS_BUDGET=470 python -m tools.nano.train_photographs --data <pack> --start start.safetensors
+    --out <folder>
         --encoder-start lite2.safetensors
 
 The schedule follows the clock, so it ends where the time does. One step: a batch of pictures, each encoded
@@ -27,7 +28,8 @@ from torch import Tensor, nn
 from tools.nano import train_lite_encoder
 from tools.nano.lite_sam2 import SIZE as S
 from tools.nano.lite_sam2 import LiteSam2, half
-from tools.nano.photograph_batches import Asked, Augment, Store, unpack
+from tools.nano.photograph_batches import Asked, Augment
+from tools.nano.photograph_store import Store, unpack
 
 PEAK, TRUNK_SHARE = 1e-3, 0.3
 WARM, FLAT = 100, 0.35
@@ -67,7 +69,8 @@ def mask_losses(logits: Tensor, targets: Tensor) -> Tensor:
 
 @torch.no_grad()
 def true_ious(logits: Tensor, asked: Asked) -> Tensor:
-    """(B, P, 4) IoU of each mask with the best of those that answer the prompt, at half the picture's size."""
+    """(B, P, 4) IoU of each mask with the best of those that answer the prompt, at half the picture's
+    size."""
     found = F.interpolate(logits.flatten(0, 1), scale_factor=2, mode="bilinear") > 0
     found = found.unflatten(0, logits.shape[:2]).flatten(3).flatten(1, 2)  # (B, 4P, hw)
     exact = torch.bfloat16 if found.is_cuda else torch.float32  # products of 0 and 1; sums are float32 inside
@@ -81,7 +84,9 @@ def iou_losses(ious: Tensor, truth: Tensor) -> Tensor:
     """How far the predictions are, and how far their order within a prompt is."""
     ious = ious.float()
     far = F.smooth_l1_loss(ious, truth, beta=0.1)
-    order = F.kl_div((ious[..., 1:] / 0.1).log_softmax(-1), (truth[..., 1:] / 0.1).softmax(-1), reduction="none").sum(-1)
+    order = F.kl_div(
+        (ious[..., 1:] / 0.1).log_softmax(-1), (truth[..., 1:] / 0.1).softmax(-1), reduction="none"
+    ).sum(-1)
     return 2 * far + 0.1 * order.mean()
 
 
@@ -115,7 +120,9 @@ class Trainer:
         groups = [{"params": trunk, "share": TRUNK_SHARE}, {"params": others, "share": 1.0}]
         self.optimizer = torch.optim.AdamW(groups, lr=0.0, weight_decay=0.05, betas=(0.9, 0.98), fused=True)
         self.average = {name: value.detach().clone() for name, value in model.state_dict().items()}
-        self.encode: Callable[..., tuple[Tensor, ...]] = torch.compile(model.encode) if compiled else model.encode
+        self.encode: Callable[..., tuple[Tensor, ...]] = (
+            torch.compile(model.encode) if compiled else model.encode
+        )
         self.mask_losses: Callable[..., Tensor] = torch.compile(mask_losses) if compiled else mask_losses
         self.steps = 0
 
@@ -145,8 +152,12 @@ class Trainer:
         }
         self.optimizer.zero_grad(set_to_none=True)
         torch.stack(list(losses.values())).sum().backward()
-        losses["norm"] = nn.utils.clip_grad_norm_([p for g in self.optimizer.param_groups for p in g["params"]], 1.0)
-        self.optimizer.found_inf = (~torch.isfinite(losses["norm"])).float()  # then the fused step does nothing
+        losses["norm"] = nn.utils.clip_grad_norm_(
+            [p for g in self.optimizer.param_groups for p in g["params"]], 1.0
+        )
+        self.optimizer.found_inf = (
+            ~torch.isfinite(losses["norm"])
+        ).float()  # then the fused step does nothing
         self.optimizer.step()
         self._average()
         self.steps += 1
@@ -161,8 +172,11 @@ class Trainer:
 
 
 @torch.inference_mode()
-def judge(model: LiteSam2, store: Store, kind: str, autocast: Callable[[], torch.autocast], most: int = 40) -> dict[str, float]:
-    """One point in every mask of every picture of a kind: best of three, picked, shares over 0.75, at full size."""
+def judge(
+    model: LiteSam2, store: Store, kind: str, autocast: Callable[[], torch.autocast], most: int = 40
+) -> dict[str, float]:
+    """One point in every mask of every picture of a kind: best of three, picked, shares over 0.75, at
+    full size."""
     generator = torch.Generator(store.device).manual_seed(0)
     best, picked, sizes = [], [], []
     for row in store.rows.get(kind, []):
@@ -228,7 +242,11 @@ def smoke(args: argparse.Namespace, device: torch.device) -> None:
 def run(args: argparse.Namespace, device: torch.device, began: float) -> None:
     """Train until the time is over."""
     store = Store(args.data, device, args.processes, every=args.every)
-    print(f"{time.time() - began:.1f} s: {len(store.images)} pictures, {len(store.bits)} masks, {len(store.cutouts[0])} cut-outs", flush=True)
+    print(
+        f"{time.time() - began:.1f} s: {len(store.images)} pictures, {len(store.bits)} masks, "
+        f"{len(store.cutouts[0])} cut-outs",
+        flush=True,
+    )
     if args.encoder_start:
         try:
             train_lite_encoder.run(store, args)
@@ -271,19 +289,29 @@ def run(args: argparse.Namespace, device: torch.device, began: float) -> None:
             print("out of memory; pictures of a step:", args.batch, flush=True)
             continue
         for name, value in losses.items():
-            running[name] = value.detach() if name not in running else running[name].lerp(value.detach(), 0.05)
+            running[name] = (
+                value.detach() if name not in running else running[name].lerp(value.detach(), 0.05)
+            )
         if device.type == "cuda" and trainer.steps % 8 == 0:
             torch.cuda.synchronize()  # so that the clock is the device's
         now = time.time()
         if now - told > args.tell:
             values = {name: round(value.item(), 4) for name, value in running.items()}
-            print(f"{now - began:.0f} s, step {trainer.steps}, rate {rate_at(share, trainer.steps):.3f}: {values}", flush=True)
+            print(
+                f"{now - began:.0f} s, step {trainer.steps}, rate "
+                f"{rate_at(share, trainer.steps):.3f}: {values}",
+                flush=True,
+            )
             told = now
         if now - written > 60:
             check(trainer.steps)
             written = time.time()
     check(trainer.steps)
-    print(f"{time.time() - began:.0f} s: done, {trainer.steps} steps of {args.batch} pictures x {args.prompts} prompts", flush=True)
+    print(
+        f"{time.time() - began:.0f} s: done, {trainer.steps} steps of {args.batch} pictures x "
+        f"{args.prompts} prompts",
+        flush=True,
+    )
 
 
 def choose_layout(model: LiteSam2, augment: Augment, args: argparse.Namespace) -> LiteSam2:
@@ -306,7 +334,10 @@ def choose_layout(model: LiteSam2, augment: Augment, args: argparse.Namespace) -
     model.image_encoder.to(memory_format=torch.channels_last)
     images = images.contiguous(memory_format=torch.channels_last)
     last = seconds()
-    print(f"image encoder, forward and backward: {plain * 1e3:.0f} ms, channels last {last * 1e3:.0f} ms", flush=True)
+    print(
+        f"image encoder, forward and backward: {plain * 1e3:.0f} ms, channels last {last * 1e3:.0f} ms",
+        flush=True,
+    )
     if plain < last:
         model.image_encoder.to(memory_format=torch.contiguous_format)
     return model

