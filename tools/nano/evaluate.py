@@ -129,7 +129,8 @@ def tasks_of(split: str, data: Path, folder: Path) -> list[Task]:
 
 
 def build(row: Row) -> ReferenceSegmenter[Any]:
-    """The model of a row; its encoder is untrained, or a plain function of colours, where the name says so."""
+    """The model of a row; its encoder is untrained, or a plain function of colours, where the name says
+    so."""
     model = build_model(row.model)
     torch.manual_seed(0)
     if row.name == "untrained":
@@ -183,7 +184,8 @@ def report(tasks: Sequence[Task], rows: Sequence[Row], seeds: Sequence[int], fol
             cells = [f"{value:.3f}" for value in (*points, *recalls)]
             for count in SHOTS:
                 found = 100 * np.array([f["segm_AP"] for f in figures[count]])
-                cells.append(f"{found.mean():.1f}" + (f" ± {found.std(ddof=1):.1f}" if len(seeds) > 1 else ""))
+                spread = f" ± {found.std(ddof=1):.1f}" if len(seeds) > 1 else ""
+                cells.append(f"{found.mean():.1f}{spread}")
             print(f"| {task.name} | {row.name} | " + " | ".join(cells) + " |", flush=True)
 
 
