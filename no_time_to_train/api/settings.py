@@ -34,8 +34,8 @@ log = logging.getLogger(__name__)
 
 NANO_ENCODER, NANO_SAM2 = "lite2_photographs", "sam2_nano"
 NANO_LIMITS = (
-    "outline separate things in photographs well, and tell classes of clearly different looks apart; parts of "
-    "things, clutter and very small things they often miss"
+    "outline separate things in photographs well, and tell classes of clearly different looks apart; parts "
+    "of things, clutter and very small things they often miss"
 )
 """What is said wherever the embedded models work on someone's own pictures; figures: ``weights/NANO.md``."""
 

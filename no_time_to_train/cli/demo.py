@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Search photographs, then generated scenes of classes never trained on; print figures, write pictures."""
+    """Search photographs, then generated scenes of classes never trained on; write pictures and figures."""
     from no_time_to_train.api.settings import NANO_LIMITS
     from no_time_to_train.cli.demo_photographs import describe, load_real_pictures, search_real_pictures
     from no_time_to_train.pl_wrapper.entry import main as run_lightning

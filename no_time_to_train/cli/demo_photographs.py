@@ -23,7 +23,7 @@ MIN_SCORE = 0.5
 FOLDER, FIGURES = "real", "figures.json"
 
 Ellipse = tuple[float, float, float, float]
-Outline = Ellipse | Sequence[tuple[float, float]]
+Outline = Ellipse | list[tuple[float, float]]
 """Drawn by hand, in pixels: an ellipse by centre x, y and radii, or the corners of a polygon."""
 
 MOTORCYCLE: Mapping[str, Sequence[Outline]] = {
@@ -56,8 +56,7 @@ GALAXIES: Mapping[str, Sequence[Outline]] = {
 EYES: Mapping[str, Sequence[Outline]] = {
     "eye": [
         (170, 113, 32, 29),
-        [(296, 140), (302, 128), (314, 117), (328, 111), (340, 112), (340, 125), (336, 140), (326, 153)]
-        + [(312, 160), (300, 158)],
+        [(296, 140), (303, 127), (314, 117), (328, 111), (340, 112), (340, 125), (335, 142), (310, 160)],
     ]
 }
 """``MOTORCYCLE``, ``GALAXIES`` and ``EYES``: all large ones of each class, the one that is shown first."""
@@ -196,11 +195,11 @@ def _drawn(size: tuple[int, int], outlines: Mapping[str, Sequence[Outline]]) -> 
 def _filled(size: tuple[int, int], outline: Outline) -> NDArray[np.bool_]:
     mask = Image.new("1", (size[1], size[0]))
     draw = ImageDraw.Draw(mask)
-    if isinstance(outline, tuple) and len(outline) == 4:
+    if isinstance(outline, tuple):
         x, y, across, down = outline
         draw.ellipse((x - across, y - down, x + across, y + down), fill=1)
     else:
-        draw.polygon([tuple(corner) for corner in outline], fill=1)
+        draw.polygon(outline, fill=1)
     return np.asarray(mask)
 
 
