@@ -67,7 +67,7 @@ class Sam2MatchingBaselineNoAMG(ReferenceSegmenter[MemoryBank]):
             build_sam2(sam2_cfg_file, sam2_ckpt_path),
             new_bank,
             make_proposer(infer),
-            build_scorer(infer, size, view, encoder.spec.scores),
+            build_scorer(infer, size, view),
             build_merger(infer),
             keep=PoolReference(
                 size.mask_sampling, view, size.background, size.parts, size.background_patches == "hard"

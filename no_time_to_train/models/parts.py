@@ -19,7 +19,6 @@ from no_time_to_train.config import (
 from no_time_to_train.errors import ConfigError
 from no_time_to_train.models.encoders.feature_encoder import FeatureEncoder
 from no_time_to_train.models.encoders.patch_features import PatchView
-from no_time_to_train.models.encoders.spec import ScoreCurve
 from no_time_to_train.models.extensions import evidence, merge_rules, prototypes
 from no_time_to_train.models.extensions.clean_masks import CleanMasks
 from no_time_to_train.models.extensions.coarse_to_fine import CoarseGridFirst, CoarseToFine, HalvedStrides
@@ -97,9 +96,7 @@ def build_view(encoder: FeatureEncoder, cfg: EncoderConfig, memory: MemoryBankCo
     return PatchView(PositionBias(encoder, rank) if rank else None, memory.unit_patches)
 
 
-def build_scorer(
-    infer: Sam2InferConfig, memory: MemoryBankConfig, view: PatchView, curve: ScoreCurve | None = None
-) -> PrototypeScorer:
+def build_scorer(infer: Sam2InferConfig, memory: MemoryBankConfig, view: PatchView) -> PrototypeScorer:
     """The scorer of the point-grid pipeline.
 
     Raises:
@@ -120,7 +117,6 @@ def build_scorer(
         space,
         SIMILARITIES[cfg.prototype](cfg),
         build_evidence(cfg, memory),
-        curve,
     )
 
 

@@ -16,7 +16,6 @@ from no_time_to_train.models.encoders.spec import (
     SATELLITE_MEAN,
     SATELLITE_STD,
     EncoderSpec,
-    ScoreCurve,
 )
 
 
@@ -124,7 +123,6 @@ _SPECS = [
         mean=(127 / 255,) * 3,
         std=(128 / 255,) * 3,
         build={"size": "lite2", "stages": (4, 6)},
-        scores=ScoreCurve(middle=0.5, slope=1.0),
     ),
     _dinov3("small", "dinov3_vits16", 384, 12, 6),
     _dinov3("small_plus", "dinov3_vits16plus", 384, 12, 6, **_GATED_FFN),

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
-
-import torch
-from torch import Tensor
 
 EncoderType = Literal["dinov2", "dinov3", "timm", "efficientnet"]
 Statistics = tuple[float, float, float]
@@ -17,28 +13,6 @@ IMAGENET_MEAN: Statistics = (0.485, 0.456, 0.406)
 IMAGENET_STD: Statistics = (0.229, 0.224, 0.225)
 SATELLITE_MEAN: Statistics = (0.430, 0.411, 0.296)
 SATELLITE_STD: Statistics = (0.213, 0.156, 0.143)
-
-
-@dataclass(frozen=True)
-class ScoreCurve:
-    """From a cosine to a score, so that 0.5 is a good threshold whatever the features.
-
-    Platt scaling of the log-odds: ``logit(score) = slope · (logit(cosine) - logit(middle))``, which
-    keeps 0, 1
-    and the order.
-
-    Attributes:
-        middle: the cosine that scores 0.5.
-        slope: how steeply scores rise there; 1 with a middle of 0.5 changes nothing.
-    """
-
-    middle: float
-    slope: float
-
-    def __call__(self, cosine: Tensor) -> Tensor:
-        """Any shape, in [0, 1], to the same."""
-        odds = torch.logit(cosine) - math.log(self.middle / (1 - self.middle))
-        return torch.sigmoid(self.slope * odds)
 
 
 @dataclass(frozen=True)
@@ -55,7 +29,6 @@ class EncoderSpec:
         licence: of the published weights.
         weights: entry of the weights catalogue, or None where nothing is published.
         build: arguments of the backbone's constructor.
-        scores: what a cosine of these features is as a score; None: itself.
     """
 
     name: str
@@ -71,7 +44,6 @@ class EncoderSpec:
     mean: Statistics = IMAGENET_MEAN
     std: Statistics = IMAGENET_STD
     build: Mapping[str, Any] = field(default_factory=dict)
-    scores: ScoreCurve | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "build", dict(self.build))  # its own copy; a plain dict can be pickled

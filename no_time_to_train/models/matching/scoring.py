@@ -11,7 +11,6 @@ from torch import Tensor
 
 from no_time_to_train.masks.ops import pool_features
 from no_time_to_train.models.encoders.patch_features import PatchView
-from no_time_to_train.models.encoders.spec import ScoreCurve
 from no_time_to_train.models.matching.merging import Candidates
 from no_time_to_train.models.matching.similarity import (
     ClassSimilarity,
@@ -124,7 +123,6 @@ class PrototypeScorer:
         space: where masks and references are compared; None: where they are.
         similarity: of a mask to a class.
         evidence: what else changes the scores, one after the other.
-        curve: what the encoder's cosines are as scores, at the end.
     """
 
     labels_per_mask: int = 1
@@ -134,7 +132,6 @@ class PrototypeScorer:
     space: FeatureSpace | None = None
     similarity: ClassSimilarity = field(default_factory=MeanPrototype)
     evidence: tuple[Evidence, ...] = ()
-    curve: ScoreCurve | None = None
     reads_outlines_only: ClassVar[bool] = True  # of the logits the sign alone; the cache keeps no more
 
     def __call__(
@@ -160,8 +157,6 @@ class PrototypeScorer:
         seen = SeenMasks(F.normalize(pooled, dim=1), patches, inside)
         scores = self._scores(seen, bank, negatives)
         rows, labels, best = top_labels(scores, self.labels_per_mask)
-        if self.curve is not None:
-            best = self.curve(best)
         return Candidates(masks.logits, F.normalize(own, dim=1), masks.ious, rows, labels, best)
 
     def _scores(self, seen: SeenMasks, bank: MemoryBank, negatives: MemoryBank | None) -> Tensor:
