@@ -30,11 +30,12 @@ def test_demo_finds_objects_of_classes_it_was_never_trained_on(tmp_path: Path) -
     figures = json.loads((tmp_path / "my demo" / "real" / "figures.json").read_text())
     assert [(row["name"], row["to_find"]) for row in figures] == [
         ("coins", 23),
+        ("sky", 18),
         ("garage", 4),
-        ("galaxies", 13),
         ("cat", 1),
     ]
     assert figures[0]["found"] == 23
+    assert figures[1]["found"] >= 12
     for row in figures:
         assert f"{row['found']} of {row['to_find']} others found" in done.stdout
         assert Path(row["picture"]).is_file()
