@@ -18,7 +18,7 @@ def test_a_preset_sets_options_and_options_go_before_it(tmp_path: Path) -> None:
     infer = finder.config.sam2_infer_cfgs
     assert infer is not None
     assert (infer.prompting.clean, infer.nms_thr, infer.merging.rank_stability) == (1.0, 0.4, True)
-    assert infer.points_per_side == 20  # what nano needs stays
+    assert infer.points_per_side == 16  # what nano needs stays
     picture = np.zeros((64, 64, 3), np.uint8)
     picture[16:48, 16:48] = 255
     finder.add("square", picture, mask=picture[..., 0] > 0)
