@@ -28,26 +28,27 @@ from typing import Any
 
 import numpy as np
 import torch
-from no_time_to_train.bench.agreement import DECAYED
-from no_time_to_train.bench.case import SIZES, Case, fill_bank, set_threshold
-from no_time_to_train.bench.costs import gflop_counter, measure
-from no_time_to_train.bench.meter import IMAGE_STAGES, Meter
-from no_time_to_train.bench.random_weights import spread_weights
-from no_time_to_train.bench.run import machine
-from no_time_to_train.dataset.scenes import SceneStyle, draw_classes, draw_scene
-from no_time_to_train.models.proposals.sam2_backend import RANDOM, ImageEmbedding, build_sam2
 from pycocotools import mask as coco_mask
 from torch import Tensor
 from tqdm import tqdm
 
 from no_time_to_train import Segmenter
-from no_time_to_train.bench import fast_path
+from no_time_to_train.bench.stages import fast_path
+from no_time_to_train.bench.stages.agreement import DECAYED
+from no_time_to_train.bench.stages.case import SIZES, Case, make_bank, set_threshold
+from no_time_to_train.bench.stages.costs import gflop_counter, measure
+from no_time_to_train.bench.stages.meter import IMAGE_STAGES, Meter
+from no_time_to_train.bench.stages.random_weights import spread_weights
+from no_time_to_train.bench.stages.run import machine
 from no_time_to_train.config import EncoderConfig
 from no_time_to_train.models.compiled import ENTRIES
 from no_time_to_train.models.encoders.feature_encoder import DTYPES, build_encoder
-from no_time_to_train.models.proposals.point_grid import border_grid, point_prompts
+from no_time_to_train.models.proposals.point_grid import border_grid
+from no_time_to_train.models.sam.build import RANDOM, build_sam2
+from no_time_to_train.models.sam.prompts import ImageEmbedding, point_prompts
 from no_time_to_train.models.segmenter import ReferenceSegmenter
 from no_time_to_train.results import Instances
+from no_time_to_train.scenes import SceneStyle, draw_classes, draw_scene
 
 Row = dict[str, Any]
 Task = tuple[Row, float, Callable[[], Row]]
@@ -263,8 +264,8 @@ class Bench:
                 row["note"] = f"compiled in {time.perf_counter() - start:.0f} s {row.get('note', '')}"
             return row | self.speed(timed, name, precision, 1 if decodes else batch, compiled)
 
-    def prepared(self, precision: str, compiled: bool) -> tuple[ReferenceSegmenter, np.ndarray, float]:
-        """The whole model with a full bank, a picture, and MB of weights; half of the prompts survive."""
+    def prepared(self, precision: str, compiled: bool) -> tuple[ReferenceSegmenter, Any, np.ndarray, float]:
+        """The whole model, a full bank, a picture, and MB of weights; half of the prompts survive."""
         if "whole" not in self.masters:
             self.masters["whole"] = self.case.model(CPU)
         model, fresh, weights = self.place("whole", precision, compiled)
@@ -272,10 +273,10 @@ class Bench:
         if fresh:
             with torch.inference_mode():
                 seen = fast_path.see(model, picture, self.meter(1))
-                fill_bank(model, seen.features)
+                self.bank, _ = make_bank(self.case, seen.features)
                 if self.case.random_weights:
                     set_threshold(model, seen.embedding, torch.arange(len(fast_path.grid_points(model))))
-        return model, picture, weights
+        return model, self.bank, picture, weights
 
     def meter(self, repeats: int) -> Meter:
         """For the stages of a picture."""
@@ -284,11 +285,11 @@ class Bench:
     def whole(self, precision: str, batch: int, compiled: bool) -> Row:
         """All of a picture, what the CPU does of it too; where its time goes stands in the note."""
         with arithmetic(precision):
-            model, picture, weights = self.prepared(precision, compiled)
+            model, bank, picture, weights = self.prepared(precision, compiled)
             shown, meter = [picture] * batch, self.meter(3)
-            row = self.speed(lambda: model.segment_batch(shown), "whole", precision, batch, compiled)
+            row = self.speed(lambda: model.segment_batch(shown, bank), "whole", precision, batch, compiled)
             with torch.inference_mode():
-                masks, _ = fast_path.find(model, fast_path.see(model, picture, meter), meter)
+                masks, _ = fast_path.find(model, bank, fast_path.see(model, picture, meter), meter)
         parts = ", ".join(f"{name} {1000 * meter.costs[name].wall:.1f}" for name in IMAGE_STAGES)
         names = f"{SIZES[self.case.size].encoder} and {SIZES[self.case.size].sam2}, {len(masks)} masks"
         return row | {"weights_mb": weights, "note": f"{names}; ms of one picture: {parts}"}
@@ -298,9 +299,9 @@ class Bench:
         spawn = torch.multiprocessing.get_context("spawn")
         pools = [ProcessPoolExecutor(1, mp_context=spawn) for _ in range(2)]
         with tempfile.TemporaryDirectory() as folder, arithmetic(precision):
-            model, picture, weights = self.prepared(precision, False)
+            model, bank, picture, weights = self.prepared(precision, False)
             file = Path(folder) / "model.pt"
-            torch.save(model, file)  # so that no process has to draw its weights
+            torch.save((model, bank), file)  # so that no process has to draw its weights
             model, self.placed = None, (None, None)
             torch.cuda.empty_cache()
 
@@ -346,9 +347,9 @@ def nano_search(device: torch.device, precision: Any, batch: int, compiled: bool
 
 def rate(file: Path, device: torch.device, picture: Any, seconds: float) -> tuple[float, float]:
     """Pictures per second, of at least one picture; highest MB above the weights."""
-    model, start, count = loaded(file, device), time.perf_counter(), 0
+    (model, bank), start, count = loaded(file, device), time.perf_counter(), 0
     while not count or time.perf_counter() - start < seconds:
-        model.segment(picture)
+        model.segment(picture, bank)
         count += 1
     peak = torch.cuda.max_memory_allocated() if device.type == "cuda" else math.nan
     held = sum(weight.nbytes for weight in model.parameters())
@@ -357,7 +358,7 @@ def rate(file: Path, device: torch.device, picture: Any, seconds: float) -> tupl
 
 @cache
 def loaded(file: Path, device: torch.device) -> Any:
-    """The model of a file, once for each process."""
+    """The model and the bank of a file, once for each process."""
     return torch.load(file, map_location=device, weights_only=False)
 
 

@@ -30,14 +30,13 @@ class FillMemoryDataConfig(CropOptions):
 
     root: str = ""  # folder of the images
     json_file: str = ""  # COCO annotations
-    name: str = "coco"  # kind of data, for class splits
     memory_pkl: str | None = None  # which annotations are the shots; None: drawn from json_file, seeded
     image_size: int | None = None  # side of the crops; None: the encoder's
     memory_length: int | None = None  # None: memory_bank_cfg.length
-    norm_img: bool = False  # kept for files of the original
+    norm_img: bool = False  # only false: the model normalises
     class_split: str | None = None  # a named list of classes
     cat_names: tuple[str, ...] | None = None  # classes by name; before class_split
-    semantic_ref: bool = False  # kept for files of the original
+    semantic_ref: bool = False  # only false
 
     def __post_init__(self) -> None:
         key = "dataset_cfgs.fill_memory"
@@ -57,11 +56,8 @@ class TargetDataConfig:
 
     root: str = ""  # folder of the images
     json_file: str = ""  # COCO file that lists them
-    name: str = "coco"  # kind of data, for class splits
     image_size: int | None = None  # None: SAM 2's input side
-    norm_img: bool = False  # kept for files of the original
-    with_query_points: bool = False  # kept for files of the original
-    n_points_per_edge: int = 16  # kept for files of the original
+    norm_img: bool = False  # only false: the model normalises
     class_split: str | None = None  # a named list of classes
     cat_names: tuple[str, ...] | None = None  # classes by name; before class_split
 

@@ -10,17 +10,28 @@ from pycocotools import mask as coco_mask
 
 from no_time_to_train.dataset.samples import Reference
 from no_time_to_train.errors import DatasetError
-from no_time_to_train.masks.rle import Box, Segmentation, segmentation_to_rle
+from no_time_to_train.masks.gate import Box, MaskError, Segmentation, shape_scale
+from no_time_to_train.masks.rle import segmentation_to_rle
 
 
 def segmentation_to_mask(segmentation: Segmentation, size: tuple[int, int]) -> np.ndarray:
-    """Rasterise a COCO segmentation to (H, W) bool; a run-length code of another size is resized."""
-    mask = coco_mask.decode(segmentation_to_rle(segmentation, size)).astype(bool)
-    return mask if mask.shape == tuple(size) else resize_mask(mask, size)
+    """Rasterise a COCO segmentation to (H, W) bool; a run-length code of another size is resized.
+
+    Raises:
+        MaskError: it is no mask, or one of another shape.
+    """
+    return resize_mask(coco_mask.decode(segmentation_to_rle(segmentation, size)) > 0, size)
 
 
 def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Nearest-neighbour resize of an (H, W) bool mask."""
+    """Nearest-neighbour resize of an (H, W) bool mask.
+
+    Raises:
+        MaskError: the mask has another shape.
+    """
+    if mask.shape == tuple(size):
+        return mask
+    shape_scale(mask.shape, size)
     picture = Image.fromarray(mask.astype(np.uint8))
     return np.asarray(picture.resize((size[1], size[0]), Image.Resampling.NEAREST)).astype(bool)
 
@@ -41,18 +52,14 @@ def mask_box(mask: np.ndarray) -> Box | None:
 def frame_scale(stated: tuple[int, int] | None, actual: tuple[int, int]) -> tuple[float, float]:
     """Factors (x, y) from the frame that annotations were drawn in to the pixels of the image.
 
-    An image that was resized after it was annotated keeps its aspect ratio (within 2 %), and its
-    annotations follow it. When the stated size has another shape it is taken to be a mistake in the file,
-    and coordinates count as pixels of the image.
-
     Args:
         stated: (H, W) in the annotation file, or None.
         actual: (H, W) of the image.
+
+    Raises:
+        MaskError: the two have different shapes, so where the annotations belong cannot be known.
     """
-    if stated is None or tuple(stated) == tuple(actual):
-        return 1.0, 1.0
-    x, y = actual[1] / stated[1], actual[0] / stated[0]
-    return (x, y) if abs(x - y) <= 0.02 * max(x, y) else (1.0, 1.0)
+    return (1.0, 1.0) if stated is None or tuple(stated) == tuple(actual) else shape_scale(stated, actual)
 
 
 def scale_segmentation(segmentation: Segmentation, scale: tuple[float, float]) -> Segmentation:
@@ -70,23 +77,32 @@ def scale_box(box: Sequence[float], scale: tuple[float, float]) -> Box:
 
 
 def reference_mask(reference: Reference, size: tuple[int, int]) -> np.ndarray | None:
-    """(H, W) bool mask of a reference at its image's size, or None where only a box or point is known."""
-    if reference.mask is not None:
-        if reference.mask.ndim != 2:
-            raise DatasetError(f"{reference.name}: a mask must be (H, W), got {reference.mask.shape}")
-        mask = reference.mask > 0
-        return mask if mask.shape == tuple(size) else resize_mask(mask, size)
-    if not reference.segmentation:
-        return None
-    scale = frame_scale(reference.stated_size, size)
-    return segmentation_to_mask(scale_segmentation(reference.segmentation, scale), size)
+    """(H, W) bool mask of a reference at its image's size, or None where only a box or point is known.
+
+    Raises:
+        DatasetError: the mask has another shape than the image, or is none.
+    """
+    try:
+        if reference.mask is not None:
+            if reference.mask.ndim != 2:
+                raise MaskError(f"a mask must be (H, W), got {reference.mask.shape}")
+            return resize_mask(reference.mask > 0, size)
+        if not reference.segmentation:
+            return None
+        scale = frame_scale(reference.stated_size, size)
+        return segmentation_to_mask(scale_segmentation(reference.segmentation, scale), size)
+    except MaskError as error:
+        raise DatasetError(f"{reference.name}: {error}") from None
 
 
 def reference_box(reference: Reference, size: tuple[int, int]) -> Box | None:
     """Box (x, y, w, h) of a reference in its image's pixels as annotated, or None."""
     if reference.box is None:
         return None
-    return scale_box(reference.box, frame_scale(reference.stated_size, size))
+    try:
+        return scale_box(reference.box, frame_scale(reference.stated_size, size))
+    except MaskError as error:
+        raise DatasetError(f"{reference.name}: {error}") from None
 
 
 def box_mask(box: Box, size: tuple[int, int]) -> np.ndarray:

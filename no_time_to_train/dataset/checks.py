@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from no_time_to_train.dataset.annotation_frames import reference_box, reference_mask
+from no_time_to_train.dataset.annotation_frames import frame_scale, reference_box, reference_mask
 from no_time_to_train.dataset.images import read_image_size
 from no_time_to_train.dataset.samples import Reference, Target
 from no_time_to_train.errors import DatasetError
+from no_time_to_train.masks.gate import MaskError
 
 TINY_SIDE = 10
 """Pixels; a reference whose box has a shorter side than this is worth a word."""
@@ -34,24 +35,21 @@ def target_problems(targets: Sequence[Target]) -> Iterator[str]:
 def _look(
     name: str, image: Path | np.ndarray, stated: tuple[int, int] | None
 ) -> tuple[tuple[int, int] | None, list[str]]:
-    """Size of an image file (None for an array, or when it cannot be read), and what is wrong with it."""
+    """Size of an image file (None for an array, or where no mask can fit it), and what is wrong with it."""
     if not isinstance(image, Path):
         return None, []
     try:
         size = read_image_size(image, stated)
     except DatasetError as error:
         return None, [f"{name}: {error}"]
-    return size, list(_size_problem(name, stated, size))
-
-
-def _size_problem(name: str, stated: tuple[int, int] | None, actual: tuple[int, int]) -> Iterator[str]:
-    if stated is None or stated == actual:
-        return
-    turned = " (turned by a quarter: EXIF orientation)" if stated == actual[::-1] else ""
-    yield (
-        f"{name}: the annotations say {stated[1]}x{stated[0]}, the image is {actual[1]}x{actual[0]}{turned}; "
-        f"the image's own size is used"
-    )
+    if stated is None or stated == size:
+        return size, []
+    try:
+        frame_scale(stated, size)
+    except MaskError as error:
+        return None, [f"{name}: {error}"]
+    sizes = f"the annotations say {stated[1]}x{stated[0]}, the image is {size[1]}x{size[0]}"
+    return size, [f"{name}: {sizes}; annotations are scaled to the image"]
 
 
 def _mask_problem(reference: Reference, size: tuple[int, int]) -> Iterator[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from no_time_to_train.masks.rle import Segmentation
+from no_time_to_train.masks.gate import Segmentation
 
 ImageId = int | str
 CategoryId = int | str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +17,8 @@ from no_time_to_train.dataset.samples import CategoryId, ImageId
 from no_time_to_train.errors import ConfigError, DatasetError
 from no_time_to_train.evaluation.judge import CocoJudge
 from no_time_to_train.evaluation.operating_points import best_f1, false_positives_per_image
+from no_time_to_train.masks.gate import MaskError, checked_box, checked_segmentation
+from no_time_to_train.masks.rle import mask_boxes, segmentation_to_rle
 
 Metrics = dict[str, float]
 AREAS = ("small", "medium", "large")  # after "all", in the judge's order
@@ -59,6 +62,7 @@ def evaluate_coco(
     chosen = categories_by_id(coco.categories, category_ids, coco.source)
     images = list(coco.images) if image_ids is None else _known_images(coco, image_ids)
     known_rows = rows_of_known_ids(coco, rows)
+    _say_if_nothing_counts(coco, set(chosen.ids), set(images))
     judge = CocoJudge(coco, known_rows)
     limits = sorted(set(max_dets))
     metrics: Metrics = {}
@@ -69,6 +73,14 @@ def evaluate_coco(
     return metrics | false_positives_per_image(
         coco, known_rows, set(chosen.ids), set(images), score_threshold
     )
+
+
+def _say_if_nothing_counts(coco: CocoFile, ids: set[CategoryId], images: set[ImageId]) -> None:
+    own = [one for one in coco.annotations if one.category_id in ids and one.image_id in images]
+    crowds = sum(one.is_crowd for one in own)
+    if crowds == len(own):
+        what = f"all {crowds} annotations are crowds" if crowds else "there is no annotation of them"
+        warnings.warn(f"{coco.source}: {what}, so the chosen classes have no AP (-1)", stacklevel=3)
 
 
 def _scorable(coco: CocoFile, iou_types: Sequence[str]) -> list[str]:
@@ -96,6 +108,8 @@ def rows_of_known_ids(coco: CocoFile, rows: Sequence[Mapping[str, Any]]) -> list
         ("image_id", images, "image"),
         ("category_id", categories, "category"),
     ):
+        if any(key not in row or "score" not in row for row in rows):
+            raise DatasetError("every result needs an image_id, a category_id and a score")
         ids = list(dict.fromkeys(row[key] for row in rows))
         unknown = [one for one in ids if str(one) not in known]
         if unknown:
@@ -103,12 +117,47 @@ def rows_of_known_ids(coco: CocoFile, rows: Sequence[Mapping[str, Any]]) -> list
                 f"{len(unknown)} of {len(ids)} predicted {what} ids are not in {coco.source}, "
                 f"e.g. {_three(unknown)} (it has {_three(list(known.values()))})"
             )
-    if any(not math.isfinite(row["score"]) for row in rows):
+    kept = []
+    left_out: dict[str, int] = Counter()
+    for row in rows:
+        try:
+            marks = _checked_marks(row)
+        except MaskError as error:
+            left_out[str(error)] += 1
+            continue
+        ids_of = {
+            "image_id": images[str(row["image_id"])],
+            "category_id": categories[str(row["category_id"])],
+        }
+        others = {key: value for key, value in row.items() if key not in ("bbox", "segmentation")}
+        kept.append({**others, **ids_of, **marks})
+    if any(not math.isfinite(row["score"]) for row in kept):
         raise DatasetError("some results have a score that is not a finite number")
-    return [
-        {**row, "image_id": images[str(row["image_id"])], "category_id": categories[str(row["category_id"])]}
-        for row in rows
-    ]
+    if left_out:
+        reasons = "; ".join(f"{reason} ({count})" for reason, count in left_out.items())
+        warnings.warn(f"{sum(left_out.values())} of {len(rows)} results left out: {reasons}", stacklevel=3)
+    return kept
+
+
+def _checked_marks(row: Mapping[str, Any]) -> dict[str, Any]:
+    """``bbox`` and, where there is one, ``segmentation`` of a result; a box that is missing is the mask's.
+
+    Raises:
+        MaskError: they cannot be, or there are none.
+    """
+    marks: dict[str, Any] = {}
+    if row.get("bbox"):
+        marks["bbox"] = list(checked_box(row["bbox"]))
+    if row.get("segmentation"):
+        found = marks["segmentation"] = checked_segmentation(row["segmentation"])
+        if isinstance(found, dict):
+            marks.setdefault("bbox", mask_boxes([segmentation_to_rle(found, found["size"])])[0].tolist())
+        else:
+            corners = np.concatenate([np.reshape(polygon, (-1, 2)) for polygon in found])
+            marks.setdefault("bbox", [*corners.min(0).tolist(), *np.ptp(corners, 0).tolist()])
+    if not marks:
+        raise MaskError("neither a mask nor a box")
+    return marks
 
 
 def _summary(curves: Mapping[str, np.ndarray], limits: Sequence[int]) -> Metrics:

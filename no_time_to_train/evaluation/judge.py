@@ -17,7 +17,8 @@ from no_time_to_train.dataset.coco.classes import id_order
 from no_time_to_train.dataset.coco.file import Annotation, CocoFile
 from no_time_to_train.dataset.samples import CategoryId, ImageId
 from no_time_to_train.errors import ConfigError
-from no_time_to_train.masks.rle import Box, encode_mask, mask_areas, mask_boxes, segmentation_to_rle
+from no_time_to_train.masks.gate import Box, MaskError
+from no_time_to_train.masks.rle import encode_mask, mask_areas, mask_boxes, segmentation_to_rle
 from no_time_to_train.results import RLE
 
 
@@ -37,6 +38,7 @@ class CocoJudge:
         self.image_number = _numbered(coco.images)
         self.category_number = _numbered(category["id"] for category in coco.categories)
         self.sizes = frame_sizes(coco, rows)
+        self.unfit = unfit_images(coco, self.sizes)
         self.rows = [
             {
                 **row,
@@ -69,7 +71,9 @@ class CocoJudge:
                 found = _index(index_class, {**truth.dataset, "annotations": []})
             evaluator = evaluator_class(truth, found, iou_type)
             evaluator.params.catIds = [self.category_number[category_id] for category_id in category_ids]
-            evaluator.params.imgIds = sorted(self.image_number[image_id] for image_id in image_ids)
+            evaluator.params.imgIds = sorted(
+                self.image_number[image_id] for image_id in image_ids if image_id not in self.unfit
+            )
             evaluator.params.maxDets = list(max_dets)
             evaluator.evaluate()
             evaluator.accumulate()
@@ -91,7 +95,9 @@ class CocoJudge:
     def _records(self) -> list[dict[str, Any]]:
         """One per annotation; the judge adds keys of its own, so it gets copies."""
         return [
-            self._record(annotation, number) for number, annotation in enumerate(self.coco.annotations, 1)
+            self._record(annotation, number)
+            for number, annotation in enumerate(self.coco.annotations, 1)
+            if annotation.image_id not in self.unfit
         ]
 
     def _record(self, annotation: Annotation, number: int) -> dict[str, Any]:
@@ -141,6 +147,23 @@ def frame_sizes(coco: CocoFile, rows: Iterable[Mapping[str, Any]]) -> dict[Image
             stacklevel=3,
         )
     return {image.id: found.get(image.id) or image.size or (1, 1) for image in coco.images.values()}
+
+
+def unfit_images(coco: CocoFile, sizes: Mapping[ImageId, tuple[int, int]]) -> set[ImageId]:
+    """Images whose annotations have a frame of another shape than their results; said in a warning."""
+    unfit = {}
+    for image in coco.images.values():
+        try:
+            frame_scale(image.size, sizes[image.id])
+        except MaskError as error:
+            unfit[image.id] = f"{image.file_name}: {error}"
+    if unfit:
+        first = next(iter(unfit.values()))
+        warnings.warn(
+            f"{coco.source}: {len(unfit)} of {len(coco.images)} images take no part in the score, {first}",
+            stacklevel=4,
+        )
+    return set(unfit)
 
 
 def _fitted(rle: RLE, size: tuple[int, int]) -> RLE:

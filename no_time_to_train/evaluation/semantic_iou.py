@@ -16,7 +16,7 @@ from no_time_to_train.dataset.annotation_frames import (
 from no_time_to_train.dataset.coco.classes import CategoryMap
 from no_time_to_train.dataset.coco.file import Annotation, CocoFile
 from no_time_to_train.dataset.samples import ImageId
-from no_time_to_train.evaluation.judge import frame_sizes
+from no_time_to_train.evaluation.judge import frame_sizes, unfit_images
 
 VOID = -1
 """Label of pixels that do not count: crowds, where no object is told from another."""
@@ -50,7 +50,10 @@ def semantic_miou(
     truth = coco.by_image()
     sizes = frame_sizes(coco, [row for group in found.values() for row in group])
     shared, either = np.zeros(len(categories)), np.zeros(len(categories))
+    unfit = unfit_images(coco, sizes)
     for image_id, record in coco.images.items():
+        if image_id in unfit:
+            continue
         size = sizes[image_id]
         scale = frame_scale(record.size, size)
         expected = truth_map(truth.get(image_id, []), categories, size, scale)

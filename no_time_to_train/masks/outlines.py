@@ -14,6 +14,7 @@ from no_time_to_train.results import RLE
 Loop = np.ndarray
 """(n, 2) x, y corners of a closed outline, the last point joined to the first."""
 
+MOVED = 0.01
 LEAST_TOLERANCE = 0.75  # pixels; the stairs of a slanted edge deviate by less than this
 
 
@@ -28,7 +29,7 @@ def mask_to_polygons(
     Args:
         mask: (H, W) bool.
         tolerance: corners may be left out as long as the outline moves by no more than this, in pixels;
-            a part so thin that its area would change by a tenth keeps them all.
+            less where that would move more than a hundredth of the area of a part.
         corner: x, y of the mask's upper left corner in the image, when it is a crop.
 
     Returns:
@@ -137,10 +138,27 @@ def simplify(loop: Loop, tolerance: float) -> Loop:
 
 
 def _simplified(loops: list[Loop], tolerance: float) -> list[Loop]:
-    """Simplify the loops of one part, unless that would change its area by more than a tenth."""
-    simpler = [simplify(loop, tolerance) for loop in loops]
+    """Simplify the loops of one part, by less where that would change more than ``MOVED`` of its area."""
     area = sum(_signed_area(loop) for loop in loops)
-    return simpler if abs(sum(_signed_area(loop) for loop in simpler) - area) <= 0.1 * area else loops
+    for finer in (1, 2, 4):
+        simpler = [simplify(loop, tolerance / finer) for loop in loops]
+        if sum(map(_moved_area, loops, simpler)) <= MOVED * area:
+            return simpler
+    return loops
+
+
+def _moved_area(loop: Loop, thin: Loop) -> float:
+    """Area between a loop and one that keeps some of its corners, span by span."""
+    if len(thin) == len(loop):
+        return 0.0
+    x, y = loop.T.astype(float)
+    turns = x * np.roll(y, -1) - np.roll(x, -1) * y
+    order = {tuple(corner): place for place, corner in reversed(list(enumerate(loop.tolist())))}
+    kept = np.array(sorted(order[tuple(corner)] for corner in thin.tolist()))
+    ends = np.roll(kept, -1)
+    chords = x[ends] * y[kept] - x[kept] * y[ends]
+    turns = np.roll(turns, -kept[0])
+    return float(np.abs(np.add.reduceat(turns, kept - kept[0]) + chords).sum()) / 2
 
 
 def _loops(inside: np.ndarray) -> list[Loop]:

@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from no_time_to_train.masks.gate import Box, MaskError, Segmentation, checked_segmentation, run_lengths
+from no_time_to_train.masks.overlaps import box_iou
 from no_time_to_train.results import RLE, Instances
 
-Segmentation = list[list[float]] | dict[str, Any]
-"""COCO: polygons ``[[x1, y1, x2, y2, ...], ...]`` or a run-length code ``{"size", "counts"}``."""
-
-Box = tuple[float, float, float, float]
-"""(x, y, w, h) in pixels; w and h count pixels, so that a box around one pixel has w = h = 1."""
+SAME_BOX = 0.5
+"""IoU of a mask's box with the box beside it, from which on the two are taken to mean one object."""
 
 
 def segmentation_to_rle(segmentation: Segmentation, size: tuple[int, int]) -> RLE:
@@ -23,19 +22,42 @@ def segmentation_to_rle(segmentation: Segmentation, size: tuple[int, int]) -> RL
     Args:
         segmentation: COCO segmentation in pixels of ``size``.
         size: (H, W); run-length codes carry their own size, which then counts.
+
+    Raises:
+        MaskError: it is none, see ``masks.gate``.
     """
     height, width = size
-    if isinstance(segmentation, dict):
-        counts = segmentation["counts"]
-        if isinstance(counts, (list, tuple)):
-            rows, columns = (int(side) for side in segmentation["size"])
-            return coco_mask.frPyObjects({"size": [rows, columns], "counts": list(counts)}, rows, columns)
-        encoded = counts.encode("ascii") if isinstance(counts, str) else counts
-        return {"size": [int(side) for side in segmentation["size"]], "counts": encoded}
-    # Fewer than three corners enclose nothing, and pycocotools takes four numbers for a box.
-    closed = [list(polygon) for polygon in segmentation if len(polygon) >= 6] or [[0.0] * 6]
-    parts = coco_mask.frPyObjects(closed, height, width)
+    checked = checked_segmentation(segmentation, size)
+    if isinstance(checked, dict):
+        if isinstance(checked["counts"], list):
+            return coco_mask.frPyObjects(checked, *checked["size"])
+        return checked
+    parts = coco_mask.frPyObjects(checked, height, width)
     return parts[0] if len(parts) == 1 else coco_mask.merge(parts)
+
+
+def in_column_order(code: dict[str, Any], box: Box) -> dict[str, Any]:
+    """A run-length code whose object lies in its box; one that was written row by row is turned.
+
+    Args:
+        code: checked.
+        box: of the same annotation.
+
+    Raises:
+        MaskError: the object lies elsewhere, whichever way the code is read.
+    """
+    height, width = code["size"]
+    rle = segmentation_to_rle(code, (height, width))
+    around = mask_boxes([rle])
+    if not around.any() or box_iou(around, [box])[0, 0] >= SAME_BOX or 0 in box[2:]:
+        return code
+    by_rows = coco_mask.decode({**rle, "size": [width, height]}).T
+    turned = encode_mask(by_rows)
+    if box_iou(mask_boxes([turned]), [box])[0, 0] >= 0.9:
+        return turned
+    if box_iou(around, [box])[0, 0] == 0:
+        raise MaskError("a run-length code whose object lies outside of its box")
+    return code
 
 
 def encode_mask(mask: np.ndarray) -> RLE:
@@ -68,31 +90,9 @@ def pixel_boxes(found: Instances) -> np.ndarray:
     return np.where(around[:, 2:3] > 0, around, given)
 
 
-def run_lengths(rle: RLE) -> np.ndarray:
-    """Decode the text of a compressed RLE: lengths of its runs, background first, in column order.
-
-    Six bits a letter, five of them a digit and one that says whether more follow; from the fourth number
-    on, each is the difference from the one before the last (``maskApi.c`` of the COCO tools).
-    """
-    counts = rle["counts"]
-    letters = np.frombuffer(counts.encode("ascii") if isinstance(counts, str) else counts, dtype=np.uint8)
-    codes = letters.astype(np.int64) - 48
-    last = (codes & 32) == 0  # the last letter of each number
-    number = np.concatenate([[0], np.cumsum(last)[:-1]])
-    first = np.flatnonzero(np.concatenate([[True], last[:-1]]))
-    place = np.arange(len(codes)) - first[number]
-    values = np.zeros(int(last.sum()), dtype=np.int64)
-    np.add.at(values, number, (codes & 31) << (5 * place))
-    negative = (codes[last] & 16) != 0
-    values -= np.where(negative, np.int64(1) << (5 * (place[last] + 1)), 0)
-    for start in (1, 2):  # two chains of differences: odd places, and even ones from the third number on
-        values[start::2] = np.cumsum(values[start::2])
-    return values
-
-
 def runs(rle: RLE) -> tuple[np.ndarray, np.ndarray]:
     """(R,) first and (R,) one past the last flat place of every run of the object, column by column."""
-    edges = np.cumsum(run_lengths(rle))
+    edges = np.cumsum(run_lengths(rle["counts"]))
     starts, ends = edges[:-1:2], edges[1::2]
     starts = starts[: len(ends)]
     kept = ends > starts

@@ -26,6 +26,7 @@ predict  search targets that need no annotations
   --quiet, --verbose         less, or more, on the screen; log.txt is in the output folder
   --seed_everything N        of everything random (42)
   --trainer.KEY VALUE        as Lightning has them, e.g. --trainer.devices 4
+  --allow-imports            let the YAML name classes of other packages than ours, lightning and torch
   --print_config             the whole configuration, merged
   --help_all                 every option of Lightning's trainer (500 lines)
 """

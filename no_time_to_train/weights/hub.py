@@ -101,9 +101,10 @@ def _fetch(repository: str, revision: str, file: str, local: Path) -> Path:
     target, url = local / file, address_of(repository, revision, file)
     with arriving(target, url) as wanted:
         if wanted:
-            for left in local.glob(f".coming-{file}-*"):  # by a process that was killed
+            prefix = f".coming-{file}-"
+            for left in local.glob(f"{prefix}*"):  # by a process that was killed
                 shutil.rmtree(left)
-            coming = Path(mkdtemp(prefix=f".coming-{file}-", dir=local))
+            coming = Path(mkdtemp(prefix=prefix, dir=local))
             try:
                 path, etag = _asked(url, target, lambda: _receive(repository, revision, file, coming))
                 if file.endswith(INDEX_SUFFIX):

@@ -177,7 +177,7 @@ def test_masks_come_as_file_array_tensor_annotation_labelme_or_alpha(
     finder.add("a", np.asarray(Image.open(image)), mask=torch.from_numpy(mask))
     finder.add("a", image, annotation={"segmentation": coco["segmentation"]})
     finder.add("a", tmp_path / "cut out.png")
-    sums = torch.stack([item.feature_sum for item in finder.references])
+    sums = torch.stack([item.encoded[0] for item in finder.references])
     torch.testing.assert_close(sums, sums[:1].expand_as(sums), rtol=1e-5, atol=1e-4)
     assert finder.classes == ("a",)
 
@@ -207,7 +207,7 @@ def test_boxes_and_points_get_masks_from_sam(layout: Layout, make: Callable[...,
     finder = make().add("box", image, box=box).add("point", image, point=(columns.mean(), rows.mean()))
     finder.add("two boxes", image, box=[box, (0, 0, 40, 40)])
     assert [item.class_name for item in finder.references] == ["box", "point", "two boxes", "two boxes"]
-    assert all(item.weight > 0 for item in finder.references)
+    assert all(item.encoded[1] > 0 for item in finder.references)
     assert finder.crop(finder.references[0]).mask.max() > 0.5
 
 
@@ -224,7 +224,7 @@ def test_several_instances_in_one_image_are_several_shots(
     assert len(together.references) == 2
     assert len(index.references) == 1
     for left, right in zip(apart.references, together.references, strict=True):
-        assert torch.equal(left.feature_sum, right.feature_sum)
+        assert torch.equal(left.encoded[0], right.encoded[0])
 
 
 @pytest.mark.parametrize(
@@ -571,7 +571,7 @@ def test_unreadable_images(
     with pytest.raises(DatasetError, match="a bäd one"):
         list(shown.predict(tmp_path, on_error="stop"))
     assert len(list(shown.predict([bad, good], on_error="skip"))) == 1
-    for wrong in (bad, tmp_path / "missing.png", np.zeros((3, 3, 7), np.uint8)):
+    for wrong in (bad, tmp_path / "missing.png", np.zeros((5, 3, 7), np.uint8)):
         with pytest.raises(DatasetError):
             shown.predict(wrong)
     (tmp_path / "nothing").mkdir()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from no_time_to_train.dataset import images
 from no_time_to_train.dataset.images import as_rgb_array, read_image, read_image_size
@@ -16,6 +17,12 @@ from no_time_to_train.errors import DatasetError
 from tests.dataset.samples import write_image
 
 GREY = np.arange(6 * 8, dtype=np.uint8).reshape(6, 8) * 5
+
+
+def png_of(pixels: np.ndarray) -> io.BytesIO:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file
 
 
 def save_turned(path: Path, pixels: np.ndarray, orientation: int) -> Path:
@@ -36,19 +43,56 @@ def test_every_mode_becomes_rgb(tmp_path: Path, mode: str) -> None:
     assert found.flags["C_CONTIGUOUS"]
 
 
-def test_grey_and_16_bit_keep_their_brightness(tmp_path: Path) -> None:
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_more_than_8_bits_are_stretched_whatever_their_type_could_hold(tmp_path: Path, bits: int) -> None:
+    ramp = np.arange(10_000).reshape(100, 100)
+    Image.fromarray((ramp * (2.0**bits - 1) / 9999).astype(np.uint16)).save(tmp_path / "x.png")
+    found = read_image(tmp_path / "x.png")[..., 1].astype(float)
+    assert (found.min(), found.max()) == (0, 255)
+    assert np.abs(found - ramp / 9999 * 255).max() < 2.1 + 255 / 2**bits
+    array = np.asarray(Image.open(tmp_path / "x.png")).astype(np.uint16)
+    np.testing.assert_array_equal(as_rgb_array(array)[..., 1], found)  # the same in Python
+    np.testing.assert_array_equal(as_rgb_array(Image.open(tmp_path / "x.png"))[..., 1], found)
+
+
+def test_8_bits_stay_as_they_are(tmp_path: Path) -> None:
     Image.fromarray(GREY).save(tmp_path / "8.png")
-    Image.fromarray(GREY.astype(np.uint16) * 257).save(tmp_path / "16.png")
     np.testing.assert_array_equal(read_image(tmp_path / "8.png")[..., 1], GREY)
-    np.testing.assert_array_equal(read_image(tmp_path / "16.png"), read_image(tmp_path / "8.png"))
 
 
-def test_float_images_must_be_fractions(tmp_path: Path) -> None:
-    Image.fromarray((GREY / 255).astype(np.float32)).save(tmp_path / "good.tif")
-    Image.fromarray(GREY.astype(np.float32)).save(tmp_path / "bad.tif")
-    np.testing.assert_array_equal(read_image(tmp_path / "good.tif")[..., 0], GREY)
-    with pytest.raises(DatasetError, match=r"bad\.tif.*values in \[0, 1\]"):
+def test_float_images_are_fractions_or_stretched(tmp_path: Path) -> None:
+    Image.fromarray((GREY / 255).astype(np.float32)).save(tmp_path / "fractions.tif")
+    Image.fromarray(GREY.astype(np.float32) * 7).save(tmp_path / "counts.tif")
+    Image.fromarray(np.where(GREY == 5, np.nan, GREY).astype(np.float32)).save(tmp_path / "bad.tif")
+    np.testing.assert_array_equal(read_image(tmp_path / "fractions.tif")[..., 0], GREY)
+    assert (
+        np.abs(read_image(tmp_path / "counts.tif")[..., 0].astype(float) - GREY * (255 / GREY.max())).max()
+        < 2
+    )
+    with pytest.raises(DatasetError, match=r"bad\.tif.*not finite"):
         read_image(tmp_path / "bad.tif")
+
+
+def test_the_first_page_of_several_is_read_and_said(tmp_path: Path) -> None:
+    pages = [Image.new("L", (8, 6), value) for value in (10, 200)]
+    pages[0].save(tmp_path / "x.tif", save_all=True, append_images=pages[1:])
+    with pytest.warns(UserWarning, match=r"x\.tif: has 2 pages, of which the first is read"):
+        assert read_image(tmp_path / "x.tif")[0, 0, 0] == 10
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_annotations_belong_to_the_picture_as_shown(tmp_path: Path, orientation: int, suffix: str) -> None:
+    """Of a size that says nothing, too: the sides of 2, 3 and 4 are those of the stored pixels."""
+    stored = np.zeros((40, 60), dtype=np.uint8)
+    stored[4:12, 6:20] = 200
+    path = save_turned(tmp_path / f"x.{suffix}", np.dstack([stored] * 3), orientation)
+    shown = np.asarray(ImageOps.exif_transpose(Image.open(path)).convert("L"))
+    for stated in (None, shown.shape):
+        found = read_image(path, stated)
+        assert found.shape[:2] == shown.shape == read_image_size(path, stated)
+        np.testing.assert_array_equal(found[..., 0] > 100, shown > 100)
+    np.testing.assert_array_equal(as_rgb_array(Image.open(path))[..., 0] > 100, shown > 100)
 
 
 def test_alpha_is_dropped_and_the_palette_looked_up(tmp_path: Path) -> None:
@@ -137,15 +181,30 @@ def test_large_jpegs_come_reduced_when_that_is_enough(
         torch.from_numpy(GREY)[None],
         torch.from_numpy(GREY).float().expand(3, -1, -1) / 255,
         Image.fromarray(GREY),
+        np.stack([GREY] * 3),
+        GREY.astype(int),
+        png_of(GREY),
     ],
-    ids=["hw", "hw1", "hw3", "hw4", "float", "tensor 1hw", "float tensor 3hw", "pillow"],
+    ids=[
+        "hw",
+        "hw1",
+        "hw3",
+        "hw4",
+        "float",
+        "tensor 1hw",
+        "float tensor 3hw",
+        "pillow",
+        "chw",
+        "int",
+        "bytes",
+    ],
 )
 def test_images_given_in_python(given: object) -> None:
     np.testing.assert_array_equal(as_rgb_array(given), np.dstack([GREY] * 3))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
-    "given", [np.zeros((2, 3, 5)), np.zeros(4), np.zeros((0, 4)), np.full((2, 2), 9.0), np.ones((2, 2), int)]
+    "given", [np.zeros((2, 3, 5)), np.zeros(4), np.zeros((0, 4)), np.full((2, 2), 9.0), np.full((2, 2), -1)]
 )
 def test_what_is_no_image_is_refused(given: np.ndarray) -> None:
     with pytest.raises(DatasetError, match="image array must be"):

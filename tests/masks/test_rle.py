@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
-from no_time_to_train.masks.rle import decode_crop, run_lengths
+from no_time_to_train.masks.gate import run_lengths
+from no_time_to_train.masks.rle import decode_crop
 from tests.dataset.samples import blob
 
 
@@ -38,6 +39,5 @@ def test_crops_equal_the_whole_mask(seed: int, height: int, width: int, share: f
 @given(runs=st.lists(st.integers(1, 100_000), min_size=1, max_size=30))
 def test_run_lengths_of_any_size(runs: list[int]) -> None:
     rle = coco_mask.frPyObjects({"size": [1, sum(runs)], "counts": runs}, 1, sum(runs))
-    assert run_lengths(rle).tolist() == runs
-    text = {"size": rle["size"], "counts": rle["counts"].decode()}
-    assert run_lengths(text).tolist() == runs
+    assert run_lengths(rle["counts"]).tolist() == runs
+    assert run_lengths(rle["counts"].decode()).tolist() == runs

@@ -45,7 +45,7 @@ def test_workers_may_fork_or_spawn(scenes: Path, method: str) -> None:
     references = ReferenceSource(FillMemoryDataConfig(str(scenes), str(scenes / "references.json")), 2)
     targets = TargetSource(TargetDataConfig(str(scenes), str(scenes / "targets.json")))
     crops = reference_crops(references.given, 32, CropOptions())
-    squares = Each(targets.targets, Preparer(32, None, 32, SearchConfig()))
+    squares = Each(targets.targets, Preparer(32, None, 32, SearchConfig(tile="off")))
     for dataset in (crops, squares):
         loader = DataLoader(dataset, None, num_workers=2, multiprocessing_context=method)
         direct = [dataset[index] for index in range(len(dataset))]

@@ -135,6 +135,122 @@ def test_images_can_be_sorted_and_chosen(page: Any) -> None:
     assert value(page, NAMED) == ["3.png"]
 
 
+ONE_BOX = (0, 0, 9, 9)
+TRUTH_2 = [(1, 1, [40, 0, 9, 9]), (2, 1, [0, 0, 9, 9]), (3, 1, [0, 0, 9, 9]), (3, 2, [20, 0, 9, 9])]
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Counts that tell every order from every other: found, wrong and missed differ between the images."""
+    found = {
+        "img10.png": [
+            (*ONE_BOX, 0.9, 0),
+            (60, 0, 9, 9, 0.8, 0),
+            (80, 0, 9, 9, 0.7, 0),
+        ],  # 3, 3 wrong, 1 missed
+        "img2.png": [(*ONE_BOX, 0.6, 0)],  # 1, none wrong, none missed
+        "img1.png": [],  # 0, none wrong, 2 missed
+        "img3.png": [(*ONE_BOX, 0.5, 0), (60, 0, 9, 9, 0.4, 1)],  # 2, 2 wrong, in a picture without objects
+    }
+    truth = {
+        **coco_truth(),
+        "images": [
+            {"id": i, "file_name": name, "height": 90, "width": 120} for i, name in enumerate(found, start=1)
+        ],
+        "annotations": [
+            {
+                "id": n,
+                "image_id": image,
+                "category_id": category,
+                "bbox": [x, y, w, h],
+                "iscrowd": 0,
+                "area": w * h,
+            }
+            | {"segmentation": [[x, y, x + w, y, x + w, y + h, x, y + h]]}
+            for n, (image, category, (x, y, w, h)) in enumerate(TRUTH_2, start=1)
+        ],
+    }
+    images = [
+        ReportImage(np.zeros((90, 120, 3), np.uint8), name, found_boxes(*boxes), i)
+        for i, (name, boxes) in enumerate(found.items(), start=1)
+    ]
+    return write_report(tmp_path_factory.mktemp("many"), images, NAMES, truth=truth, min_score=0.3)
+
+
+@pytest.mark.parametrize(
+    ("order", "expected"),
+    [
+        ("errors", ["img10.png", "img1.png", "img3.png", "img2.png"]),
+        ("wrong", ["img10.png", "img3.png", "img2.png", "img1.png"]),
+        ("missed", ["img1.png", "img10.png", "img2.png", "img3.png"]),
+        ("found", ["img10.png", "img3.png", "img2.png", "img1.png"]),
+        ("fewest", ["img1.png", "img2.png", "img3.png", "img10.png"]),
+        ("given", ["img10.png", "img2.png", "img1.png", "img3.png"]),
+        ("name", ["img1.png", "img2.png", "img3.png", "img10.png"]),
+    ],
+)
+def test_every_order(order: str, expected: list[str], many: Path, page: Any) -> None:
+    page.goto(many.as_uri())
+    page.select_option("#order", order)
+    assert value(page, NAMED) == expected
+    move_slider(page, 75)
+    assert len(value(page, NAMED)) == 4
+
+
+@pytest.mark.parametrize(
+    ("which", "place", "expected"),
+    [
+        ("all", 30, {"img10.png", "img2.png", "img1.png", "img3.png"}),
+        ("errors", 30, {"img10.png", "img1.png", "img3.png"}),
+        ("errors", 65, {"img10.png", "img2.png", "img1.png"}),
+        ("free", 30, {"img3.png"}),
+        ("some", 30, {"img10.png", "img2.png", "img3.png"}),
+        ("some", 60, {"img10.png", "img2.png"}),  # the score itself is shown
+        ("some", 61, {"img10.png"}),
+        ("empty", 30, {"img1.png"}),
+        ("empty", 60, {"img1.png", "img3.png"}),
+    ],
+)
+def test_every_filter(which: str, place: int, expected: set[str], many: Path, page: Any) -> None:
+    page.goto(many.as_uri())
+    page.select_option("#which", which)
+    move_slider(page, place)
+    assert set(value(page, NAMED)) == expected
+
+
+def test_every_choice_is_tested(page: Any) -> None:
+    choices = "[...document.querySelectorAll('#order option, #which option')].map(o => o.value)"
+    orders = {"errors", "wrong", "missed", "found", "fewest", "given", "name"}
+    assert set(value(page, choices)) == orders | {"all", "errors", "free", "some", "empty"}
+
+
+@pytest.mark.parametrize("place", [35, 70, 80, 90])
+def test_a_score_at_the_threshold_is_shown_and_counted(page: Any, place: int) -> None:
+    for at, shown in ((place, True), (place + 1, False)):
+        move_slider(page, at)
+        assert (place / 100 in value(page, SHOWN)) is shown
+        told = (
+            "['correct', 'wrong'].map(n => Number(document.querySelector(`[data-total=${n}]`).textContent))"
+        )
+        assert value(page, f"{SHOWN}.length") == sum(value(page, told))
+
+
+def test_names_are_only_text(page: Any, tmp_path: Path) -> None:
+    """Whatever a class, a picture or a title is called: no element, no script, no request comes of it."""
+    evil = "</script><img src=x onerror='document.title=1'><b>\"'&amp;{{cards}}"
+    images = [ReportImage(image.image, evil, image.found, image.image_id) for image in report_images()]
+    path = write_report(
+        tmp_path, images, (evil, "=1+1"), truth=coco_truth(), title=evil, notes=[evil], config=evil
+    )
+    page.goto(path.as_uri())
+    assert value(page, "document.title") == evil
+    assert value(page, "document.querySelectorAll('img[src=x]').length") == 0
+    assert value(page, "document.querySelector('.classes label').textContent.trim()") == evil
+    assert value(page, "document.querySelector('.card h3').textContent") == evil
+    page.locator(".open").first.click()
+    assert evil in value(page, "document.querySelector('.wide .list').textContent")
+
+
 def test_everything_can_be_reached_and_used_with_the_keyboard(page: Any) -> None:
     press(page, "Tab")
     assert value(page, "document.activeElement.className") == "skip"

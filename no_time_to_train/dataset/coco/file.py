@@ -37,9 +37,7 @@ class CocoFile:
     problems: tuple[str, ...] = ()
 
     @classmethod
-    def read(
-        cls, source: str | Path | Mapping[str, Any], warn: bool = True, name: str | None = None
-    ) -> CocoFile:
+    def read(cls, source: str | Path | Any, warn: bool = True, name: str | None = None) -> CocoFile:
         """Read a json file, or take its content as a mapping.
 
         Args:
@@ -52,7 +50,7 @@ class CocoFile:
         """
         if name is None:
             name = "the annotations" if isinstance(source, Mapping) else str(source)
-        content = source if isinstance(source, Mapping) else load_json(source)
+        content = load_json(source) if isinstance(source, (str, Path)) else source
         coco = cls(name, *CocoParser(name).read(content))
         if warn:
             for problem in coco.problems:
@@ -85,7 +83,7 @@ def load_json(path: str | Path) -> Any:
             return json.load(file)
     except FileNotFoundError:
         raise DatasetError(f"{path}: no such annotation file") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise DatasetError(f"{path}: not a json file ({error})") from None
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read ({error})") from error

@@ -12,7 +12,8 @@ from urllib.parse import urlparse
 from no_time_to_train.dataset.coco.records import Annotation, ImageRecord
 from no_time_to_train.dataset.samples import CategoryId, ImageId
 from no_time_to_train.errors import DatasetError
-from no_time_to_train.masks.rle import Segmentation
+from no_time_to_train.masks.gate import MaskError, checked_box, checked_segmentation, numbers
+from no_time_to_train.masks.rle import in_column_order
 
 
 class CocoParser:
@@ -25,6 +26,7 @@ class CocoParser:
     def __init__(self, source: str) -> None:
         self.source = source
         self.found: dict[str, list[str]] = defaultdict(list)
+        self.left_out: dict[str, list[str]] = defaultdict(list)
 
     def read(
         self, content: Any
@@ -41,24 +43,37 @@ class CocoParser:
             )
         if not isinstance(content, Mapping) or "images" not in content:
             raise DatasetError(f"{self.source}: no 'images' in it, so it is not a COCO annotation file")
-        images = self._images(content["images"])
-        raw = list(content.get("annotations") or [])
-        categories = self._categories(content.get("categories") or [], raw)
+        images = self._images(self._records(content, "images"))
+        raw = self._records(content, "annotations")
+        categories = self._categories(self._records(content, "categories"), raw)
         annotations = self._annotations(raw, images, categories)
-        return images, annotations, categories, self._problems()
+        for what, why in content.get("left_out") or ():  # what a reader of another format met
+            self.left_out[why].append(what)
+        return images, annotations, categories, self._problems(len(raw) + len(content.get("left_out") or ()))
 
-    def _problems(self) -> tuple[str, ...]:
+    def _records(self, content: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+        records = content.get(key) or []
+        if not isinstance(records, (list, tuple)) or not all(isinstance(row, Mapping) for row in records):
+            raise DatasetError(f"{self.source}: {key!r} must be a list of records, as in a COCO file")
+        return list(records)
+
+    def _problems(self, num_annotations: int) -> tuple[str, ...]:
         sentences = []
         for what, examples in self.found.items():
-            shown = ", ".join(examples[:3])
-            sentences.append(f"{self.source}: {what} ({len(examples)}, e.g. {shown})")
+            sentences.append(f"{self.source}: {what} ({len(examples)}, e.g. {', '.join(examples[:3])})")
+        if self.left_out:
+            total = sum(map(len, self.left_out.values()))
+            reasons = "; ".join(
+                f"{why} ({len(names)}, e.g. {', '.join(names[:3])})" for why, names in self.left_out.items()
+            )
+            sentences.append(f"{self.source}: {total} of {num_annotations} annotations left out: {reasons}")
         return tuple(sentences)
 
     def _images(self, records: Iterable[Mapping[str, Any]]) -> dict[ImageId, ImageRecord]:
         images: dict[ImageId, ImageRecord] = {}
         for record in records:
-            if "id" not in record:
-                raise DatasetError(f"{self.source}: an image has no 'id': {dict(record)}")
+            if not isinstance(record.get("id"), (int, float, str)):
+                raise DatasetError(f"{self.source}: an image has no 'id': {str(dict(record))[:200]}")
             other_name = read_name_from_url(record)
             file_name = str(record.get("file_name") or other_name or record["id"]).replace("\\", "/")
             image = ImageRecord(
@@ -68,6 +83,7 @@ class CocoParser:
                 other_name,
                 frozenset(record.get("neg_category_ids") or ()),
                 frozenset(record.get("not_exhaustive_category_ids") or ()),
+                record.get("pixels"),
             )
             if image.size is None:
                 self.found["images without a usable width and height, read from the files instead"].append(
@@ -90,6 +106,8 @@ class CocoParser:
     ) -> list[dict[str, Any]]:
         by_id: dict[CategoryId, dict[str, Any]] = {}
         for record in records:
+            if not isinstance(record.get("id"), (int, float, str)):
+                raise DatasetError(f"{self.source}: a category has no 'id': {str(dict(record))[:200]}")
             category = {**record, "name": str(record.get("name", record["id"]))}
             known = by_id.setdefault(category["id"], category)
             if known["name"] != category["name"]:
@@ -98,7 +116,8 @@ class CocoParser:
                     f"and {category['name']!r}; give each category its own id"
                 )
         if not by_id:
-            ids = dict.fromkeys(a["category_id"] for a in annotations if "category_id" in a)
+            named = (annotation.get("category_id") for annotation in annotations)
+            ids = dict.fromkeys(one for one in named if isinstance(one, (int, str)))
             by_id = {category_id: {"id": category_id, "name": str(category_id)} for category_id in ids}
         names = [category["name"] for category in by_id.values()]
         for name in dict.fromkeys(name for name in names if names.count(name) > 1):
@@ -120,12 +139,16 @@ class CocoParser:
             category_id = _find(category_ids, record.get("category_id"))
             label = str(record.get("id", "without id"))
             if image_id is None:
-                self.found["annotations of images that are not listed, left out"].append(label)
+                self.left_out["of images that are not listed"].append(label)
                 continue
             if category_id is None:
-                self.found["annotations of categories that are not listed, left out"].append(label)
+                self.left_out["of categories that are not listed"].append(label)
                 continue
-            annotation = self._annotation(record, label, image_id, category_id)
+            try:
+                annotation = self._annotation(record, label, images[image_id], category_id)
+            except MaskError as error:
+                self.left_out[str(error)].append(label)
+                continue
             known = seen.get(annotation.id)
             if known == annotation:
                 self.found["annotations listed twice, counted once"].append(label)
@@ -137,26 +160,51 @@ class CocoParser:
         return list(seen.values())
 
     def _annotation(
-        self, record: Mapping[str, Any], label: str, image_id: ImageId, category_id: CategoryId
+        self, record: Mapping[str, Any], label: str, image: ImageRecord, category_id: CategoryId
     ) -> Annotation:
-        box = read_box(record.get("bbox"))
-        if box is None and record.get("bbox"):
-            self.found["boxes that are not four finite numbers, ignored"].append(label)
-        segmentation = read_segmentation(record.get("segmentation"))
-        if segmentation is None and record.get("segmentation"):
-            self.found["segmentations with no polygon of three points, ignored"].append(label)
+        """One annotation; a box that cannot be is ignored where there is a mask.
+
+        Raises:
+            MaskError: what marks the object cannot be.
+        """
+        box, segmentation = None, None
+        try:
+            box = checked_box(record["bbox"]) if record.get("bbox") not in (None, []) else None
+        except MaskError:
+            if not _is_given(record.get("segmentation")):
+                raise
+            self.found["boxes that cannot be, ignored"].append(label)
+        try:
+            if _is_given(record.get("segmentation")):
+                segmentation = checked_segmentation(record["segmentation"], image.size)
+        except MaskError as error:
+            if box is None or "no polygon" not in str(error):
+                raise
+            self.found["segmentations with no polygon of three corners, ignored"].append(label)
+        if isinstance(segmentation, dict) and box is not None:
+            segmentation = in_column_order(segmentation, box)
         area = record.get("area")
         return Annotation(
-            id=record.get("id", -1),
-            image_id=image_id,
+            id=record["id"] if isinstance(record.get("id"), (int, float, str)) else -1,
+            image_id=image.id,
             category_id=category_id,
             box=box,
             segmentation=segmentation,
             area=float(area) if isinstance(area, (int, float)) and math.isfinite(area) else None,
-            is_crowd=bool(record.get("iscrowd", 0)),
-            is_difficult=bool(record.get("difficult", 0) or record.get("isimpossible", 0)),
+            is_crowd=_flag(record.get("iscrowd")),
+            is_difficult=_flag(record.get("difficult")) or _flag(record.get("isimpossible")),
             point=read_point(record.get("point")),
         )
+
+
+def _is_given(segmentation: Any) -> bool:
+    """Whether there is a segmentation; some tools write an empty one for a box, of either kind."""
+    return bool(segmentation.get("counts") if isinstance(segmentation, Mapping) else segmentation)
+
+
+def _flag(value: Any) -> bool:
+    """Whether a flag is set; ``"0"`` and ``"False"`` are not."""
+    return str(value).strip().lower() in ("1", "1.0", "true", "yes")
 
 
 def _loose_lookup(ids: Iterable[Hashable]) -> dict[Hashable, Any]:
@@ -166,9 +214,7 @@ def _loose_lookup(ids: Iterable[Hashable]) -> dict[Hashable, Any]:
 
 
 def _find(lookup: Mapping[Hashable, Any], key: Any) -> Any:
-    if key is None:
-        return None
-    return lookup.get(key, lookup.get(str(key)))
+    return lookup.get(key, lookup.get(str(key))) if isinstance(key, (int, str, float)) else None
 
 
 def _fresh_ids(records: Iterable[Mapping[str, Any]]) -> Iterator[int]:
@@ -181,38 +227,20 @@ def _fresh_ids(records: Iterable[Mapping[str, Any]]) -> Iterator[int]:
 def read_name_from_url(record: Mapping[str, Any]) -> str | None:
     """Folder and file of ``coco_url``, which is all that LVIS gives."""
     url = record.get("coco_url")
-    return str(PurePosixPath(*PurePosixPath(urlparse(url).path).parts[-2:])) if url else None
+    return str(PurePosixPath(*PurePosixPath(urlparse(str(url)).path).parts[-2:])) if url else None
 
 
 def read_size(record: Mapping[str, Any]) -> tuple[int, int] | None:
     try:
         height, width = int(record["height"]), int(record["width"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
     return (height, width) if height > 0 and width > 0 else None
 
 
-def read_box(value: Any) -> tuple[float, float, float, float] | None:
-    try:
-        x, y, w, h = (float(number) for number in value)
-    except (TypeError, ValueError):
-        return None
-    return (x, y, w, h) if all(map(math.isfinite, (x, y, w, h))) else None
-
-
 def read_point(value: Any) -> tuple[float, float] | None:
     try:
-        x, y = (float(number) for number in value)
-    except (TypeError, ValueError):
+        x, y = numbers(value, 2)
+    except MaskError:
         return None
-    return (x, y) if math.isfinite(x) and math.isfinite(y) else None
-
-
-def read_segmentation(value: Any) -> Segmentation | None:
-    if isinstance(value, Mapping):
-        return dict(value) if value.get("counts") and value.get("size") else None
-    if not isinstance(value, (list, tuple)) or not value:
-        return None
-    polygons: Any = [value] if isinstance(value[0], (int, float)) else value
-    kept = [polygon for polygon in polygons if len(polygon) >= 6 and len(polygon) % 2 == 0]
-    return kept or None
+    return x, y

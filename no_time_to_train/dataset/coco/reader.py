@@ -6,10 +6,15 @@ import random
 import unicodedata
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
+
+import numpy as np
 
 from no_time_to_train.dataset.coco.classes import CategoryMap, choose_categories, id_order
-from no_time_to_train.dataset.coco.file import Annotation, CocoFile
+from no_time_to_train.dataset.coco.file import Annotation, CocoFile, ImageRecord
+from no_time_to_train.dataset.images import is_file
 from no_time_to_train.dataset.samples import CategoryId, Reference, Target
 from no_time_to_train.dataset.shots.file import FewShotTable, annotation_of_each_shot
 from no_time_to_train.dataset.shots.sampling import choose_shots, is_usable
@@ -32,8 +37,10 @@ def category_map(
     categories = coco.categories
     if annotated_only and not cat_names and not class_split:
         used = {annotation.category_id for annotation in coco.annotations if not annotation.is_crowd}
+        if not used:
+            raise DatasetError(f"{coco.source}: no annotation that can be a reference; {_why_none(coco)}")
         unused = [str(category["name"]) for category in categories if category["id"] not in used]
-        if unused and used:
+        if unused:
             warnings.warn(
                 f"{coco.source}: {len(unused)} categories have no annotation and take no part "
                 f"({', '.join(unused[:5])})",
@@ -76,8 +83,7 @@ def references_from_coco(
     if missing:
         raise DatasetError(
             f"{coco.source}: no reference for {', '.join(missing[:5])}"
-            f"{f' and {len(missing) - 5} more' if len(missing) > 5 else ''}; "
-            "annotate at least one instance or leave the class out of cat_names"
+            f"{f' and {len(missing) - 5} more' if len(missing) > 5 else ''}; {_why_none(coco)}"
         )
     return references
 
@@ -85,30 +91,57 @@ def references_from_coco(
 def targets_from_coco(coco: CocoFile, root: str | Path) -> list[Target]:
     """List all images of the file, in ascending order of their ids, annotated or not."""
     records = sorted(coco.images.values(), key=lambda image: id_order(image.id))
-    return [
-        Target(
-            find_image(root, record.file_name, record.other_name), record.id, record.file_name, record.size
-        )
-        for record in records
-    ]
+    return [Target(_image(root, record), record.id, record.file_name, record.size) for record in records]
 
 
 def find_image(root: str | Path, file_name: str, other_name: str | None = None) -> Path:
     """Return where an image lies: under ``root`` by its name as given, else by the name's last part.
 
-    The other name that the file may know it by comes after that, and both Unicode forms of each are
-    tried. An image that is nowhere gives the first path, so that the message names what was asked for.
+    The other name that the file may know it by comes after that. Both Unicode forms of each are tried, then
+    without percent codes, then in any case of the letters. An image that is nowhere gives the first path,
+    so that the message names what was asked for.
     """
-    first = Path(root) / file_name
-    if first.exists():
+    root = Path(root).expanduser()
+    first = root / file_name
+    if is_file(first):
         return first
-    others = [other_name, Path(other_name).name] if other_name else []
-    for name in [file_name, Path(file_name).name, *others]:
+    names = [
+        name for known in (file_name, other_name) if known for name in (known, PurePosixPath(known).name)
+    ]
+    decoded = [unquote(name) for name in names if "%" in name]
+    for name in [*names, *decoded, *(PurePosixPath(name).name for name in decoded)]:
         for form in ("NFC", "NFD"):
-            path = Path(root) / unicodedata.normalize(form, name)  # type: ignore[arg-type]
-            if path.exists():
+            path = root / unicodedata.normalize(form, name)  # type: ignore[arg-type]
+            if is_file(path):
                 return path
+    for name in names:
+        folder = (root / name).parent
+        if len(name) < 1000 and "\0" not in name and folder.is_dir():
+            close = _in_lower_case(folder, folder.stat().st_mtime_ns).get(Path(name).name.lower())
+            if close is not None:
+                return folder / close
     return first
+
+
+@lru_cache(maxsize=64)
+def _in_lower_case(folder: Path, changed: int) -> dict[str, str]:  # a changed folder is listed again
+    return {path.name.lower(): path.name for path in folder.iterdir()}
+
+
+def _why_none(coco: CocoFile) -> str:
+    crowds = sum(annotation.is_crowd for annotation in coco.annotations)
+    if coco.annotations and crowds == len(coco.annotations):
+        return f"all {crowds} annotations are crowds (iscrowd: 1), which mark no single object"
+    left_out = [problem for problem in coco.problems if "left out" in problem]
+    if left_out:
+        return left_out[-1].removeprefix(f"{coco.source}: ")
+    return "annotate at least one instance or leave the class out of cat_names"
+
+
+def _image(root: str | Path, record: ImageRecord) -> Path | np.ndarray:
+    if record.pixels is not None:
+        return record.pixels
+    return find_image(root, record.file_name, record.other_name)
 
 
 def _drawn(
@@ -154,7 +187,7 @@ def _reference(
 ) -> Reference:
     record = coco.images[annotation.image_id]
     return Reference(
-        image=find_image(root, record.file_name, record.other_name),
+        image=_image(root, record),
         label=label,
         slot=slot,
         box=annotation.box,

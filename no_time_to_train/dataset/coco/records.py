@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from no_time_to_train.dataset.samples import CategoryId, ImageId
-from no_time_to_train.masks.rle import Segmentation
+from no_time_to_train.masks.gate import Segmentation
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,7 @@ class ImageRecord:
         other_name: the last two parts of ``coco_url``, where there is one.
         absent_categories: LVIS: categories that were looked for and are not in the image.
         partly_annotated: LVIS: categories of which not every instance is annotated.
+        pixels: (H, W, 3) uint8, where the annotation file holds the picture itself.
     """
 
     id: ImageId
@@ -25,6 +28,7 @@ class ImageRecord:
     other_name: str | None = None
     absent_categories: frozenset[CategoryId] = frozenset()
     partly_annotated: frozenset[CategoryId] = frozenset()
+    pixels: np.ndarray | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from no_time_to_train.dataset.coco.file import load_json
 from no_time_to_train.dataset.samples import CategoryId, ImageId
 from no_time_to_train.errors import DatasetError
+from no_time_to_train.masks.gate import MaskError
 from no_time_to_train.masks.rle import json_rle, mask_boxes, segmentation_to_rle
 from no_time_to_train.results import RLE, Instances
 
@@ -122,7 +124,12 @@ def instances_from_coco(
         corners that were written. A row without a segmentation keeps its box and gets an empty mask.
     """
     kept = [row for row in rows if row["category_id"] in index_of]
-    rles = tuple(row_rle(row, size) for row in kept)
+    faults: dict[str, list[str]] = defaultdict(list)
+    rles = tuple(_rle_or_nothing(row, size, faults) for row in kept)
+    for fault, names in faults.items():
+        warnings.warn(
+            f"{len(names)} of {len(kept)} masks left out, e.g. of {names[0]}: {fault}", stacklevel=2
+        )
     plain = [row["plain_score"] for row in kept if "plain_score" in row]
     return Instances(
         rles,
@@ -141,15 +148,23 @@ def row_rle(row: Mapping[str, Any], size: tuple[int, int]) -> RLE:
     """Run-length code of one COCO row; an empty one where it has no segmentation.
 
     Raises:
-        DatasetError: a run-length code of another size.
+        MaskError: a segmentation that is no mask, or one of another size.
     """
     segmentation = row.get("segmentation")
-    if isinstance(segmentation, Mapping) and tuple(segmentation["size"]) != tuple(size):
-        raise DatasetError(
-            f"annotation {row.get('id', '?')} has a mask of size {list(segmentation['size'])} on an image "
-            f"of size {list(size)} (height, width); correct the annotation file"
+    rle = segmentation_to_rle(segmentation or {"size": list(size), "counts": [size[0] * size[1]]}, size)
+    if tuple(rle["size"]) != tuple(size):
+        raise MaskError(
+            f"a mask of size {list(rle['size'])} on an image of size {list(size)} (height, width)"
         )
-    return segmentation_to_rle(segmentation or {"size": list(size), "counts": [size[0] * size[1]]}, size)
+    return rle
+
+
+def _rle_or_nothing(row: Mapping[str, Any], size: tuple[int, int], faults: dict[str, list[str]]) -> RLE:
+    try:
+        return row_rle(row, size)
+    except MaskError as error:
+        faults[str(error)].append(str(row.get("id", row.get("image_id", "?"))))
+        return row_rle({}, size)
 
 
 def _corners(row: Mapping[str, Any], rle: RLE) -> tuple[float, float, float, float]:

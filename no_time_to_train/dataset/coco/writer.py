@@ -87,29 +87,31 @@ class CocoBuilder:
         self.fixed = list(class_names)
         self.images: list[dict[str, Any]] = []
         self.annotations: list[dict[str, Any]] = []
+        self.left_out: list[tuple[str, str]] = []
 
-    def add_image(self, file_name: str, size: tuple[int, int] | None) -> int:
-        """Add an image of (H, W) and return its id."""
-        self.images.append(image_record(len(self.images) + 1, file_name, size))
+    def add_image(
+        self, file_name: str, size: tuple[int, int] | None, pixels: np.ndarray | None = None
+    ) -> int:
+        """Add an image of (H, W), with its pixels where it is no file, and return its id."""
+        record = image_record(len(self.images) + 1, file_name, size)
+        self.images.append(record if pixels is None else record | {"pixels": pixels})
         return len(self.images)
 
+    def leave_out(self, what: str, why: object) -> None:
+        """Note an annotation, or a file of them, that cannot be read; the others are."""
+        self.left_out.append((what, str(why)))
+
     def add(self, image_id: int, class_name: str, **fields: Any) -> None:
-        """Add an annotation with ``bbox``, ``segmentation``, ``point`` or whatever else is known of it."""
+        """Add an annotation with ``bbox``, ``segmentation``, ``point``, ``rle`` or what is known of it."""
+        if "rle" in fields:
+            fields |= mask_fields(fields.pop("rle"))
         record = {"id": len(self.annotations) + 1, "image_id": image_id, "category": class_name, "iscrowd": 0}
         self.annotations.append(record | fields)
 
     def add_mask(self, image_id: int, class_name: str, mask: np.ndarray) -> None:
         """Add an instance by its (H, W) mask; an empty one is left out."""
         if mask.any():
-            self.add_rle(image_id, class_name, encode_mask(mask))
-
-    def add_rle(self, image_id: int, class_name: str, rle: RLE) -> None:
-        """Add an instance by its compressed run-length code."""
-        self.add(
-            image_id,
-            class_name,
-            **mask_fields(rle),
-        )
+            self.add(image_id, class_name, rle=encode_mask(mask))
 
     def content(self) -> CocoContent:
         """The finished file content."""
@@ -124,4 +126,4 @@ class CocoBuilder:
             for annotation in self.annotations
         ]
         categories = [{"id": index, "name": name} for name, index in number.items()]
-        return coco_content(self.images, annotations, categories)
+        return coco_content(self.images, annotations, categories) | {"left_out": self.left_out}

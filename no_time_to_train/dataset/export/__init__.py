@@ -9,7 +9,9 @@ from typing import Protocol
 
 from no_time_to_train.dataset.export.coco import CocoAnnotations, CocoResults
 from no_time_to_train.dataset.export.counts import CountsTable, PresenceTable
+from no_time_to_train.dataset.export.cvat import CvatXml
 from no_time_to_train.dataset.export.image_result import ImageResult
+from no_time_to_train.dataset.export.label_studio import LabelStudioTasks
 from no_time_to_train.dataset.export.labelme import LabelmeFiles
 from no_time_to_train.dataset.export.pngs import IndexPngs, InstancePngs
 from no_time_to_train.dataset.export.yolo import YoloLabels
@@ -26,11 +28,13 @@ class Exporter(Protocol):
         """Finish the files."""
 
 
-EXPORTERS: dict[str, Callable[[str | Path, Sequence[str]], Exporter]] = {
+EXPORTERS: dict[str, Callable[..., Exporter]] = {
     "coco_results": CocoResults,
     "coco": CocoAnnotations,
     "yolo": YoloLabels,
     "labelme": LabelmeFiles,
+    "cvat": CvatXml,
+    "label_studio": LabelStudioTasks,
     "masks": InstancePngs,
     "index": IndexPngs,
     "counts": CountsTable,
@@ -39,6 +43,7 @@ EXPORTERS: dict[str, Callable[[str | Path, Sequence[str]], Exporter]] = {
 """Formats by name; formats with files per image get a folder of that name."""
 
 OWN_FOLDER = {"yolo", "labelme", "masks", "index"}
+WITH_PICTURES = {"yolo", "labelme"}
 
 
 KEEPS_ALL = {"coco_results"}
@@ -51,16 +56,20 @@ def export_results(
     class_names: Sequence[str],
     formats: Sequence[str],
     min_score: float = float("-inf"),
+    copy_images: bool = False,
 ) -> None:
     """Write results in several formats in one pass.
 
     Args:
         results: one per image; may be a generator.
-        folder: receives ``predictions.json``, ``annotations.json``, ``counts.csv``, ``presence.csv`` and the
+        folder: receives ``predictions.json``, ``annotations.json``, ``cvat.xml``, ``label_studio.json``,
+            ``counts.csv``, ``presence.csv`` and the
             folders ``yolo``, ``labelme``, ``masks``, ``index``, as far as they are asked for.
         class_names: name per class index.
         formats: names in ``EXPORTERS``.
         min_score: least score in every format but those of ``KEEPS_ALL``.
+        copy_images: formats that come with their pictures (those of ``WITH_PICTURES``) hold copies of them,
+            not links.
     """
     for name in formats:
         if name not in EXPORTERS:
@@ -70,7 +79,11 @@ def export_results(
             )
     folder = Path(folder)
     exporters = {
-        name: EXPORTERS[name](folder / name if name in OWN_FOLDER else folder, class_names)
+        name: EXPORTERS[name](
+            folder / name if name in OWN_FOLDER else folder,
+            class_names,
+            **({"copy_images": copy_images} if name in WITH_PICTURES else {}),
+        )
         for name in formats
     }
     for result in results:

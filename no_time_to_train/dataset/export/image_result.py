@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -11,6 +11,7 @@ from pycocotools import mask as coco_mask
 
 from no_time_to_train.dataset.samples import ImageId
 from no_time_to_train.errors import DatasetError
+from no_time_to_train.files import write_bytes
 from no_time_to_train.masks.rle import decode_crop
 from no_time_to_train.results import Instances
 
@@ -73,6 +74,47 @@ def folder_name(class_name: str) -> str:
     """A class name as the name of a folder: slashes and what Windows forbids become underscores."""
     cleaned = "".join("_" if letter in '/\\:*?"<>|' else letter for letter in class_name).strip(" .")
     return cleaned or "unnamed"
+
+
+def folder_names(class_names: Sequence[str]) -> list[str]:
+    """A folder for each class, no two classes in one."""
+    names: list[str] = []
+    for class_name in class_names:
+        cleaned = folder_name(class_name)
+        name, number = cleaned, 1
+        while name.lower() in (taken.lower() for taken in names):  # "A" and "a" are one folder on some disks
+            number += 1
+            name = f"{cleaned} ({number})"
+        names.append(name)
+    return names
+
+
+def class_folder(folders: Sequence[str], label: int) -> str:
+    """Folder of a class index; its number where no name is known."""
+    return folders[label] if label < len(folders) else str(label)
+
+
+def place_picture(result: ImageResult, target: Path, copy: bool) -> bool:
+    """Lay the picture of a result at ``target``: a link to it, or a copy; False where its file is not known.
+
+    Annotation tools want pictures beside what they read. Where links cannot be made they are copies too.
+    """
+    source = result.instances.path
+    if source is None or not Path(source).is_file():
+        return False
+    if target.is_symlink():
+        target.unlink()
+    if target.exists():  # the picture itself, or one that somebody laid there
+        return True
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if not copy:
+        try:
+            target.symlink_to(Path(source).resolve())
+            return True
+        except OSError:  # Windows without the right to make links, or a disk that has none
+            pass
+    write_bytes(target, Path(source).read_bytes())
+    return True
 
 
 def class_name(class_names: tuple[str, ...], label: int) -> str:

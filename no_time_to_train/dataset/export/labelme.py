@@ -9,7 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from no_time_to_train.dataset.export.image_result import ImageResult, OneFilePerImage, class_name
+from no_time_to_train.dataset.export.image_result import (
+    ImageResult,
+    OneFilePerImage,
+    class_name,
+    place_picture,
+)
 from no_time_to_train.files import write_json
 from no_time_to_train.masks.outlines import mask_to_polygons
 from no_time_to_train.masks.rle import pixel_boxes
@@ -27,16 +32,19 @@ class LabelmeFiles:
         *,
         image_root: str | Path | None = None,
         tolerance: float = TOLERANCE,
+        copy_images: bool = False,
     ) -> None:
         """
         Args:
             image_root: folder of the images, so that ``imagePath`` leads from the json to its image;
-                None: the json files will be laid beside the images.
+                None: a link to each picture is laid beside its json.
+            copy_images: copies of the pictures, not links.
             tolerance: see ``mask_to_polygons``; 0 keeps every pixel.
         """
         self.class_names = tuple(class_names)
         self.image_root = None if image_root is None else Path(image_root)
         self.tolerance = tolerance
+        self.copy_images = copy_images
         self._files = OneFilePerImage(folder)
 
     def write(self, result: ImageResult) -> None:
@@ -81,6 +89,7 @@ class LabelmeFiles:
 
     def _image_path(self, path: Path, result: ImageResult) -> str:
         if self.image_root is None:
+            place_picture(result, path.parent / result.relative_path.name, self.copy_images)
             return result.relative_path.name
         image = self.image_root / result.relative_path
         return Path(os.path.relpath(image, path.parent)).as_posix()

@@ -12,8 +12,8 @@ from PIL import Image
 from no_time_to_train.dataset.export.image_result import (
     ImageResult,
     OneFilePerImage,
-    class_name,
-    folder_name,
+    class_folder,
+    folder_names,
 )
 from no_time_to_train.dataset.readers.mask_images import VOID
 
@@ -22,7 +22,7 @@ class InstancePngs:
     """``<folder>/<class>/<image>_mask_<n>.png``, 255 on the object and 0 elsewhere; n counts by score."""
 
     def __init__(self, folder: str | Path, class_names: Sequence[str]) -> None:
-        self.class_names = tuple(class_names)
+        self._folders = folder_names(class_names)
         self._files = OneFilePerImage(folder)
 
     def write(self, result: ImageResult) -> list[Path]:
@@ -33,7 +33,7 @@ class InstancePngs:
             if not mask.any():
                 continue
             counts[label] += 1
-            folder = folder_name(class_name(self.class_names, label))
+            folder = class_folder(self._folders, label)
             path = self._files.path(result, f"_mask_{counts[label]}.png", folder)
             Image.fromarray(mask.astype(np.uint8) * 255).save(path)
             written.append(path)
@@ -51,7 +51,7 @@ class IndexPngs:
     """
 
     def __init__(self, folder: str | Path, class_names: Sequence[str]) -> None:
-        self.class_names = tuple(class_names)
+        self._folders = folder_names(class_names)
         self._files = OneFilePerImage(folder)
 
     def write(self, result: ImageResult) -> None:
@@ -65,7 +65,7 @@ class IndexPngs:
             painted = canvas[label][y : y + mask.shape[0], x : x + mask.shape[1]]
             painted[mask & (painted == 0)] = counts[label]
         for label, painted in canvas.items():
-            folder = folder_name(class_name(self.class_names, label))
+            folder = class_folder(self._folders, label)
             _save_index(painted, self._files.path(result, "_mask.png", folder))
 
     def close(self) -> None:

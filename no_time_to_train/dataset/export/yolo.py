@@ -1,4 +1,4 @@
-"""YOLO segmentation: ``labels/<image>.txt``, one polygon a line, and ``data.yaml`` with the names."""
+"""YOLO segmentation: ``images/`` and ``labels/<image>.txt``, one polygon a line, and ``data.yaml``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from no_time_to_train.dataset.export.image_result import ImageResult, OneFilePerImage
+from no_time_to_train.dataset.export.image_result import ImageResult, OneFilePerImage, place_picture
 from no_time_to_train.files import write_text
 from no_time_to_train.masks.outlines import mask_to_one_polygon
 from no_time_to_train.masks.rle import pixel_boxes
@@ -26,20 +26,24 @@ class YoloLabels:
         *,
         tolerance: float = TOLERANCE,
         with_scores: bool = False,
+        copy_images: bool = False,
     ) -> None:
         """
         Args:
             tolerance: see ``mask_to_polygons``; 0 keeps every pixel.
+            copy_images: lay copies of the pictures into ``images``, not links.
             with_scores: put the score at the end of each line, as YOLO's own predictions have it.
         """
         self.folder = Path(folder)
         self.class_names = list(class_names)
         self.tolerance = tolerance
         self.with_scores = with_scores
+        self.copy_images = copy_images
         self._files = OneFilePerImage(self.folder / "labels")
 
     def write(self, result: ImageResult) -> None:
         """Write one image; an empty file says that nothing is in it."""
+        place_picture(result, self.folder / "images" / result.relative_path, self.copy_images)
         height, width = result.instances.size
         found = result.instances
         lines = []
@@ -60,7 +64,7 @@ class YoloLabels:
     def close(self) -> None:
         """Write the names; json text is yaml as well, and safe for any name."""
         names = "\n".join(f"  {index}: {json.dumps(name)}" for index, name in enumerate(self.class_names))
-        text = f"path: .\ntrain: images\nval: images\nnames:\n{names}\n"
+        text = f"train: images\nval: images\nnames:\n{names}\n"  # without a path: the yaml's own folder
         write_text(self.folder / "data.yaml", text)
 
     def _end(self, score: float) -> list[str]:

@@ -12,10 +12,11 @@ from no_time_to_train.dataset.coco.file import load_json
 from no_time_to_train.dataset.coco.writer import CocoBuilder, CocoContent
 from no_time_to_train.dataset.images import read_image_size
 from no_time_to_train.dataset.readers.image_folders import image_files, image_with_stem
-from no_time_to_train.dataset.readers.labelme import is_labelme, labelme_instances
+from no_time_to_train.dataset.readers.labelme import is_labelme, labelme_instances, stated_size
 from no_time_to_train.dataset.readers.mask_images import read_alpha_mask, read_mask_instances
 from no_time_to_train.dataset.readers.yolo import label_file, read_yolo_lines
 from no_time_to_train.errors import DatasetError
+from no_time_to_train.masks.gate import shape_scale
 
 MASK_MARK = re.compile(r"[_.-]masks?(?=[_.\-\d]|$)", re.IGNORECASE)
 """``12_mask``, ``12.mask``, ``12_mask_3``, ``12-mask3``: masks of the image ``12``."""
@@ -51,12 +52,16 @@ def read_class_folders(root: str | Path, images: str | Path | None = None) -> tu
     for folder in folders or [mask_root]:
         name = (folder if folders else root).resolve().name
         for image, masks in _images_of(folder, image_root, None if images is None else base):
-            if not _add(builder, image, masks, name, base):
-                bare.append(image.name)
+            try:
+                if not _add(builder, image, masks, name, base):
+                    bare.append(image.name)
+            except DatasetError as error:
+                builder.leave_out(image.name, str(error))
     if not builder.annotations:
         raise DatasetError(
             f"{root}: no image with a mask in it; expected <class>/<image> with <image>_mask.png, a labelme "
             "json or a YOLO txt beside it, or with the mask in the alpha channel"
+            + "".join(f"; {what}: {why}" for what, why in builder.left_out[:1])
         )
     if bare:
         warnings.warn(
@@ -124,14 +129,12 @@ def _add(builder: CocoBuilder, image: Path, masks: list[Path], name: str, base: 
     size = read_image_size(image)
     json_file = image.with_suffix(".json")
     if json_file.is_file() and is_labelme(content := load_json(json_file)):
-        return _add_labelme(builder, file_name, labelme_instances(content, size, json_file), size, name)
+        size = read_image_size(image, stated_size(content))
+        return _add_instances(builder, file_name, labelme_instances(content, size), size, name)
     text = label_file(image)
     if text is not None:
-        lines = read_yolo_lines(text, size)
-        image_id = builder.add_image(file_name, size)
-        for _, fields in lines:
-            builder.add(image_id, name, **fields)
-        return bool(lines)
+        lines = [(f"line {line}", fields) for line, _, fields in read_yolo_lines(text, size)]
+        return _add_instances(builder, file_name, lines, size, name)
     alpha = read_alpha_mask(image)
     return alpha is not None and _add_masks(builder, image, file_name, [alpha], name)
 
@@ -141,25 +144,28 @@ def _add_masks(builder: CocoBuilder, image: Path, file_name: str, masks: list[np
         return False
     # A mask drawn on the stored pixels of a turned photograph has their size, and then so has the image.
     size = read_image_size(image, (masks[0].shape[0], masks[0].shape[1]))
+    shape_scale(masks[0].shape, size)
     image_id = builder.add_image(file_name, size)
     for mask in masks:
         builder.add_mask(image_id, name, mask)
     return True
 
 
-def _add_labelme(
+def _add_instances(
     builder: CocoBuilder,
     file_name: str,
     instances: list[tuple[str, dict[str, object]]],
     size: tuple[int, int],
     name: str,
 ) -> bool:
-    """Take the shapes that are labelled as the class; when none is, the folder's name decides for all."""
-    own = [fields for label, fields in instances if label == name] or [fields for _, fields in instances]
-    image_id = builder.add_image(file_name, size)
-    for fields in own:
-        if "rle" in fields:
-            builder.add_rle(image_id, name, fields["rle"])  # type: ignore[arg-type]
-        else:
+    """Take those that are labelled as the class; when none is, the folder's name decides for all."""
+    own = [one for one in instances if one[0] == name] or instances
+    usable = [fields for _, fields in own if "left_out" not in fields]
+    for label, fields in own:
+        if "left_out" in fields:
+            builder.leave_out(f"{file_name} ({label})", fields["left_out"])
+    if usable:
+        image_id = builder.add_image(file_name, size)
+        for fields in usable:
             builder.add(image_id, name, **fields)
-    return bool(own)
+    return bool(usable)

@@ -17,7 +17,7 @@ from no_time_to_train.dataset.annotation_frames import box_mask, mask_box, refer
 from no_time_to_train.dataset.images import as_rgb_array, read_image
 from no_time_to_train.dataset.samples import Reference, Unreadable
 from no_time_to_train.errors import DatasetError
-from no_time_to_train.masks.rle import Box
+from no_time_to_train.masks.gate import Box
 from no_time_to_train.results import ReferenceCrop
 
 Window = tuple[int, int, int, int]
@@ -88,6 +88,9 @@ def crop_reference(
         mask = _mask_from_box(reference, box, frame, options)
     if not mask.any():
         raise DatasetError(f"{reference.name}: the mask is empty, so there is nothing to learn from it")
+    doubt = doubtful_mask(mask)
+    if doubt:
+        warnings.warn(f"{reference.name}: {doubt}", stacklevel=2)
     window = (0, 0, width, height)
     if not options.whole_image:
         box = _box_that_meets(mask, box, reference.name, options.context_ratio)
@@ -100,6 +103,17 @@ def crop_reference(
         slot=reference.slot,
         name=reference.name,
     )
+
+
+def doubtful_mask(mask: np.ndarray) -> str:
+    """What makes an (H, W) mask look as if background and object were swapped; empty when nothing does."""
+    covered = float(mask.mean())
+    border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
+    if covered > 0.9:
+        return f"the mask covers {covered:.0%} of the picture; is it inverted?"
+    if covered > 0.5 and border.mean() > 0.9:
+        return "the mask covers the border of the picture and leaves out its middle; is it inverted?"
+    return ""
 
 
 def resize_image(pixels: np.ndarray, size: int, options: CropOptions) -> Tensor:

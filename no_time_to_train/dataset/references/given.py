@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,9 +14,10 @@ from no_time_to_train.dataset.coco.reader import category_map, references_from_c
 from no_time_to_train.dataset.images import as_rgb_array
 from no_time_to_train.dataset.readers.detect import read_annotated
 from no_time_to_train.dataset.readers.mask_images import read_alpha_mask
-from no_time_to_train.dataset.references.from_python import AnyImage, make_references
+from no_time_to_train.dataset.references.from_python import AnyImage, image_size, make_references
 from no_time_to_train.dataset.samples import Reference
 from no_time_to_train.errors import DatasetError, did_you_mean
+from no_time_to_train.masks.gate import MaskError, checked_box, checked_segmentation
 from no_time_to_train.masks.rle import encode_mask
 
 
@@ -90,36 +92,51 @@ def references_in(
     return [NamedReference(chosen.names[reference.label], reference) for reference in references]
 
 
+def reference_key(reference: NamedReference) -> str:
+    """The same for two references of one class with one mark in one image, as a cell run twice gives them."""
+    sample = reference.sample
+    key = hashlib.sha256(repr((reference.class_name, sample.box, sample.point)).encode())
+    for part in (sample.image, sample.mask):
+        key.update(part.tobytes() if isinstance(part, np.ndarray) else str(part).encode())
+    key.update(repr(sample.segmentation).encode())
+    return key.hexdigest()
+
+
 def _annotated(class_name: str, image: AnyImage | None, annotation: Any) -> list[Reference]:
     if isinstance(annotation, (str, Path)):
         return _from_file(class_name, image, Path(annotation))
     rows = [annotation] if isinstance(annotation, Mapping) else list(annotation)
     if image is None:
         raise DatasetError(f"{class_name}: an annotation that is no file needs its image")
-    held = Path(image) if isinstance(image, (str, Path)) else as_rgb_array(image)
+    held = Path(image).expanduser() if isinstance(image, (str, Path)) else as_rgb_array(image)
     title = _title(image)
     references = []
     for number, row in enumerate(rows, 1):
-        segmentation, box = row.get("segmentation"), row.get("bbox")
-        if not segmentation and not box:
+        if not isinstance(row, Mapping) or not (row.get("segmentation") or row.get("bbox")):
             raise DatasetError(f"{class_name}: an annotation has neither segmentation nor bbox: {row}")
-        references.append(
-            Reference(
-                held,
-                0,
-                0,
-                box=tuple(float(value) for value in box) if box else None,  # type: ignore[arg-type]
-                segmentation=segmentation or None,
-                name=title if len(rows) == 1 else f"{title}, instance {number}",
+        try:
+            references.append(
+                Reference(
+                    held,
+                    0,
+                    0,
+                    box=checked_box(row["bbox"]) if row.get("bbox") else None,
+                    segmentation=checked_segmentation(row["segmentation"], image_size(held))
+                    if row.get("segmentation")
+                    else None,
+                    name=title if len(rows) == 1 else f"{title}, instance {number}",
+                )
             )
-        )
+        except MaskError as error:
+            raise DatasetError(f"{class_name}: annotation {number} has {error}") from None
     return references
 
 
 def _from_file(class_name: str, image: AnyImage | None, path: Path) -> list[Reference]:
     """The instances of a class in an annotation file; of a file with one class only, all of them."""
     beside = Path(image).parent if isinstance(image, (str, Path)) else None
-    found = references_in(path, images=beside if beside and path.is_dir() else None)
+    elsewhere = beside is not None and (path.is_dir() or beside.resolve() != path.parent.resolve())
+    found = references_in(path, images=beside if elsewhere else None)
     names = sorted({reference.class_name for reference in found})
     own = [item.sample for item in found if item.class_name == class_name or len(names) == 1]
     if not own:

@@ -26,8 +26,9 @@ from no_time_to_train.dataset.images import read_image
 from no_time_to_train.dataset.references.crops import read_reference_image
 from no_time_to_train.dataset.samples import ImageId, Reference
 from no_time_to_train.errors import DatasetError
+from no_time_to_train.masks.gate import Box
 from no_time_to_train.masks.outlines import mask_to_polygons
-from no_time_to_train.masks.rle import Box, encode_mask
+from no_time_to_train.masks.rle import encode_mask
 
 MaskMaker = Callable[[np.ndarray, Tensor], Tensor]
 """((H, W, 3) uint8 RGB, (N, 4) boxes xyxy or (N, 2) points xy in pixels) to (N, H, W) bool."""

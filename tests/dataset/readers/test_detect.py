@@ -88,7 +88,7 @@ def test_what_is_nothing_known(tmp_path: Path) -> None:
     for source, message in (
         (tmp_path / "gone", "no such file or folder"),
         (tmp_path / "x.csv", "annotations are .json, .yaml or .xml"),
-        (tmp_path / "two", r"holds several COCO files \(a.json, b.json\)"),
+        (tmp_path / "two", r"holds several COCO or Label Studio files \(a.json, b.json\)"),
         (coco, "'a.png' is neither beside it nor in an images folder"),
     ):
         with pytest.raises(DatasetError, match=message):

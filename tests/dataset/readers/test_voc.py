@@ -102,16 +102,9 @@ def test_class_splits_with_a_second_column(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("<annotation", "not a readable XML"),
-        ("<annotation><object><name>x</name></object></annotation>", "no bndbox of four numbers"),
-    ],
-)
-def test_damaged_files_are_named(tmp_path: Path, text: str, message: str) -> None:
-    (tmp_path / "x.xml").write_text(text)
-    with pytest.raises(DatasetError, match=rf"x\.xml.*{message}"):
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.xml").write_text("<annotation")
+    with pytest.raises(DatasetError, match="not a readable XML"):
         read_voc(tmp_path)
 
 

@@ -74,16 +74,6 @@ def test_lists_of_files_as_split(tmp_path: Path) -> None:
         read_yolo(tmp_path, "test")
 
 
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [("0 a b", "not a line of numbers"), ("0 0.5 0.5", "needs a box or a polygon, got 2")],
-)
-def test_bad_lines_are_named(tmp_path: Path, line: str, message: str) -> None:
-    write_yolo(tmp_path, f"{BOX}\n{line}\n")
-    with pytest.raises(DatasetError, match=rf"a\.txt, line 2: {message}"):
-        read_yolo(tmp_path)
-
-
 def test_nothing_there(tmp_path: Path) -> None:
     write_image(tmp_path / "a.png")
     with pytest.raises(DatasetError, match="no image with a YOLO text"):

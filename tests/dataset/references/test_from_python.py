@@ -12,6 +12,7 @@ from PIL import Image
 
 from no_time_to_train.dataset.references.crops import crop_reference
 from no_time_to_train.dataset.references.from_python import make_references
+from no_time_to_train.dataset.references.given import reference_key, references_by_hand
 from no_time_to_train.errors import DatasetError
 from tests.dataset.samples import write_image
 
@@ -64,7 +65,76 @@ def test_what_annotates_nothing_is_refused(annotation: dict[str, Any]) -> None:
         make_references(IMAGE, **annotation)
 
 
-def test_urls_are_refused_when_read() -> None:
-    (reference,) = make_references("https://example.org/a.png", boxes=[[1, 1, 5, 5]])
+def test_urls_are_refused() -> None:
     with pytest.raises(DatasetError, match="download"):
+        make_references("https://example.org/a.png", boxes=[[1, 1, 5, 5]])
+
+
+@pytest.mark.parametrize(
+    ("mark", "said"),
+    [
+        ({"boxes": [40, 30, 20, 10]}, r"a box is \(x1, y1, x2, y2\) in pixels of the 80x60 picture"),
+        ({"boxes": [50, 40, 20, 10]}, "could be COCO's"),
+        ({"boxes": [0.2, 0.2, 0.8, 0.8]}, "which are fractions"),
+        ({"boxes": [10, 10, 10, 30]}, "a box is"),
+        ({"boxes": [10, 10, 90, 30]}, "a box is"),
+        ({"boxes": [100, 100, 120, 130]}, "a box is"),
+        ({"points": [0.5, 0.5]}, r"a point is \(x, y\) in pixels of the 80x60 picture"),
+        ({"points": [90, 5]}, "a point is"),
+        ({"points": [-1, 5]}, "a point is"),
+        ({"masks": np.ones((10, 10), bool)}, "its mask was drawn on 10x10, while the picture is 80x60"),
+        ({"masks": np.ones((80, 60), bool)}, "its mask was drawn on 60x80, while the picture is 80x60"),
+        ({"masks": np.ones((60, 100), bool)}, "of another shape"),
+    ],
+)
+def test_what_cannot_be_is_refused(tmp_path: Path, mark: dict[str, Any], said: str) -> None:
+    path = write_image(tmp_path / "a.png", (60, 80))
+    for image in (path, str(path), np.zeros((60, 80, 3), np.uint8)):
+        with pytest.raises(DatasetError, match=said):
+            make_references(image, **mark)
+
+
+def test_a_box_that_reaches_a_little_beyond_is_cut() -> None:
+    assert make_references(np.zeros((60, 80, 3), np.uint8), boxes=[-1, 5, 81, 61.5])[0].box == (0, 5, 80, 55)
+
+
+def test_a_mask_of_a_smaller_copy_is_taken() -> None:
+    (reference,) = make_references(np.zeros((60, 80, 3), np.uint8), masks=np.eye(30, 40) > 0)
+    assert crop_reference(reference, 16).mask.max() > 0
+
+
+def test_an_inverted_mask_is_said() -> None:
+    mask = np.ones((60, 80), bool)
+    mask[20:40, 30:50] = False
+    (reference,) = make_references(np.zeros((60, 80, 3), np.uint8), masks=mask)
+    with pytest.warns(UserWarning, match="covers 92% of the picture; is it inverted"):
         crop_reference(reference, 16)
+    mask[15:45, 15:65] = False
+    (reference,) = make_references(np.zeros((60, 80, 3), np.uint8), masks=mask)
+    with pytest.warns(UserWarning, match="leaves out its middle; is it inverted"):
+        crop_reference(reference, 16)
+
+
+def test_an_annotation_given_in_python_passes_the_gate() -> None:
+    image = np.zeros((60, 80, 3), np.uint8)
+    good = references_by_hand("date", image, annotation={"segmentation": [[[5, 5], [30, 5], [30, 40]]]})
+    assert good[0].sample.segmentation == [[5, 5, 30, 5, 30, 40]]
+    for bad, said in (
+        ({"segmentation": [[1, 2, np.nan, 3, 4, 5]]}, "not finite"),
+        ({"segmentation": {"size": [80, 60], "counts": [4800]}}, "of another shape"),
+        ({"bbox": [0.1, 0.1, 0.2, 0.2]}, "in fractions"),
+        ({"bbox": [1, 2]}, "2 numbers where 4"),
+        ("a", "neither segmentation nor bbox"),
+    ):
+        with pytest.raises(DatasetError, match=said):
+            references_by_hand("date", image, annotation=[bad])
+
+
+def test_the_same_reference_twice_can_be_told() -> None:
+    def key(**mark: Any) -> str:
+        (found,) = references_by_hand("date", np.zeros((60, 80, 3), np.uint8), **mark)
+        return reference_key(found)
+
+    assert key(box=(1, 2, 30, 40)) == key(box=(1, 2, 30, 40))
+    assert key(mask=np.eye(60, 80)) == key(mask=np.eye(60, 80) > 0)
+    assert len({key(box=(1, 2, 30, 40)), key(box=(1, 2, 30, 41)), key(point=(1, 2))}) == 3

@@ -1,0 +1,263 @@
+"""No input makes a traceback, a signal or more than 2 GB; what is drawn is what is read, or refused."""
+
+from __future__ import annotations
+
+import json
+import resource
+import tempfile
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from no_time_to_train.dataset.annotation_frames import reference_mask
+from no_time_to_train.dataset.readers.detect import read_annotated
+from no_time_to_train.dataset.references.crops import crop_reference
+from no_time_to_train.dataset.references.given import references_in
+from no_time_to_train.errors import DatasetError
+from no_time_to_train.evaluation.coco_ap import evaluate_coco
+from no_time_to_train.masks.rle import segmentation_to_rle
+from no_time_to_train.results import RLE
+from tests.dataset.readers import test_own_pictures as own
+
+MOST_KILOBYTES = 2 * 2**20
+STEADY = settings(
+    max_examples=40,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+ODD_NUMBERS = [0, -1, 1, 2, 0.5, 1e9, -1e9, 1e300, 10**400, float("nan"), float("inf"), 2**31, 2**63, 65_536]
+ODD_VALUES: list[Any] = [
+    *ODD_NUMBERS,
+    None,
+    True,
+    "",
+    "x",
+    "0",
+    "b'abc'",
+    "~" * 40,
+    "a" * 4000,
+    "\x00",
+    "..",
+    "/dev/zero",
+    [],
+    {},
+    [[]],
+    [[[[1]]]],
+    [1, 2, 3, 4, 5, 6],
+    [None] * 6,
+    [[1, 2], [3, 4], [5, 6]],
+    [{"x": 1, "y": 2}] * 3,
+    {"size": [3, 4], "counts": [12]},
+    {"size": [2**20, 2**20], "counts": [2**40]},
+    {"size": [300, 400], "counts": "0" * 99},
+    {"size": [300, 400], "counts": "o" * 99},
+]
+JSON_FILES: dict[str, Callable[[Path], Path]] = {
+    "COCO polygon": own.MASKS["COCO polygon"],
+    "COCO code": own.MASKS["COCO compressed code"],
+    "COCO plain code": own.MASKS["COCO plain code"],
+    "labelme": own.MASKS["labelme polygon in halves"],
+    "labelme mask": own.MASKS["labelme mask"],
+    "labelme imageData": own.MASKS["labelme imageData"],
+    "Label Studio": own.MASKS["Label Studio polygon"],
+    "Label Studio rectangle": own.BOXES["Label Studio rectangle"],
+}
+TEXT_FILES: dict[str, tuple[Callable[[Path], Path], str]] = {
+    "YOLO": (own.MASKS["YOLO polygon"], "a.txt"),
+    "YOLO box": (own.BOXES["YOLO box"], "a.txt"),
+    "YOLO yaml": (own.BOXES["YOLO pose of x and y"], "data.yaml"),
+    "VOC": (own.BOXES["VOC"], "a.xml"),
+    "CVAT": (own.MASKS["CVAT polygon"], "x.xml"),
+    "CVAT mask": (own.MASKS["CVAT mask"], "x.xml"),
+}
+WORDS = [
+    b"nan",
+    b"inf",
+    b"-1",
+    b"1e9",
+    b"1e309",
+    b"9" * 60,
+    b"\x00",
+    b"\xff\xfe",
+    b"<",
+    b"&x;",
+    b"]",
+    b":",
+    b"",
+    b"0",
+]
+
+
+def use(source: Path) -> None:
+    """Read references and make their masks; anything but our own sentence fails the test."""
+    with warnings.catch_warnings(), suppress(DatasetError):
+        warnings.simplefilter("ignore")
+        for found in references_in(source)[:5]:
+            if found.sample.has_mask:
+                crop_reference(found.sample, 16)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < MOST_KILOBYTES
+
+
+def places(value: Any, way: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    found = [way] if way else []
+    items = (
+        value.items() if isinstance(value, dict) else enumerate(value[:3]) if isinstance(value, list) else ()
+    )
+    for key, part in items:
+        found += places(part, (*way, key))
+    return found
+
+
+@pytest.mark.parametrize("kind", JSON_FILES)
+@STEADY
+@given(data=st.data())
+def test_json_with_odd_values(kind: str, data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        own.picture(Path(name))
+        path = JSON_FILES[kind](Path(name))
+        content = json.loads(path.read_text())
+        for _ in range(data.draw(st.integers(1, 3))):
+            way = data.draw(st.sampled_from(places(content) or [()]))
+            if way:
+                inner = content
+                for key in way[:-1]:
+                    inner = inner[key]
+                inner[way[-1]] = deepcopy(data.draw(st.sampled_from(ODD_VALUES)))
+        path.write_text(json.dumps(content))
+        use(path)
+
+
+@pytest.mark.parametrize("kind", TEXT_FILES)
+@STEADY
+@given(data=st.data())
+def test_text_with_odd_bytes(kind: str, data: st.DataObject) -> None:
+    make, name = TEXT_FILES[kind]
+    with tempfile.TemporaryDirectory() as folder:
+        own.picture(Path(folder))
+        source = make(Path(folder))
+        path = Path(folder) / name
+        text = path.read_bytes()
+        for _ in range(data.draw(st.integers(1, 4))):
+            start = data.draw(st.integers(0, len(text)))
+            end = min(len(text), start + data.draw(st.integers(0, 12)))
+            text = text[:start] + data.draw(st.sampled_from(WORDS)) + text[end:]
+        path.write_bytes(text)
+        use(source)
+
+
+@STEADY
+@given(content=st.binary(max_size=200), suffix=st.sampled_from(["json", "xml", "yaml"]))
+def test_any_bytes_as_a_file(content: bytes, suffix: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"x.{suffix}"
+        path.write_bytes(content)
+        use(path)
+
+
+def test_deeply_nested_json_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text("[" * 200_000)
+    with pytest.raises(DatasetError, match="not a json file"):
+        read_annotated(tmp_path / "x.json")
+
+
+@STEADY
+@given(data=st.data())
+def test_results_with_odd_values_are_scored_or_refused(data: st.DataObject) -> None:
+    truth = {
+        "images": [{"id": 1, "file_name": "a.png", "width": own.W, "height": own.H}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 2, "bbox": own.BOX, "segmentation": own.RLE}],
+        "categories": [{"id": 2, "name": "date"}],
+    }
+    row: dict[str, Any] = {
+        "image_id": 1,
+        "category_id": 2,
+        "bbox": own.BOX,
+        "score": 0.5,
+        "segmentation": own.RLE,
+    }
+    row[data.draw(st.sampled_from(["bbox", "segmentation"]))] = deepcopy(
+        data.draw(st.sampled_from(ODD_VALUES))
+    )
+    with warnings.catch_warnings(), suppress(DatasetError):
+        warnings.simplefilter("ignore")
+        evaluate_coco(truth, [row])
+
+
+NUMBER = st.one_of(st.floats(-1000, 1000), st.floats(), st.integers(-(10**12), 10**12), st.none())
+
+
+@settings(STEADY, max_examples=200)
+@given(
+    value=st.one_of(
+        st.lists(st.lists(NUMBER, max_size=12), max_size=3),
+        st.lists(NUMBER, max_size=12),
+        st.fixed_dictionaries(
+            {
+                "size": st.lists(st.integers(-3, 60), min_size=2, max_size=2),
+                "counts": st.one_of(
+                    st.lists(NUMBER, max_size=9), st.text(max_size=40), st.binary(max_size=40)
+                ),
+            }
+        ),
+    )
+)
+def test_any_numbers_are_a_mask_or_refused(value: Any) -> None:
+    try:
+        rle: RLE = segmentation_to_rle(value, (40, 50))
+    except DatasetError:
+        return
+    assert coco_mask.decode(rle).shape == tuple(rle["size"])
+
+
+@settings(STEADY, max_examples=25)
+@given(
+    kind=st.sampled_from(["coco", "code", "labelme", "yolo", "cvat", "studio", "mask"]),
+    x=st.floats(40, 360),
+    y=st.floats(40, 260),
+    a=st.floats(15, 39),
+    b=st.floats(15, 39),
+    orientation=st.integers(1, 8),
+)
+def test_what_is_drawn_is_what_is_read(
+    kind: str, x: float, y: float, a: float, b: float, orientation: int
+) -> None:
+    angles = np.linspace(0, 2 * np.pi, 120, endpoint=False)
+    outline = np.stack([x + a * np.cos(angles), y + b * np.sin(angles)], 1)
+    drawn = ((own.X + 0.5 - x) / a) ** 2 + ((own.Y + 0.5 - y) / b) ** 2 < 1
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        own.picture(folder, orientation=orientation)
+        source = folder
+        if kind == "coco":
+            source = own.coco(folder, segmentation=[outline.ravel().tolist()], bbox=...)
+        elif kind == "code":
+            source = own.coco(folder, segmentation=own.json_rle(own.encode_mask(drawn)), bbox=...)
+        elif kind == "labelme":
+            source = own.labelme(folder, own.shape("polygon", outline.tolist()))
+        elif kind == "yolo":
+            own.yolo(folder, f"0 {own.fractions(outline)}")
+        elif kind == "cvat":
+            points = ";".join(f"{px:.2f},{py:.2f}" for px, py in outline)
+            source = own.cvat(folder, f'<polygon label="date" points="{points}"/>')
+        elif kind == "studio":
+            per_cent = (outline / (own.W, own.H) * 100).tolist()
+            source = own.studio(folder, "polygonlabels", {"points": per_cent})
+        else:
+            Image.fromarray(drawn).save(folder / "a_mask.png")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            (found,) = references_in(source)
+        mask = reference_mask(found.sample, (own.H, own.W))
+        assert mask is not None
+        assert (mask & drawn).sum() / (mask | drawn).sum() > 0.97
