@@ -6,8 +6,9 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
-INIT = (HERE / "no_time_to_train/__init__.py").read_text(encoding="utf-8")
-VERSION = re.search(r'__version__ = "(.+)"', INIT)[1]
+VERSION = re.search(
+    r'__version__ = "(.+)"', (HERE / "no_time_to_train/version.py").read_text(encoding="utf-8")
+)[1]
 
 # tools/try_versions.py runs the tests with these floors; what was seen stands in CONTRIBUTING.md.
 REQUIRES = [
@@ -15,6 +16,8 @@ REQUIRES = [
     "torchvision>=0.20.1",
     "lightning>=2.4",  # 2.3 needs a module that setuptools no longer has
     "jsonargparse[signatures,omegaconf]>=4.33.1",
+    "filelock>=3.12",
+    "huggingface-hub>=0.26",
     "numpy>=1.24.4",
     "pillow>=10.1",
     "pycocotools>=2.0.7",
@@ -37,6 +40,7 @@ EXTRAS = {
         "coverage>=7.10",
         "hypothesis>=6.100",
         "mypy>=1.10",
+        "playwright>=1.45",
         "pot>=0.9.4",
         "pre-commit>=3.7",
         "pytest>=8",

@@ -30,7 +30,7 @@ from no_time_to_train.bench.stages.costs import measure
 from no_time_to_train.models.matching.merging import full_size
 from no_time_to_train.models.matching.scoring import PrototypeScorer
 from no_time_to_train.models.memory.memory_bank import MemoryBank
-from no_time_to_train.models.sam.backend import DecodedMasks
+from no_time_to_train.models.sam.prompts import DecodedMasks
 from no_time_to_train.preprocess import to_square
 from no_time_to_train.scenes import SceneStyle, draw_classes, draw_scene, write_demo_dataset
 

@@ -23,13 +23,9 @@ import torch
 from torch import Tensor
 
 from no_time_to_train.bench.stages.costs import product_rate, read_peak, start_peak
-from no_time_to_train.models.sam.backend import (
-    SAM2_SIZES,
-    DecodedMasks,
-    ImageEmbedding,
-    Prompts,
-    Sam2Backend,
-)
+from no_time_to_train.models.sam.backend import Sam2Backend
+from no_time_to_train.models.sam.prompts import DecodedMasks, ImageEmbedding, Prompts
+from no_time_to_train.weights.sam2_models import SAM2_SIZES
 from tests.models.sam2_oracle import decode_by_sam2, random_embedding, random_prompts, spread_sam
 
 Result = TypeVar("Result")

@@ -26,7 +26,8 @@ from torch import Tensor, nn
 
 from no_time_to_train.bench.stages.random_weights import spread_weights
 from no_time_to_train.models.encoders.backbones import build_backbone
-from no_time_to_train.models.encoders.encoder_registry import EncoderSpec, encoder_spec
+from no_time_to_train.models.encoders.encoder_registry import encoder_spec
+from no_time_to_train.models.encoders.spec import EncoderSpec
 
 
 class DynamicInt8(nn.Module):

@@ -32,8 +32,8 @@ from no_time_to_train.models.cache.packed_masks import outline_reach, pack_masks
 from no_time_to_train.models.matching.merging import RankedMerger
 from no_time_to_train.models.matching.scoring import PrototypeScorer
 from no_time_to_train.models.memory.memory_bank import MemoryBank
-from no_time_to_train.models.sam.backend import sam2_size
 from no_time_to_train.models.sam.prompts import DecodedMasks
+from no_time_to_train.weights.sam2_models import sam2_size
 from tests.models.sam2_oracle import spread_sam
 
 

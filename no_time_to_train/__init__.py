@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from no_time_to_train.api import Segmenter
-    from no_time_to_train.results import Instances
+from no_time_to_train.version import __version__
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from no_time_to_train.api import Instances, Segmenter
+
 __all__ = ["Instances", "Segmenter", "__version__"]
 
-_HOMES = {"Segmenter": "no_time_to_train.api", "Instances": "no_time_to_train.results"}
+_HOMES = {"Segmenter": "no_time_to_train.api", "Instances": "no_time_to_train.api"}
 
 
 def __getattr__(name: str) -> Any:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
+Self = TypeVar("Self", bound="Instances")
 
 RLE = dict[str, Any]
 """COCO compressed run-length code: ``{"size": [H, W], "counts": bytes}``."""
@@ -111,15 +110,15 @@ class Instances:
             raise TypeError(f"labels must be int64 category indices, got {self.labels.dtype}")
 
     @classmethod
-    def empty(cls, size: tuple[int, int], class_names: Sequence[str] = ()) -> Instances:
+    def empty(cls: type[Self], size: tuple[int, int], class_names: Sequence[str] = ()) -> Self:
         """Nothing found: an ordinary result with N = 0."""
         none = torch.zeros(0)
         return cls((), torch.zeros(0, 4), none, none.long(), size, tuple(class_names))
 
     @classmethod
     def from_masks(
-        cls, masks: Tensor, scores: Tensor, labels: Tensor, class_names: Sequence[str] = ()
-    ) -> Instances:
+        cls: type[Self], masks: Tensor, scores: Tensor, labels: Tensor, class_names: Sequence[str] = ()
+    ) -> Self:
         """Build from dense masks.
 
         Args:
@@ -147,7 +146,7 @@ class Instances:
     def __len__(self) -> int:
         return len(self.rles)
 
-    def __getitem__(self, index: Tensor | slice) -> Instances:
+    def __getitem__(self: Self, index: Tensor | slice) -> Self:
         """Rows by bool mask, int64 indices or slice."""
         rows = torch.arange(len(self))[index].tolist()
         return replace(
@@ -170,83 +169,14 @@ class Instances:
             labels = (self.presence >= min_score).nonzero().flatten().tolist()
         return tuple(self.class_name(label) for label in labels)
 
-    def only_present(self) -> Instances:
+    def only_present(self: Self) -> Self:
         """Without the instances of classes that ``presence`` denies; all of them where there is none."""
         return self if self.presence is None else self[self.presence[self.labels] >= 0.5]
 
-    def without_masks(self) -> Instances:
+    def without_masks(self: Self) -> Self:
         """The same with empty masks that take no memory, for those who only count."""
         (nothing,) = encode_masks(torch.zeros(1, *self.size, dtype=torch.bool))
         return replace(self, rles=(nothing,) * len(self))
-
-    def to_coco(
-        self, image_id: int | str = 1, category_ids: Sequence[int | str] | None = None
-    ) -> list[dict[str, Any]]:
-        """COCO result rows, as ``pycocotools`` loads them with ``loadRes``.
-
-        Args:
-            image_id: as the annotation file has it.
-            category_ids: category id of each class index; None numbers them from 1.
-        """
-        from no_time_to_train.dataset.coco.results import to_coco_rows
-
-        most = max([len(self.class_names), *(int(label) + 1 for label in self.labels)])
-        return to_coco_rows(self, image_id, category_ids or range(1, most + 1))
-
-    def plot(self, image: Any = None, **options: Any) -> Picture:
-        """Draw masks, boxes and tags on the image, as a Pillow picture (which a notebook shows).
-
-        Args:
-            image: path, array, tensor or Pillow image; None reads the file that this was found in.
-            options: of ``report.overlay.draw_instances``, such as ``min_score``.
-
-        Raises:
-            ValueError: no image was given and this was not found in a file.
-        """
-        from PIL import Image
-
-        from no_time_to_train.dataset.images import as_rgb_array
-        from no_time_to_train.report.overlay import draw_instances
-
-        image = self.path if image is None else image
-        if image is None:
-            raise ValueError("these instances were not found in a file; give plot the image to draw on")
-        return Image.fromarray(draw_instances(as_rgb_array(image), self, **options))
-
-    def save(self, target: str | Path, image: Any = None) -> list[Path]:
-        """Write the instances.
-
-        Args:
-            target: a ``.json`` file for COCO result rows; a ``.png`` or ``.jpg`` file for the picture with
-                masks; else a folder that gets both, and one mask PNG per instance in ``masks``.
-            image: to draw on, see :meth:`plot`; a folder gets no picture where there is none.
-
-        Returns:
-            The files written.
-        """
-        from no_time_to_train.dataset.export.instance_files import save_instances
-
-        return save_instances(self, Path(target), image)
-
-    def to_supervision(self) -> Any:
-        """As ``supervision.Detections``; needs the package ``supervision``.
-
-        Corners are those of ``boxes``; class names are in ``data["class_name"]``.
-        """
-        try:
-            import supervision
-        except ImportError:
-            raise ImportError(
-                "to_supervision needs the package supervision: pip install supervision"
-            ) from None
-        names = [self.class_name(label) for label in self.labels.tolist()]
-        return supervision.Detections(
-            xyxy=self.boxes.numpy().astype(np.float32).reshape(-1, 4),
-            mask=self.masks.numpy() if len(self) else None,
-            confidence=self.scores.numpy().astype(np.float32),
-            class_id=self.labels.numpy().astype(int),
-            data={"class_name": np.array(names, dtype=str)},
-        )
 
     def class_name(self, label: int) -> str:
         """Name of a class index; ``class 3`` where no name is known."""

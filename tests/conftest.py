@@ -13,7 +13,7 @@ settings.load_profile("project")
 
 ROOT = Path(__file__).resolve().parents[1]
 
-pytest_plugins = ["tests.scene_runs"]
+pytest_plugins = ["tests.scene_runs", "tests.browser"]
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +23,12 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the golden and real data in {folder.name}/ beside the project (or NTT_SHARED)")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_weights_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What a user has downloaded changes what is chosen by default; here that is always the nano weights."""
+    os.environ.setdefault("NTT_CHECKPOINTS", str(tmp_path_factory.mktemp("checkpoints")))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

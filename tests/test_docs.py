@@ -37,8 +37,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def room(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A room of its own for a page; the environment is put back after."""
-    for name in ("NTT_CHECKPOINTS", "HF_TOKEN", "DINOV3_REPO"):
+    for name in ("HF_TOKEN", "DINOV3_REPO"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NTT_CHECKPOINTS", str(tmp_path / "checkpoints"))
     monkeypatch.setenv("NTT_OFFLINE", "1")  # a documented command must not fetch anything here
     before = dict(os.environ)
     folder = Path(shutil.copytree(prepared, tmp_path / "my room", symlinks=True))

@@ -5,28 +5,38 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, is_dataclass, replace
 from pathlib import Path
+from threading import RLock
 from typing import Any, Literal
 
 import torch
 
+from no_time_to_train.api.found import Instances
 from no_time_to_train.api.settings import checked_precision, choose_device, choose_models, model_config
-from no_time_to_train.config import CacheConfig, Precision
+from no_time_to_train.config import CacheConfig, Precision, SearchConfig, TargetDataConfig, Tile
 from no_time_to_train.config.presets import preset_options
 from no_time_to_train.dataset.references.crops import crop_reference
 from no_time_to_train.dataset.references.given import NamedReference, references_by_hand, references_in
-from no_time_to_train.dataset.samples import Reference
-from no_time_to_train.errors import ConfigError, MemoryNotReadyError, did_you_mean
+from no_time_to_train.errors import ConfigError, MemoryMismatchError, MemoryNotReadyError, did_you_mean
 from no_time_to_train.models.factory import build_model
-from no_time_to_train.models.memory.memory_options import memory_fingerprint
+from no_time_to_train.models.memory.memory_options import memory_fingerprint, stored_options
+from no_time_to_train.models.memory.reference_encoding import PooledReference
 from no_time_to_train.models.memory.reference_quality import ReferenceScore, score_references
-from no_time_to_train.models.memory.reference_set import StoredReference, class_names_of
-from no_time_to_train.pipeline.calibration import ClassThreshold, measure_thresholds
-from no_time_to_train.pipeline.memory import read_memory, write_memory
+from no_time_to_train.models.memory.stored_references import StoredReference, class_names_of
+from no_time_to_train.models.segmenter import ReferenceSegmenter
+from no_time_to_train.pipeline.calibration import calibrated
+from no_time_to_train.pipeline.memory import (
+    ClassThreshold,
+    Memory,
+    SavedMemory,
+    make_memory,
+    read_memory,
+    save_memory,
+)
+from no_time_to_train.pipeline.mined_negatives import mine_negatives
 from no_time_to_train.pipeline.remember import encode_references
-from no_time_to_train.pipeline.segment import Looking, Memory, Searcher
-from no_time_to_train.pipeline.streams import as_target, is_one_image, open_stream
-from no_time_to_train.pipeline.tile_windows import Tile, Tiling
-from no_time_to_train.results import Instances, ReferenceCrop
+from no_time_to_train.pipeline.segment import segment
+from no_time_to_train.pipeline.streams import Skips, is_one_image
+from no_time_to_train.results import ReferenceCrop
 
 OnError = Literal["skip", "stop"]
 
@@ -92,12 +102,10 @@ class Segmenter:
         )
         own = {name: _as_json(value) for name, value in options.items()}
         self._options = {**own, **({} if precision == "fp32" else {"precision": precision})}
-        self._model = build_model(self.config, category_num=1, length=1, class_names=("none yet",)).to(where)
+        self._model = build_model(self.config).to(where)
+        self._lock = RLock()  # references are added and replaced as a whole
         self._references: tuple[StoredReference, ...] = ()
-        self._memory: Memory | None = None
-        self._thresholds: dict[str, ClassThreshold] = {}
-        self._searcher = Searcher(self._model, self.config)
-        self._lock = self._searcher.lock
+        self._memory: Memory[Any] | None = None
 
     def __repr__(self) -> str:
         shots = dict.fromkeys(self.classes, 0)
@@ -119,7 +127,28 @@ class Segmenter:
     @property
     def thresholds(self) -> dict[str, ClassThreshold]:
         """From :meth:`calibrate`; empty while scores are as published."""
-        return dict(self._thresholds)
+        return dict(self._memory.thresholds) if self._memory else {}
+
+    @property
+    def model(self) -> ReferenceSegmenter[Any]:
+        """The model, for the functions of ``no_time_to_train.pipeline``."""
+        return self._model
+
+    @property
+    def memory(self) -> Memory[Any]:
+        """What the references that are there now make.
+
+        Raises:
+            MemoryNotReadyError: no reference was added yet.
+        """
+        with self._lock:
+            if not self.classes:
+                raise MemoryNotReadyError(
+                    "there is no reference yet; show one with add(name, image, mask=...)"
+                )
+            if self._memory is None:
+                self._memory = make_memory(self._model, self._references)
+            return self._memory
 
     @property
     def device(self) -> torch.device:
@@ -165,6 +194,7 @@ class Segmenter:
         *,
         images: str | Path | None = None,
         classes: Sequence[str] | None = None,
+        class_split: str | None = None,
         shots: int | None = None,
         seed: int = 42,
         negative: bool = False,
@@ -177,19 +207,41 @@ class Segmenter:
         Args:
             images: folder of the images when they lie elsewhere.
             classes: only these.
+            class_split: a named list of classes, such as ``coco_novel``, instead of ``classes``.
             shots: most references of a class, drawn with ``seed``.
             negative: see :meth:`add`.
 
         Raises:
             DatasetError: nothing there that can be used, or a class of which nothing could be read.
         """
-        given = references_in(folder, images=images, classes=classes, shots=shots, seed=seed)
+        given = references_in(
+            folder, images=images, classes=classes, class_split=class_split, shots=shots, seed=seed
+        )
         self._remember(given, negative, skip=True)
         return self
 
     def add_coco(self, json_file: str | Path, images: str | Path | None = None, **options: Any) -> Segmenter:
         """Show the instances of a COCO annotation file; ``options`` as for :meth:`add_folder`."""
         return self.add_folder(json_file, images=images, **options)
+
+    def mine_negatives(
+        self, annotated: str | Path, *, images: str | Path | None = None, per_class: int = 10
+    ) -> Segmenter:
+        """Search images whose objects are all annotated; the surest false detections become negatives.
+
+        Args:
+            annotated: a folder or annotation file, as for :meth:`add_folder`.
+            images: folder of the images when they lie elsewhere.
+            per_class: most negatives of a class.
+
+        Raises:
+            DatasetError: no annotations there, or a class of the memory is not among them.
+        """
+        block = TargetDataConfig(str(images or ""), str(annotated))
+        with self._lock:
+            given = mine_negatives(self._model, self.memory, block, per_class)
+            self._remember(given, negative=True, skip=True)
+        return self
 
     def remove(self, name: str, shot: int | None = None) -> Segmenter:
         """Forget a class, or one shot of it; negative references of that name go with the class.
@@ -253,15 +305,22 @@ class Segmenter:
             DatasetError: no image there, or one that cannot be read.
             ConfigError: ``only_present`` without thresholds.
         """
-        how = Looking(min_score, only_present, Tiling(tile, overlap), batch_size)
-        memory = self._ready_memory()
+        how = SearchConfig(min_score, tile, overlap, only_present=only_present)
+        memory = self.memory
         if only_present and not memory.thresholds:
             raise ConfigError("only_present needs thresholds of presence; call calibrate() first")
-        if is_one_image(images):
-            return self._searcher.search(as_target(images, 1), memory, how)
-        stream = open_stream(images)
-        skip = stream.skip_unreadable if on_error is None else on_error == "skip"
-        return self._searcher.search_all(stream, memory, how, skip=skip)
+        one = is_one_image(images)
+        skips = None if on_error is None else Skips(stop=on_error == "stop")
+        found = segment(
+            self._model,
+            memory,
+            [images] if one else images,
+            how,
+            batch_size=batch_size,
+            skips=Skips(stop=True) if one else skips,
+        )
+        shown = (Instances.of(item) for item in found)
+        return next(shown) if one else shown
 
     def score_references(self) -> list[ReferenceScore]:
         """How well each reference agrees with the others of its class; which are outliers.
@@ -284,22 +343,9 @@ class Segmenter:
         Raises:
             MemoryNotReadyError: no reference was added yet.
         """
-
-        def search(sample: Reference, others: Sequence[StoredReference]) -> Instances:
-            return self._searcher.search(
-                as_target(sample.image, 1), self._searcher.memory_of(others), Looking()
-            )
-
         with self._lock:
-            memory = replace(self._ready_memory(), thresholds=())
-            pictures = [] if empty is None else [empty] if is_one_image(empty) else open_stream(empty).items
-            alarms = (
-                self._searcher.search(as_target(picture, number), memory, Looking())
-                for number, picture in enumerate(pictures, 1)
-            )
-            thresholds = measure_thresholds(self._references, search, alarms)
-            self._replace(self._references, thresholds)
-        return thresholds
+            self._memory = calibrated(self._model, self.memory, empty)
+            return dict(self._memory.thresholds)
 
     def crop(self, reference: StoredReference) -> ReferenceCrop | None:
         """The picture and mask that the encoder saw of a reference; None where it came from a memory file."""
@@ -313,8 +359,8 @@ class Segmenter:
         Raises:
             MemoryNotReadyError: no reference was added yet.
         """
-        memory, facts = self._ready_memory(), {**self.fingerprint(), "sam2": self.config.sam2_cfg_file}
-        return write_memory(path, memory, self._references, self._thresholds, **facts, options=self._options)
+        facts = {**self.fingerprint(), "sam2": self.config.sam2_cfg_file, "options": self._options}
+        return save_memory(path, self.memory, **facts)
 
     @classmethod
     def load(
@@ -338,49 +384,56 @@ class Segmenter:
             MemoryMismatchError: no memory file, or one of another encoder, size or weights.
         """
         saved = read_memory(path)
+        known = _options_of(saved)
         finder = cls(
-            saved.encoder,
-            sam2 or saved.sam2,
+            saved.facts["encoder"],
+            sam2 or saved.facts.get("sam2"),
             encoder_weights=encoder_weights,
             sam2_weights=sam2_weights,
             device=device,
-            **{**saved.options, **options},
+            **{**known, **options},
         )
-        saved.require(finder.fingerprint())
-        finder._replace(saved.references, saved.thresholds)
+        # Any class of model that keeps pooled references can use them.
+        saved.require({key: value for key, value in finder.fingerprint().items() if key != "model"})
+        finder._references = saved.references
+        finder._memory = make_memory(finder._model, saved.references, thresholds=saved.thresholds)
         return finder
 
     def fingerprint(self) -> dict[str, Any]:
         """What the figures of a memory depend on: the model, its encoder, its size and weights."""
-        return memory_fingerprint(self.config, self._model.encoder)
+        return memory_fingerprint(self.config, self._model.encoder, self.crop_options)
 
     def _remember(self, given: Sequence[NamedReference], negative: bool, *, skip: bool) -> None:
         """Put references into the memory: all of a call, or none."""
+        skips = Skips(stop=not skip)
         with self._lock:
-            stored = encode_references(self._model, given, self.crop_options, negative=negative, skip=skip)
+            stored = encode_references(self._model, given, self.crop_options, skips=skips, negative=negative)
             self._replace((*self._references, *stored))
 
-    def _replace(
-        self,
-        references: tuple[StoredReference, ...],
-        thresholds: dict[str, ClassThreshold] | None = None,
-    ) -> None:
+    def _replace(self, references: tuple[StoredReference, ...]) -> None:
         with self._lock:
-            self._references = references
-            self._thresholds = thresholds or {}
-            self._memory = None
+            self._references, self._memory = references, None
 
-    def _ready_memory(self) -> Memory:
-        """What the references that are there now make."""
-        with self._lock:
-            if not self.classes:
-                raise MemoryNotReadyError(
-                    "there is no reference yet; show one with add(name, image, mask=...)"
-                )
-            if self._memory is None:
-                thresholds = [self._thresholds[name] for name in self.classes if self._thresholds]
-                self._memory = self._searcher.memory_of(self._references, thresholds)
-            return self._memory
+
+def _options_of(saved: SavedMemory) -> dict[str, Any]:
+    """The options that a memory file was made with.
+
+    Raises:
+        MemoryMismatchError: a file of patch features, or one that does not say what it belongs to.
+    """
+    if any(not isinstance(item.encoded, PooledReference) for item in saved.references):
+        raise MemoryMismatchError(f"{saved.path} holds patch features; use run_lightening.py with it")
+    facts = saved.facts
+    if "encoder" not in facts or saved.class_names is None:
+        raise MemoryMismatchError(
+            f"{saved.path} does not say which encoder and classes it belongs to; "
+            f"use run_lightening.py with it"
+        )
+    options = {"img_size": facts["img_size"]} if "img_size" in facts else {}
+    if facts.get("layers"):
+        fusion, *layers = facts["layers"]
+        options |= {"layer_fusion": fusion, "layers": layers}
+    return options | stored_options(facts.get("memory_options", {})) | facts.get("options", {})
 
 
 def _as_json(option: Any) -> Any:

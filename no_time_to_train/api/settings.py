@@ -10,6 +10,7 @@ from typing import Any, cast, get_args
 import torch
 
 from no_time_to_train.config import (
+    CropOptions,
     EncoderConfig,
     MemoryBankConfig,
     ModelConfig,
@@ -18,14 +19,16 @@ from no_time_to_train.config import (
     parse_block,
 )
 from no_time_to_train.config.presets import nano_options
-from no_time_to_train.dataset.references.crops import CropOptions
 from no_time_to_train.errors import ConfigError, did_you_mean
 from no_time_to_train.models.encoders.encoder_registry import ENCODERS, encoder_spec
-from no_time_to_train.models.sam.backend import sam2_size
 from no_time_to_train.weights.catalogue import CATALOGUE
-from no_time_to_train.weights.locate import checkpoint_folder
-from no_time_to_train.weights.on_this_machine import best_encoder, best_sam2, local_weights
-from no_time_to_train.weights.sam2_files import model_of_config
+from no_time_to_train.weights.on_this_machine import (
+    best_encoder,
+    best_sam2,
+    checkpoint_folder,
+    local_weights,
+)
+from no_time_to_train.weights.sam2_models import sam2_entry, sam2_size
 
 log = logging.getLogger(__name__)
 
@@ -104,12 +107,6 @@ def choose_models(
 def preset_of(entry: str) -> str:
     """Encoder preset of a catalogue entry."""
     return next(name for name, spec in ENCODERS.items() if spec.weights == entry)
-
-
-def sam2_entry(config_name: str) -> str:
-    """Catalogue entry of a SAM 2 configuration name such as ``sam2.1_hiera_l``."""
-    size = sam2_size(config_name)  # refuses an unknown name
-    return NANO_SAM2 if size == "nano" else f"sam{model_of_config(config_name).version}_hiera_{size}"
 
 
 def model_config(choice: Choice, options: Mapping[str, Any]) -> tuple[ModelConfig, CropOptions]:

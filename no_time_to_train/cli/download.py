@@ -1,4 +1,4 @@
-"""``ntt download``: fetch published weights, once, into the checkpoint folder."""
+"""``ntt download``: fetch published weights, once, into the folder that all projects of a user share."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def add_to(commands: Any) -> None:
 
 def _entry(name: str) -> str:
     """Catalogue entry of a preset, a SAM 2 name or an entry."""
-    from no_time_to_train.api.settings import sam2_entry
     from no_time_to_train.errors import ConfigError, did_you_mean
     from no_time_to_train.models.encoders.encoder_registry import ALIASES, ENCODERS
     from no_time_to_train.weights.catalogue import CATALOGUE
+    from no_time_to_train.weights.sam2_models import sam2_entry
 
     if name in CATALOGUE:
         return name
@@ -50,15 +50,15 @@ def _entry(name: str) -> str:
 def _table() -> str:
     from no_time_to_train.models.encoders.encoder_registry import ENCODERS
     from no_time_to_train.weights.catalogue import CATALOGUE
-    from no_time_to_train.weights.locate import checkpoint_folder
-    from no_time_to_train.weights.on_this_machine import local_weights
+    from no_time_to_train.weights.on_this_machine import local_weights, weights_folders
 
     preset = {spec.weights: name for name, spec in ENCODERS.items() if spec.weights}
     lines = [("name", "file", "about", "licence", "here")]
     for name, entry in CATALOGUE.items():
         size = f"{4 * entry.parameters / 1e9:.1f} GB" if entry.parameters else ""
-        there = "shipped" if entry.embedded else "yes" if local_weights(name) else ""
+        there = "shipped" if entry.embedded else str(local_weights(name) or "")
         lines.append((preset.get(name, name), entry.file, size, entry.licence, there))
+    folders = ", ".join(str(folder) for folder in weights_folders())
     widths = [max(len(line[column]) for line in lines) for column in range(5)]
     rows = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
-    return "\n".join([*(row.rstrip() for row in rows), f"checkpoint folder: {checkpoint_folder()}"])
+    return "\n".join([*(row.rstrip() for row in rows), f"folders: {folders}"])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +18,12 @@ from no_time_to_train.cli.segmenter_arguments import (
 
 if TYPE_CHECKING:
     from no_time_to_train.api import Segmenter
+    from no_time_to_train.config import SearchConfig
     from no_time_to_train.dataset.samples import Target
+    from no_time_to_train.pl_wrapper.many_devices import ManyDevices
     from no_time_to_train.results import Instances
+    from no_time_to_train.runs.found_images import FoundImages
     from no_time_to_train.runs.result_writer import ResultWriter
-    from no_time_to_train.runs.results_folder import FoundImages
 
 EXAMPLE = "Example: ntt predict --references refs/ --images pictures/ --out found/"
 MEMORY = "memory.safetensors"
@@ -28,28 +32,31 @@ MEMORY = "memory.safetensors"
 def run(arguments: argparse.Namespace) -> int:
     """Find the instances of the references in pictures that need no annotations; write masks and a report."""
     from no_time_to_train.errors import DatasetError
+    from no_time_to_train.runs.found_images import FoundImages
     from no_time_to_train.runs.result_writer import ResultWriter
-    from no_time_to_train.runs.results_folder import (
-        PARTS,
-        FoundImages,
-        export_found,
-        read_formats,
-        results_folder,
-    )
+    from no_time_to_train.runs.results_folder import PARTS, export_found, read_formats, results_folder
     from no_time_to_train.runs.run_folder import Timings
 
     formats = read_formats(arguments.format)
     targets = find_targets(Path(arguments.images), Path(arguments.out))
+    devices = _devices(arguments)
+    rank = 0 if devices is None else devices.rank
     timings = Timings()
-    with results_folder(arguments.out, resume=arguments.resume, overwrite=arguments.overwrite) as folder:
+    keep = {"resume": arguments.resume, "overwrite": arguments.overwrite}
+    with nullcontext(Path(arguments.out)) if rank else results_folder(arguments.out, **keep) as folder:
         with timings.stage("references"):
             finder = build_segmenter(arguments)
         settings = _settings(arguments, finder)
-        writer = ResultWriter(folder / PARTS, settings=settings, resume=arguments.resume)
-        finder.save(folder / MEMORY)
+        writer = ResultWriter(folder / PARTS, rank, settings=settings, resume=arguments.resume)
+        if rank == 0:
+            finder.save(folder / MEMORY)
         with timings.stage("search"):
-            _search(arguments, finder, targets, writer, folder if "overlay" in formats else None)
-        found = FoundImages(writer, finder.classes, targets)
+            left = [target for target in targets if target.image_id not in writer.finished]
+            write = _writer(arguments, finder, writer, folder if "overlay" in formats else None)
+            _search(arguments, finder, left, write, devices)
+        if rank:
+            return 0  # the first process goes on with what all have written
+        found = FoundImages(writer.places(), finder.classes, finder.memory.category_ids, targets)
         if not len(found):
             raise DatasetError(f"none of the {len(targets)} images in {arguments.images} could be read")
         with timings.stage("export"):
@@ -94,6 +101,12 @@ def add_to(commands: Any) -> None:
     command.add_argument(
         "--batch-size", type=int, default=1, help="images that go through the networks together (%(default)s)"
     )
+    command.add_argument(
+        "--devices", default="1", metavar="N", help="processes, one for each device, or auto (%(default)s)"
+    )
+    command.add_argument(
+        "--num-nodes", type=int, default=1, metavar="N", help="machines that share --out (%(default)s)"
+    )
     going_on = command.add_mutually_exclusive_group()
     going_on.add_argument("--resume", action="store_true", help="go on with an interrupted run in --out")
     going_on.add_argument("--overwrite", action="store_true", help="replace the results in --out")
@@ -132,62 +145,81 @@ def find_targets(images: Path, out: Path) -> list[Target]:
             raise DatasetError(
                 f"results of {other} and {target.file_name} would be written to one file; rename one of them"
             )
-    return targets
+    # The name stands for the image, so that new images do not shift ids when a run is gone on with.
+    return [replace(target, image_id=target.file_name) for target in targets]
+
+
+def _devices(arguments: argparse.Namespace) -> ManyDevices | None:
+    """The processes that the search is to run on; None for this one alone."""
+    if arguments.devices == "1" and arguments.num_nodes == 1:
+        return None
+    from no_time_to_train.pl_wrapper.many_devices import ManyDevices, accelerator_of
+
+    count = int(arguments.devices) if arguments.devices.isdecimal() else arguments.devices
+    return ManyDevices(count, arguments.num_nodes, accelerator_of(arguments.device))
+
+
+def _how(arguments: argparse.Namespace) -> SearchConfig:
+    from no_time_to_train.config import SearchConfig
+
+    return SearchConfig(tile=arguments.tile, overlap=arguments.overlap, only_present=arguments.only_present)
+
+
+def _writer(
+    arguments: argparse.Namespace, finder: Segmenter, writer: ResultWriter, folder: Path | None
+) -> Callable[[Target, Instances], None]:
+    """Draws, then records, so that an image that is recorded is finished.
+
+    Args:
+        folder: for the pictures with masks; None draws none.
+    """
+    from no_time_to_train.runs.found_images import record_of
+    from no_time_to_train.runs.overlays import OverlayWriter
+    from no_time_to_train.runs.results_folder import OVERLAYS
+
+    pictures = None if folder is None else OverlayWriter(folder / OVERLAYS, arguments.min_score)
+
+    def write(target: Target, found: Instances) -> None:
+        if pictures is not None:
+            pictures.write(found)
+        writer.write(record_of(found, target, finder.memory.category_ids))
+
+    return write
 
 
 def _search(
     arguments: argparse.Namespace,
     finder: Segmenter,
     targets: list[Target],
-    writer: ResultWriter,
-    folder: Path | None,
+    write: Callable[[Target, Instances], None],
+    devices: ManyDevices | None,
 ) -> None:
-    """Search what is not searched yet; pictures first, so that a recorded image is a finished one.
-
-    Args:
-        folder: for the pictures with masks; None draws none.
-    """
+    """Search what is not searched yet."""
     from tqdm import tqdm
 
-    from no_time_to_train.pipeline.streams import WriteBehind
-    from no_time_to_train.runs.results_folder import OVERLAYS, write_found
+    from no_time_to_train.pipeline.segment import segment_targets
+    from no_time_to_train.pipeline.streams import Skips, WriteBehind
 
-    def write(found: Instances) -> None:
-        if folder is not None:
-            picture = (folder / OVERLAYS / found.name).with_suffix(".jpg")
-            found[found.scores >= arguments.min_score].save(picture)
-        write_found(writer, found)
-
-    left = [target for target in targets if target.file_name not in writer.finished]
-    stream = finder.predict(
-        left,
-        only_present=arguments.only_present,
-        tile=arguments.tile,
-        overlap=arguments.overlap,
-        batch_size=arguments.batch_size,
-        on_error="skip",
-    )
-    with WriteBehind(write) as write_soon:
-        for found in tqdm(stream, total=len(left), unit="image", disable=None):
-            write_soon(found)
+    how, size = _how(arguments), arguments.batch_size
+    if devices is not None:
+        devices.search(finder.model, finder.memory, targets, how, write, batch_size=size)
+        return
+    found_in = segment_targets(finder.model, finder.memory, targets, how, batch_size=size, skips=Skips())
+    with WriteBehind[tuple[Any, Any]](lambda pair: write(*pair)) as write_soon:
+        for pair in tqdm(found_in, total=len(targets), unit="image", disable=None):
+            write_soon(pair)
 
 
 def _settings(arguments: argparse.Namespace, finder: Segmenter) -> dict[str, Any]:
     """What the results depend on; a run with others is not gone on with."""
-    held = hashlib.sha256()
-    for item in finder.references:
-        held.update(f"{item.class_name}/{item.negative}".encode())
-        held.update(item.feature_sum.numpy().tobytes())
-    held.update(repr(finder.thresholds).encode())
     return {
         **finder.fingerprint(),
         "config": repr(finder.config.sam2_infer_cfgs),
         "sam2": finder.config.sam2_cfg_file,
-        "references": held.hexdigest(),
+        "memory": finder.memory.digest(),
         "images": str(Path(arguments.images).resolve()),
         "min_score": arguments.min_score,
-        "only_present": arguments.only_present,
-        "tile": [arguments.tile, arguments.overlap],
+        "search": repr(_how(arguments)),
     }
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from no_time_to_train.api import Segmenter
 from no_time_to_train.models.memory.reference_quality import ReferenceScore
-from no_time_to_train.models.memory.reference_set import StoredReference
+from no_time_to_train.models.memory.stored_references import StoredReference
 from no_time_to_train.report.content import ReportReference
 
 

@@ -50,7 +50,13 @@ def add_reference_arguments(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--negatives", metavar="PATH", help="references of what it is not, in the same formats"
     )
+    group.add_argument(
+        "--mine-negatives",
+        metavar="PATH",
+        help="images with annotations of all their objects; false detections there become negatives",
+    )
     group.add_argument("--classes", help="take these only, with commas between")
+    group.add_argument("--class-split", metavar="NAME", help="a named list of classes, e.g. few_shot_classes")
     group.add_argument("--shots", type=int, help="most references of a class, drawn with --seed (all)")
     group.add_argument("--seed", type=int, default=42, help="of that draw (%(default)s)")
     group.add_argument(
@@ -101,11 +107,14 @@ def build_segmenter(arguments: argparse.Namespace) -> Segmenter:
             arguments.references,
             images=arguments.reference_images,
             classes=classes,
+            class_split=arguments.class_split,
             shots=arguments.shots,
             seed=arguments.seed,
         )
     if arguments.negatives is not None:
         finder.add_folder(arguments.negatives, negative=True)
+    if arguments.mine_negatives is not None:
+        finder.mine_negatives(arguments.mine_negatives)
     if arguments.calibrate:
         for name, value in finder.calibrate(arguments.empty).items():
             print(_measured(name, value))

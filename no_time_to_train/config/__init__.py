@@ -3,6 +3,7 @@
 from no_time_to_train.config.automatic_masks import MatcherConfig, Sam2AmgConfig, ScoreFilterConfig
 from no_time_to_train.config.checks import Precision
 from no_time_to_train.config.data import (
+    CropOptions,
     DataLoadConfig,
     DatasetConfigs,
     FillMemoryDataConfig,
@@ -19,11 +20,13 @@ from no_time_to_train.config.point_grid import (
     PromptConfig,
     Sam2InferConfig,
 )
+from no_time_to_train.config.search import SearchConfig, Tile
 
 __all__ = [
     "LEGACY_KEYS",
     "AdaptivePromptConfig",
     "CacheConfig",
+    "CropOptions",
     "DataLoadConfig",
     "DatasetConfigs",
     "DebiasConfig",
@@ -39,8 +42,10 @@ __all__ = [
     "Sam2AmgConfig",
     "Sam2InferConfig",
     "ScoreFilterConfig",
+    "SearchConfig",
     "TargetDataConfig",
     "TestMode",
+    "Tile",
     "drop_legacy_keys",
     "parse_block",
 ]

@@ -7,7 +7,6 @@ sentence with the nearest valid key. OmegaConf does the merging, the typing and 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, get_args
 
 import yaml
@@ -18,16 +17,24 @@ from no_time_to_train.config import (
     DataLoadConfig,
     DatasetConfigs,
     ModelConfig,
+    SearchConfig,
     TestMode,
-    drop_legacy_keys,
     parse_block,
 )
+from no_time_to_train.config.parsing import split_legacy_keys, warn_of_legacy_keys
+from no_time_to_train.config.yaml_files import read_yaml, refuse_imports
 from no_time_to_train.errors import ConfigError, did_you_mean
 
 MODULE = "no_time_to_train.pl_wrapper.sam2matcher_pl.Sam2MatcherLightningModel"
-BLOCKS = {"model_cfg": ModelConfig, "dataset_cfgs": DatasetConfigs, "data_load_cfgs": DataLoadConfig}
-LISTS = ("cat_names", "class_names")
+BLOCKS = {
+    "model_cfg": ModelConfig,
+    "dataset_cfgs": DatasetConfigs,
+    "data_load_cfgs": DataLoadConfig,
+    "search_cfgs": SearchConfig,
+}
+LISTS = ("cat_names",)
 
+ALLOW_IMPORTS = "--allow-imports"
 SWITCHES = ("--resume", "--quiet", "--verbose")
 """Flags that may stand without a value."""
 
@@ -49,7 +56,8 @@ def merge_arguments(arguments: Sequence[str]) -> list[str]:
         ``["--config", <yaml text>, …]`` and the arguments that were neither.
 
     Raises:
-        ConfigError: missing or broken file, unknown key, wrong type.
+        ConfigError: missing or broken file, unknown key, wrong type, or a class of a package that needs
+            ``--allow-imports``.
     """
     config, rest = _merge(arguments)
     return rest if config is None else ["--config", yaml.safe_dump(check(config), sort_keys=False), *rest]
@@ -73,19 +81,28 @@ def _merge(arguments: Sequence[str]) -> tuple[dict[str, Any] | None, list[str]]:
     configs: list[DictConfig] = []
     overrides: list[tuple[str, str]] = []
     rest: list[str] = []
+    allowed = False
     for key, value, raw in _pairs(arguments):
         if key in ("-c", "--config") and value is not None:
-            configs.append(_read(value))
+            configs.append(read_yaml(value))
+        elif key == ALLOW_IMPORTS:
+            allowed = value is None or yaml.safe_load(value) is True
         elif key.startswith("--model.") and value is not None:
             overrides.append((_override_key(key), value))
         else:
             rest.extend([f"{key}=true"] if key in SWITCHES and value is None else raw)
     if not configs and not overrides:
         return None, rest
-    merged = OmegaConf.merge(*configs) if configs else OmegaConf.create({})
-    for key, value in overrides:
-        OmegaConf.update(merged, key, _typed(key, value), force_add=True)
-    return _resolved(merged), rest
+    try:
+        merged = OmegaConf.merge(*configs) if configs else OmegaConf.create({})
+        for key, value in overrides:
+            OmegaConf.update(merged, key, _typed(key, value), force_add=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"the config cannot be merged: {' '.join(str(error).split())}") from error
+    resolved = _resolved(merged)
+    if not allowed:
+        refuse_imports(resolved, BLOCKS)
+    return resolved, rest
 
 
 def check(config: dict[str, Any]) -> dict[str, Any]:
@@ -97,8 +114,8 @@ def check(config: dict[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: the first thing that is wrong.
     """
-    model = config.setdefault("model", {})
-    arguments = model.setdefault("init_args", {})
+    model = config["model"] = _block(config.get("model"), "model")
+    arguments = model["init_args"] = _block(model.get("init_args"), "model.init_args")
     model.setdefault("class_path", MODULE)
     for key in arguments:
         if key not in (*BLOCKS, "test_mode"):
@@ -109,12 +126,21 @@ def check(config: dict[str, Any]) -> dict[str, Any]:
         mode = arguments["test_mode"]
         hint = did_you_mean(mode, modes)
         raise ConfigError(f"unknown test_mode {mode!r}{hint} (known: {', '.join(modes)})")
+    ignored: list[str] = []
     for name, kind in BLOCKS.items():
         if name in arguments:
-            # Keys that never had an effect are named once, here; Lightning's parser would refuse them.
-            arguments[name] = drop_legacy_keys(kind, dict(arguments[name] or {}), name)
+            # Keys without effect are left out and named once, here; Lightning's parser would refuse them.
+            arguments[name], more = split_legacy_keys(kind, _block(arguments[name], name), name)
+            ignored += more
             parse_block(kind, arguments[name], name)
+    warn_of_legacy_keys(ignored)
     return config
+
+
+def _block(value: Any, where: str) -> dict[str, Any]:
+    if value is not None and not isinstance(value, dict):
+        raise ConfigError(f"{where} must be a block of keys, got {value!r}")
+    return dict(value or {})
 
 
 def _pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str | None, list[str]]]:
@@ -141,22 +167,13 @@ def _override_key(option: str) -> str:
 
 def _typed(key: str, value: str) -> Any:
     """A word of the command line as YAML would type it; class names may come separated by commas."""
-    typed = yaml.safe_load(value)
+    try:
+        typed = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--{key} {value} is no valid YAML: {' '.join(str(error).split())}") from error
     if key.rsplit(".", 1)[-1] in LISTS and isinstance(typed, str):
         return [name.strip() for name in typed.split(",")]
     return typed
-
-
-def _read(path: str) -> DictConfig:
-    if not Path(path).is_file():
-        raise ConfigError(f"no config file at {path}; the shipped ones are in no_time_to_train/pl_configs")
-    try:
-        loaded = OmegaConf.load(path)
-    except (yaml.YAMLError, OmegaConfBaseException) as error:
-        raise ConfigError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(loaded, DictConfig):
-        raise ConfigError(f"{path} must hold keys such as model: and trainer:, it holds a list")
-    return loaded
 
 
 def _resolved(config: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from no_time_to_train.config.checks import require
 class MemoryBankConfig:
     """Size of the memory bank and how references are pooled into it."""
 
-    enable: bool = True  # kept for files of the original
+    enable: bool = True  # only true
     category_num: int | None = None  # None: as many as the references have
     length: int | None = None  # shots kept per category; None: as many as the references have
     length_negative: int = 10  # negative references kept per category

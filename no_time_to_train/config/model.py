@@ -52,8 +52,5 @@ class ModelConfig:
     precision: Precision = "fp32"  # of both networks; encoder_cfg.dtype goes before it
     compile: bool = False  # both image encoders through torch.compile
     cache: CacheConfig | None = None  # on disk
-    dataset_name: str = "coco"  # names the folder of online_vis
-    dataset_imgs_path: str | None = None  # images for online_vis; null: dataset_cfgs.test.root
-    class_names: tuple[str, ...] | None = None  # for pictures; null: those of the data
     online_vis: bool = False  # a picture of each image, truth beside prediction
     vis_thr: float = 0.5  # least score shown in them

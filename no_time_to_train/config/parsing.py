@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
 from typing import Any, TypeVar, get_type_hints
 
+from no_time_to_train.config.data import FillMemoryDataConfig, TargetDataConfig
 from no_time_to_train.config.encoder import EncoderConfig
 from no_time_to_train.config.memory import MemoryBankConfig
+from no_time_to_train.config.model import ModelConfig
 from no_time_to_train.config.point_grid import Sam2InferConfig
 from no_time_to_train.config.type_words import dataclass_in, type_words
 from no_time_to_train.errors import ConfigError, did_you_mean
@@ -16,8 +18,11 @@ LEGACY_KEYS: dict[type, frozenset[str]] = {
     Sam2InferConfig: frozenset({"negative_score_thr"}),
     EncoderConfig: frozenset({"normalize_feat"}),
     MemoryBankConfig: frozenset({"feat_shape"}),
+    ModelConfig: frozenset({"dataset_name", "dataset_imgs_path", "class_names"}),
+    FillMemoryDataConfig: frozenset({"name"}),
+    TargetDataConfig: frozenset({"name", "with_query_points", "n_points_per_edge"}),
 }
-"""Keys of the original YAML files that never did anything: named in a warning and left out."""
+"""Keys of the original YAML files that nothing depends on here: named in a warning and left out."""
 
 Block = TypeVar("Block")
 
@@ -86,19 +91,33 @@ def _fits(hint: object, value: object) -> bool:
 
 
 def drop_legacy_keys(kind: type, block: dict[str, Any], where: str) -> dict[str, Any]:
-    """Check every key of a block, at any depth, and leave out the ones that never had an effect.
+    """Check every key of a block, at any depth, and leave out the ones that have no effect, with one warning.
 
     Raises:
         ConfigError: a key is unknown; the message names the nearest known one.
     """
+    kept, ignored = split_legacy_keys(kind, block, where)
+    warn_of_legacy_keys(ignored)
+    return kept
+
+
+def warn_of_legacy_keys(ignored: list[str]) -> None:
+    """Name keys that have no effect."""
     import warnings
 
+    if ignored:
+        warnings.warn(f"without effect and ignored: {', '.join(ignored)}", stacklevel=3)
+
+
+def split_legacy_keys(kind: type, block: dict[str, Any], where: str) -> tuple[dict[str, Any], list[str]]:
+    """The block without the keys that have no effect, and the names of these; as :func:`drop_legacy_keys`."""
     hints = get_type_hints(kind)
     known = {item.name for item in fields(kind)}  # type: ignore[arg-type]
     kept: dict[str, Any] = {}
+    ignored: list[str] = []
     for key, value in block.items():
         if key in LEGACY_KEYS.get(kind, frozenset()):
-            warnings.warn(f"{where}.{key} never had an effect and is ignored", stacklevel=2)
+            ignored.append(f"{where}.{key}")
             continue
         if key not in known:
             raise ConfigError(
@@ -107,9 +126,8 @@ def drop_legacy_keys(kind: type, block: dict[str, Any], where: str) -> dict[str,
         inner = dataclass_in(hints[key])
         if is_dataclass(value) and not isinstance(value, type):
             value = asdict(value)  # the parser takes mappings
-        kept[key] = (
-            drop_legacy_keys(inner, dict(value), f"{where}.{key}")
-            if inner is not None and isinstance(value, Mapping)
-            else value
-        )
-    return kept
+        if inner is not None and isinstance(value, Mapping):
+            value, more = split_legacy_keys(inner, dict(value), f"{where}.{key}")
+            ignored += more
+        kept[key] = value
+    return kept, ignored

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from no_time_to_train.config import (
@@ -18,15 +18,15 @@ from no_time_to_train.models.encoders.patch_features import unit_prenorm_feature
 from no_time_to_train.models.matching.matched_scoring import MatchScorer
 from no_time_to_train.models.matching.top_merging import TopMerger
 from no_time_to_train.models.memory.memory_options import refuse_memory_options
-from no_time_to_train.models.memory.patch_bank import PatchBank
-from no_time_to_train.models.memory.remembering import RememberPatches
+from no_time_to_train.models.memory.patch_bank import PatchBank, PatchBanks
+from no_time_to_train.models.memory.reference_encoding import KeepPatches
 from no_time_to_train.models.proposals.automatic_masks import AutomaticMasks, StableMasks
 from no_time_to_train.models.proposals.matched_points import MatchedPoints
-from no_time_to_train.models.sam.backend import build_sam2
+from no_time_to_train.models.sam.build import build_sam2
 from no_time_to_train.models.segmenter import ReferenceSegmenter
 
 
-class Sam2Matcher(ReferenceSegmenter):
+class Sam2Matcher(ReferenceSegmenter[PatchBank]):
     """Points from two-way matching and a dense grid, masks scored by distance, purity and coverage.
 
     After Matcher (Liu et al., ICLR 2024, arXiv 2305.13310). Keeps every patch of every reference, and needs
@@ -39,8 +39,7 @@ class Sam2Matcher(ReferenceSegmenter):
         encoder_cfg: see :class:`EncoderConfig`.
         encoder_ckpt_path: as ``sam2_ckpt_path``, for the encoder.
         matcher_cfg: see :class:`MatcherConfig`; None for the published values.
-        memory_bank_cfg: see :class:`MemoryBankConfig`; ``category_num`` and ``length`` default to 1 here.
-        class_names: names in the order of the category indices.
+        memory_bank_cfg: see :class:`MemoryBankConfig`.
     """
 
     def __init__(
@@ -52,7 +51,6 @@ class Sam2Matcher(ReferenceSegmenter):
         encoder_ckpt_path: str | None,
         matcher_cfg: MatcherConfig | Mapping[str, Any] | None,
         memory_bank_cfg: MemoryBankConfig | Mapping[str, Any],
-        class_names: Sequence[str] | None = None,
     ) -> None:
         amg = parse_block(Sam2AmgConfig, sam2_amg_cfg, "sam2_amg_cfg")
         matcher = parse_block(MatcherConfig, matcher_cfg, "matcher_cfg")
@@ -65,19 +63,17 @@ class Sam2Matcher(ReferenceSegmenter):
         encoder_block = parse_block(EncoderConfig, encoder_cfg, "encoder_cfg")
         refuse_memory_options("matcher", encoder_block, size)
         encoder = build_encoder(encoder_block, encoder_ckpt_path)
-        names = tuple(class_names or ())
-        categories = size.category_num or len(names) or 1
         stable = StableMasks.from_config(amg, encoder.img_size, min_iou=0.88, max_overlap=0.65)
         grid = AutomaticMasks(amg.points_per_side, stable) if matcher.with_dense_pred else None
         super().__init__(
             encoder,
             build_sam2(sam2_cfg_file, sam2_ckpt_path),
-            PatchBank(categories, size.length or 1, encoder.embed_dim, encoder.grid, class_names=names),
+            PatchBanks(encoder.embed_dim, encoder.grid),
             MatchedPoints(stable, grid, encoder.patch_size, matcher),
             MatchScorer(matcher),
             TopMerger(resize="nearest", union=matcher.union_masks),
             patch_features=unit_prenorm_features,
-            remember=RememberPatches(size.mask_sampling),
+            keep=KeepPatches(size.mask_sampling),
             add_no_mem_embed=True,
             encoder_resize="direct",
         )

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from no_time_to_train.config import EncoderConfig, MemoryBankConfig, Sam2InferConfig, parse_block
 from no_time_to_train.models.encoders.feature_encoder import build_encoder
-from no_time_to_train.models.extensions.position_bias import PositionBias
-from no_time_to_train.models.matching.merging import build_merger
-from no_time_to_train.models.matching.patch_view import PatchView
-from no_time_to_train.models.matching.scoring import build_scorer
-from no_time_to_train.models.memory.memory_bank import MemoryBank
+from no_time_to_train.models.memory.memory_bank import MemoryBank, PooledBanks
+from no_time_to_train.models.memory.reference_encoding import PoolReference
 from no_time_to_train.models.memory.reference_views import ReferenceViews
-from no_time_to_train.models.memory.remembering import RememberPooled
-from no_time_to_train.models.parts import make_proposer
-from no_time_to_train.models.sam.backend import build_sam2
+from no_time_to_train.models.parts import build_merger, build_scorer, build_view, make_proposer
+from no_time_to_train.models.sam.build import build_sam2
 from no_time_to_train.models.segmenter import ReferenceSegmenter
 
 
-class Sam2MatchingBaselineNoAMG(ReferenceSegmenter):
+class Sam2MatchingBaselineNoAMG(ReferenceSegmenter[MemoryBank]):
     """SAM 2 point grid, pooled features, cosine to prototypes, class-wise suppression, soft merging.
 
     Every figure of the paper (arXiv 2507.02798) comes from this one.
@@ -31,9 +26,9 @@ class Sam2MatchingBaselineNoAMG(ReferenceSegmenter):
         sam2_infer_cfgs: see :class:`Sam2InferConfig`.
         encoder_cfg: see :class:`EncoderConfig`.
         encoder_ckpt_path: as ``sam2_ckpt_path``, for the encoder.
-        memory_bank_cfg: see :class:`MemoryBankConfig`; ``category_num`` and ``length`` default to 1 here.
-        class_names: names in the order of the category indices.
-        dataset_name, dataset_imgs_path, online_vis, vis_thr: for pictures; the wrapper reads them.
+        memory_bank_cfg: see :class:`MemoryBankConfig`.
+        dataset_name, dataset_imgs_path, class_names, online_vis, vis_thr: accepted as the original has them;
+            the wrapper reads those that have an effect, and names come with the memory.
     """
 
     def __init__(
@@ -54,34 +49,22 @@ class Sam2MatchingBaselineNoAMG(ReferenceSegmenter):
         size = parse_block(MemoryBankConfig, memory_bank_cfg, "memory_bank_cfg")
         encoder_block = parse_block(EncoderConfig, encoder_cfg, "encoder_cfg")
         encoder = build_encoder(encoder_block, encoder_ckpt_path)
-        names = tuple(class_names or ())
-        categories = size.category_num or len(names) or 1
+        view = build_view(encoder, encoder_block, size)
 
-        debias = encoder_block.debias
-        position = PositionBias(encoder, debias.rank) if debias is not None and debias.rank else None
-        view = PatchView(position, size.unit_patches)
-        bank = partial(
-            MemoryBank,
-            categories,
-            embed_dim=encoder.embed_dim,
-            class_names=names,
-            normalize_instances=size.normalize_instances,
-        )
-
+        banks = PooledBanks(encoder.embed_dim, size.normalize_instances, size.background, size.parts)
         super().__init__(
             encoder,
             build_sam2(sam2_cfg_file, sam2_ckpt_path),
-            bank(size.length or 1, num_background=size.background, num_parts=size.parts),
+            banks,
             make_proposer(infer),
             build_scorer(infer, size, view),
             build_merger(infer),
-            negative_bank=bank(size.length_negative) if infer.with_negative_refs else None,
-            remember=RememberPooled(size.mask_sampling, view, size.background_patches == "hard"),
+            keep=PoolReference(
+                size.mask_sampling, view, size.background, size.parts, size.background_patches == "hard"
+            ),
             add_no_mem_embed=infer.add_no_mem_embed,
             encoder_resize=infer.encoder_resize,
             encoder_tiles=infer.encoder_tiles,
             across_images=view,
             views=ReferenceViews(size.flip_references, size.scale_references),
         )
-        self.dataset_name, self.dataset_imgs_path = dataset_name, dataset_imgs_path
-        self.online_vis, self.vis_thr = online_vis, vis_thr

@@ -10,8 +10,9 @@ from torch import nn
 
 from no_time_to_train.errors import ConfigError, UnknownEncoderError, did_you_mean
 from no_time_to_train.models.encoders.backbones import build_backbone, initialised, vision_transformers
-from no_time_to_train.models.encoders.encoder_registry import ALIASES, ENCODERS, EncoderSpec
+from no_time_to_train.models.encoders.encoder_registry import ALIASES, ENCODERS
 from no_time_to_train.models.encoders.encoder_weights import load_backbone
+from no_time_to_train.models.encoders.spec import EncoderSpec
 from no_time_to_train.weights.backbone_files import read_backbone
 from no_time_to_train.weights.locate import find_weights, naming
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
 from dataclasses import fields, replace
 from importlib import import_module
 
@@ -44,39 +43,14 @@ def in_precision(cfg: EncoderConfig, precision: Precision) -> EncoderConfig:
     return replace(cfg, dtype=precision) if cfg.dtype == "fp32" else cfg
 
 
-def build_model(
-    cfg: ModelConfig, *, category_num: int, length: int, class_names: Sequence[str]
-) -> ReferenceSegmenter:
-    """Build the model for a given set of references.
-
-    Args:
-        cfg: the YAML block.
-        category_num: how many classes the references have.
-        length: most shots of any class.
-        class_names: in the order of the category indices.
+def build_model(cfg: ModelConfig) -> ReferenceSegmenter:
+    """Build the model of a YAML block.
 
     Raises:
-        ConfigError: the block contradicts the references, or has a part that this model does not take.
+        ConfigError: the block has a part that this model does not take.
     """
-    bank_cfg = cfg.memory_bank_cfg
-    if bank_cfg.category_num not in (None, category_num):
-        raise ConfigError(
-            f"memory_bank_cfg.category_num is {bank_cfg.category_num}, but the references have "
-            f"{category_num} classes ({', '.join(class_names[:5])}{', …' if category_num > 5 else ''}); "
-            f"leave the key out"
-        )
-    if bank_cfg.length is not None and length > bank_cfg.length:
-        raise ConfigError(
-            f"memory_bank_cfg.length is {bank_cfg.length}, but the references have up to {length} shots of a "
-            f"class; raise it or leave the key out"
-        )
     kind = model_class(cfg.name)
-    cfg = replace(
-        cfg,
-        memory_bank_cfg=replace(bank_cfg, category_num=category_num, length=length),
-        encoder_cfg=in_precision(cfg.encoder_cfg, cfg.precision),
-        class_names=tuple(class_names),
-    )
+    cfg = replace(cfg, encoder_cfg=in_precision(cfg.encoder_cfg, cfg.precision))
     taken = inspect.signature(kind).parameters
     for block in OPTIONAL_BLOCKS:
         if getattr(cfg, block) is not None and block not in taken:

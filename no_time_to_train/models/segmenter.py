@@ -1,11 +1,10 @@
-"""The order of the work: encode, propose, score, merge. Holds none of the arithmetic."""
+"""The order of the work: encode, propose, score, merge. Holds none of the arithmetic, and no memory."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any, Literal, Protocol
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -14,23 +13,25 @@ from torch import Tensor, nn
 from no_time_to_train.errors import CheckpointError
 from no_time_to_train.models.encoders.encoder_tiles import tiled_features
 from no_time_to_train.models.encoders.feature_encoder import FeatureEncoder
-from no_time_to_train.models.encoders.patch_features import normed_features
+from no_time_to_train.models.encoders.patch_features import PatchView, normed_features
 from no_time_to_train.models.matching.merging import Candidates
-from no_time_to_train.models.matching.patch_view import PatchView
 from no_time_to_train.models.memory.memory_bank import MemoryBank
-from no_time_to_train.models.memory.patch_bank import PatchBank
+from no_time_to_train.models.memory.reference_encoding import EncodedReference, PoolReference
 from no_time_to_train.models.memory.reference_views import ReferenceViews, stacked
-from no_time_to_train.models.memory.remembering import RememberPooled
-from no_time_to_train.models.proposals.image_proposals import EncodeAndPropose, Proposals, Proposer
+from no_time_to_train.models.memory.stored_references import Bank, NewBank
+from no_time_to_train.models.proposals.image_proposals import (
+    EncodeAndPropose,
+    Proposals,
+    Proposer,
+    ReadBank,
+    ScoredT,
+)
 from no_time_to_train.models.sam.backend import Sam2Backend
 from no_time_to_train.preprocess import batched, make_query
 from no_time_to_train.results import Instances, Query, ReferenceCrop
 
-log = logging.getLogger(__name__)
-
-
-Bank = Any
-"""The bank that the other parts of a model are made for: ``MemoryBank`` or ``PatchBank``."""
+BankT = TypeVar("BankT", bound=Bank)
+"""The kind of bank that the parts of a model read."""
 
 
 class PatchFeatures(Protocol):
@@ -45,59 +46,76 @@ class FeatureMap(Protocol):
     def __call__(self, features: Tensor, /) -> Tensor: ...
 
 
-class Rememberer(Protocol):
-    """Stores one reference of features (g, g, C) in the bank; False when its mask is empty."""
+class ReferenceEncoder(Protocol):
+    """What a memory keeps of a reference with features (g, g, C); None when its mask is empty."""
 
-    def __call__(self, bank: Bank, reference: ReferenceCrop, features: Tensor) -> bool: ...
+    def __call__(self, reference: ReferenceCrop, features: Tensor) -> EncodedReference | None: ...
 
 
-class ImageProposals(Protocol):
+class ImageProposals(Protocol[ReadBank]):
     """Proposals of (B, 3, S, S) images, one after the other; sizes are (H, W) of the originals."""
 
     def __call__(
         self,
         sam: Sam2Backend,
-        propose: Proposer,
+        propose: Proposer[Any, Any],
         images: Tensor,
         sizes: Sequence[tuple[int, int]],
         features: Tensor,
-        bank: Bank,
+        bank: ReadBank,
     ) -> Iterator[Proposals]: ...
 
 
-class Scorer(Protocol):
-    """A class and a score for each mask."""
+class Scorer(Protocol[ReadBank, ScoredT]):
+    """A class and a score for each mask.
+
+    Attributes:
+        reads_outlines_only: of a mask's logits only signs, and what resizing reads, matter.
+    """
+
+    @property
+    def reads_outlines_only(self) -> bool: ...
 
     def __call__(
-        self, masks: Proposals, features: Tensor, bank: Bank, negatives: MemoryBank | None
+        self, masks: ScoredT, features: Tensor, bank: ReadBank, negatives: MemoryBank | None, /
     ) -> Candidates: ...
 
 
 class Merger(Protocol):
-    """Final instances at the original size."""
+    """Final instances at the original size; ``reads_outlines_only`` as of the scorer."""
+
+    @property
+    def reads_outlines_only(self) -> bool: ...
+
+    @property
+    def box_convention(self) -> Literal["inclusive", "exclusive"]:
+        """Whether x2, y2 are the last covered pixel or one past it."""
+        ...
 
     def __call__(self, found: Candidates, size: tuple[int, int]) -> Instances: ...
 
 
-class ReferenceSegmenter(nn.Module):
-    """Finds in a target image every instance of what the memory bank holds.
+class ReferenceSegmenter(nn.Module, Generic[BankT]):
+    """Finds in a target image every instance of what a memory holds; the memory is an argument.
 
-    The stages are methods: :meth:`fill_memory`, :meth:`postprocess_memory`, :meth:`segment`. No Trainer is
-    needed. Weights are frozen; nothing here is trained.
+    References go through :meth:`encode_reference`, and banks of the encoded ones into :meth:`segment`. No
+    Trainer is needed. Weights are frozen; nothing here is trained.
+
+    Args:
+        new_bank: makes the empty bank that the other parts are made for.
     """
 
     def __init__(
         self,
         encoder: FeatureEncoder,
         sam: Sam2Backend,
-        bank: MemoryBank | PatchBank,
-        propose: Proposer,
-        score: Scorer,
+        new_bank: NewBank[BankT],
+        propose: Proposer[BankT, Any],
+        score: Scorer[BankT, Any],
         merge: Merger,
         *,
-        negative_bank: MemoryBank | None = None,
         patch_features: PatchFeatures = normed_features,
-        remember: Rememberer | None = None,
+        keep: ReferenceEncoder | None = None,
         add_no_mem_embed: bool = False,
         encoder_resize: Literal["published", "direct"] = "published",
         encoder_tiles: int = 1,
@@ -105,11 +123,11 @@ class ReferenceSegmenter(nn.Module):
         views: ReferenceViews | None = None,
     ) -> None:
         super().__init__()
-        self.encoder, self.sam, self.bank, self.negative_bank = encoder, sam, bank, negative_bank
+        self.encoder, self.sam, self.new_bank = encoder, sam, new_bank
         self.propose, self.score, self.merge = propose, score, merge
         self.patch_features = patch_features
-        self.remember: Rememberer = remember or RememberPooled()
-        self.proposals: ImageProposals = EncodeAndPropose(add_no_mem_embed)
+        self.keep: ReferenceEncoder = keep or PoolReference()
+        self.proposals: ImageProposals[BankT] = EncodeAndPropose(add_no_mem_embed)
         self.encoder_resize = encoder_resize
         self.encoder_tiles = encoder_tiles
         self.across_images: FeatureMap = across_images or PatchView()
@@ -141,37 +159,27 @@ class ReferenceSegmenter(nn.Module):
         return self.patch_features(self.encoder, imgs).flatten(1, 2)
 
     @torch.inference_mode()
-    def fill_memory(self, references: Iterable[ReferenceCrop], *, negative: bool = False) -> None:
-        """Store each reference in its slot of the bank.
+    def encode_reference(self, reference: ReferenceCrop) -> EncodedReference | None:
+        """What a memory keeps of a reference, on the CPU; None when its mask is empty.
 
-        Args:
-            references: prepared crops; encoded one by one, so that the figures do not depend on batching.
-            negative: write into the bank of negative references instead.
+        Its views are encoded one by one, so that the figures do not depend on batching.
         """
-        bank = self._bank(negative)
-        for reference in references:
-            views = self.views(reference)
-            features = torch.cat(
-                [self.patch_features(self.encoder, view.image[None].to(self.device))[0] for view in views]
-            )
-            if not self.remember(bank, stacked(views), features):
-                log.warning("reference %s has an empty mask and is skipped", reference.name or reference.slot)
+        views = self.views(reference)
+        features = torch.cat(
+            [self.patch_features(self.encoder, view.image[None].to(self.device))[0] for view in views]
+        )
+        kept = self.keep(stacked(views), features)
+        return None if kept is None else kept.cpu()
 
-    def postprocess_memory(self, *, negative: bool = False) -> None:
-        """Check that the bank is complete. Doing it twice changes nothing.
-
-        Raises:
-            MemoryNotReadyError: a category has no reference.
-        """
-        if negative:
-            return  # a class may well have no false positive to learn from
-        self.bank.require_filled()
-
-    def segment(self, target: Query | np.ndarray) -> Instances:
+    def segment(
+        self, target: Query | np.ndarray, bank: BankT, negatives: MemoryBank | None = None
+    ) -> Instances:
         """Find the instances of every category in one image.
 
         Args:
             target: a prepared query, or an (H, W, 3) uint8 RGB array of any size.
+            bank: the references, on the model's device; see :func:`make_bank`.
+            negatives: what the instances are not.
 
         Returns:
             At most ``num_out_instance`` instances in the frame of the original image, best first; N = 0
@@ -181,10 +189,12 @@ class ReferenceSegmenter(nn.Module):
             MemoryNotReadyError: a category has no reference.
             CheckpointError: the encoder gives features that are not finite.
         """
-        return self.segment_batch([target])[0]
+        return self.segment_batch([target], bank, negatives)[0]
 
     @torch.inference_mode()
-    def segment_batch(self, targets: Sequence[Query | np.ndarray]) -> list[Instances]:
+    def segment_batch(
+        self, targets: Sequence[Query | np.ndarray], bank: BankT, negatives: MemoryBank | None = None
+    ) -> list[Instances]:
         """Find the instances in several images, which go through both networks together.
 
         Args:
@@ -193,7 +203,7 @@ class ReferenceSegmenter(nn.Module):
         """
         if not targets:
             return []
-        self.bank.require_filled()
+        bank.require_filled()
         queries = [target if isinstance(target, Query) else self.prepare(target) for target in targets]
         images, sizes = batched([query.image for query in queries]), [query.size for query in queries]
         if queries[0].encoder_image is None:
@@ -204,21 +214,16 @@ class ReferenceSegmenter(nn.Module):
         features = tiled_features(self.patch_features, self.encoder, seen, self.encoder_tiles)
         self._check_finite(features, queries)
         across = self.across_images(features)
-        proposals = self.proposals(self.sam, self.propose, images, sizes, across, self.bank)
-        negatives = self._ready_negatives()
+        proposals = self.proposals(self.sam, self.propose, images, sizes, across, bank)
         results = []
         for masks, own, size in zip(proposals, features, sizes, strict=True):
-            found = self.score(masks, own, self.bank, negatives)
-            results.append(replace(self.merge(found, size), class_names=self.bank.class_names))
+            found = self.score(masks, own, bank, negatives)
+            results.append(replace(self.merge(found, size), class_names=bank.class_names))
         return results
 
     def prepare(self, image: np.ndarray) -> Query:
         """Resize an (H, W, 3) uint8 RGB array as :meth:`segment` needs it."""
         return make_query(image, self.sam.image_size, encoder_size=self.direct_size)
-
-    def forward(self, targets: Sequence[Query | np.ndarray]) -> list[Instances]:
-        """Segment a batch of images."""
-        return [self.segment(target) for target in targets]
 
     def _check_finite(self, features: Tensor, queries: Sequence[Query]) -> None:
         finite = torch.isfinite(features).flatten(1).all(dim=1)
@@ -228,14 +233,3 @@ class ReferenceSegmenter(nn.Module):
                     f"the encoder gives features that are not finite for {query.name or 'this image'}; "
                     f"check its weights and precision"
                 )
-
-    def _bank(self, negative: bool) -> MemoryBank | PatchBank:
-        if not negative:
-            return self.bank
-        if self.negative_bank is None:
-            raise ValueError("this model has no bank of negative references; set with_negative_refs: true")
-        return self.negative_bank
-
-    def _ready_negatives(self) -> MemoryBank | None:
-        bank = self.negative_bank
-        return bank if bank is not None and bool(bank.filled.any()) else None

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from no_time_to_train.dataset.references.masks import MaskMaker
-from no_time_to_train.models.sam.backend import build_sam2
+from no_time_to_train.models.sam.build import build_sam2
 from no_time_to_train.models.sam.marked_masks import masks_from_boxes
 
 

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from no_time_to_train.dataset.annotation_frames import reference_mask
-from no_time_to_train.dataset.samples import Reference
 from no_time_to_train.masks.overlaps import mask_iou
 from no_time_to_train.masks.rle import encode_mask
-from no_time_to_train.models.memory.reference_set import StoredReference, class_names_of
+from no_time_to_train.models.memory.stored_references import StoredReference, class_names_of
+from no_time_to_train.models.segmenter import ReferenceSegmenter
 from no_time_to_train.pipeline.class_thresholds import best_scores, shrunken_thresholds
+from no_time_to_train.pipeline.memory import BankT, ClassThreshold, Memory, make_memory
+from no_time_to_train.pipeline.segment import segment
+from no_time_to_train.pipeline.streams import Skips, is_one_image
 from no_time_to_train.results import RLE, Instances
 
 HIT = 0.5
@@ -24,30 +28,6 @@ HIT = 0.5
 
 MISS = 0.1
 """IoU with every known instance below which a detection is background."""
-
-Search = Callable[[Reference, Sequence[StoredReference]], Instances]
-"""Finds the instances of some references in the image of a sample."""
-
-
-@dataclass(frozen=True)
-class ClassThreshold:
-    """The operating thresholds of one class, both of published scores.
-
-    Attributes:
-        threshold: from here on a detection counts as an instance.
-        positives, negatives: number of scores that it was measured on.
-        presence: from here on the best detection in a picture says that the class is there; never below
-            ``threshold``, so that a class that is there has an instance.
-        pictures_with, pictures_without: number of pictures that it was measured on; where none is without
-            the class, it is ``threshold``.
-    """
-
-    threshold: float
-    positives: int
-    negatives: int
-    presence: float
-    pictures_with: int
-    pictures_without: int
 
 
 @dataclass
@@ -66,19 +46,35 @@ class ScoresOfClass:
     absent: dict[str, float] = field(default_factory=dict)
 
 
-def measure_thresholds(
-    references: Sequence[StoredReference], search: Search, empty: Iterable[Instances] = ()
-) -> dict[str, ClassThreshold]:
-    """Look for every reference in its own image without it in the memory, and see what else is found there.
+def calibrated(
+    model: ReferenceSegmenter[BankT], memory: Memory[BankT], empty: Any = None, *, batch_size: int = 1
+) -> Memory[BankT]:
+    """The memory with thresholds; later results have calibrated scores, in which 0.5 is the threshold.
 
-    True is what covers the reference under its class. False is what covers it under another, and what covers
-    no known instance; instances in the picture that nobody marked are taken for false as well, so
-    pictures in which all are marked are the better ones. A class of one reference gets the common
-    threshold of the others. Costs one search per reference.
+    Every reference is looked for in its own image without it in the memory. True is what covers the reference
+    under its class. False is what covers it under another, and what covers no known instance; instances in
+    the image that nobody marked are taken for false as well, so images in which all are marked are the better
+    ones. A class of one reference gets the common threshold of the others. Costs one search per reference.
 
     Args:
-        empty: what all references find in pictures that show none of the classes; all of it is false.
+        empty: images that show none of the classes, as for :func:`segment`; all that is found there is false.
     """
+    plain = replace(memory, thresholds={})
+
+    def search(item: StoredReference, others: Sequence[StoredReference]) -> Instances:
+        (found,) = segment(model, make_memory(model, others), [item.source.image], skips=Skips(stop=True))
+        return found
+
+    images = [] if empty is None else [empty] if is_one_image(empty) else empty
+    alarms = segment(model, plain, images, batch_size=batch_size) if empty is not None else ()
+    return replace(memory, thresholds=_measured(memory.references, search, alarms))
+
+
+def _measured(
+    references: Sequence[StoredReference],
+    search: Callable[[StoredReference, Sequence[StoredReference]], Instances],
+    empty: Iterable[Instances],
+) -> dict[str, ClassThreshold]:
     names = class_names_of(references)
     seen = {name: ScoresOfClass() for name in names}
     shown = [item for item in references if not item.negative]
@@ -88,7 +84,7 @@ def measure_thresholds(
         if item.source is None or item.class_name not in class_names_of(others):
             continue
         same = [other for other in shown if pictures[id(other)] == pictures[id(item)]]
-        _look(seen, item, same, search(item.source, others), pictures[id(item)])
+        _look(seen, item, same, search(item, others), pictures[id(item)])
     for number, found in enumerate(empty):
         for label, best in enumerate(best_scores(found.scores, found.labels, len(names)).tolist()):
             seen[names[label]].false += found.scores[found.labels == label].tolist()

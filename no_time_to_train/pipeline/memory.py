@@ -1,17 +1,119 @@
-"""The memory of a ``Segmenter`` as a file: what stands beside the bank, and how it is read again."""
+"""The memory: what a search looks for, and the small file that it is kept in."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
+
+import torch
 
 from no_time_to_train.errors import MemoryMismatchError
 from no_time_to_train.models.memory.bank_file import read_bank, require_same_making, save_bank
-from no_time_to_train.models.memory.reference_set import StoredReference, described, references_from_bank
-from no_time_to_train.pipeline.calibration import ClassThreshold
-from no_time_to_train.pipeline.segment import Memory
+from no_time_to_train.models.memory.memory_bank import MemoryBank
+from no_time_to_train.models.memory.stored_references import (
+    Bank,
+    StoredReference,
+    described,
+    make_bank,
+    make_negative_bank,
+    references_from_bank,
+)
+from no_time_to_train.models.segmenter import ReferenceSegmenter
+
+BankT = TypeVar("BankT", bound=Bank)
+
+
+@dataclass(frozen=True)
+class ClassThreshold:
+    """The operating thresholds of one class, both of published scores.
+
+    Attributes:
+        threshold: from here on a detection counts as an instance.
+        positives, negatives: number of scores that it was measured on.
+        presence: from here on the best detection in an image says that the class is there; never below
+            ``threshold``, so that a class that is there has an instance.
+        pictures_with, pictures_without: number of images that it was measured on; where none is without
+            the class, it is ``threshold``.
+    """
+
+    threshold: float
+    positives: int
+    negatives: int
+    presence: float
+    pictures_with: int
+    pictures_without: int
+
+
+@dataclass(frozen=True)
+class Memory(Generic[BankT]):
+    """What a search looks for; its content is never changed, only replaced. Made by :func:`make_memory`.
+
+    Attributes:
+        references: positive and negative ones.
+        bank, negatives: made of them, on the model's device.
+        thresholds: by class name, to calibrate the scores with; none leave them as published.
+        category_ids: of the classes in their annotation file; numbers from 1 where there is none.
+    """
+
+    references: tuple[StoredReference, ...] = field(repr=False)
+    bank: BankT
+    negatives: MemoryBank | None
+    thresholds: Mapping[str, ClassThreshold] = field(default_factory=dict)
+    category_ids: tuple[Any, ...] = ()
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The index in this tuple is the label of a result."""
+        return self.bank.class_names
+
+    def to(self, device: torch.device) -> Memory[BankT]:
+        """The banks on another device; Lightning moves models around between stages."""
+        for part in (self.bank, self.negatives):
+            if part is not None and any(buffer.device != device for buffer in part.buffers()):
+                part.to(device)
+        return self
+
+    def digest(self) -> str:
+        """A hash of all that a result depends on."""
+        held = hashlib.sha256(repr((self.class_names, self.thresholds)).encode())
+        for item in self.references:
+            held.update(f"{item.class_name}/{item.negative}".encode())
+        for part in (self.bank, self.negatives):
+            for buffer in part.state_dict().values() if part is not None else ():
+                held.update(buffer.cpu().numpy().tobytes())
+        return held.hexdigest()
+
+
+def make_memory(
+    model: ReferenceSegmenter[BankT],
+    references: Sequence[StoredReference],
+    *,
+    class_names: Sequence[str] | None = None,
+    category_ids: Sequence[Any] | None = None,
+    thresholds: Mapping[str, ClassThreshold] | None = None,
+) -> Memory[BankT]:
+    """Banks of these references on the model's device.
+
+    Args:
+        class_names: the classes in their order; None takes those of the references. A class without a
+            reference is named when the memory is searched with.
+
+    Raises:
+        MemoryMismatchError: the references are of another encoder, or of another class of model.
+    """
+    bank: BankT = make_bank(references, model.new_bank, class_names)
+    bank.to(model.device)
+    negatives = make_negative_bank(references, model.encoder.embed_dim, class_names)
+    return Memory(
+        tuple(references),
+        bank,
+        None if negatives is None else negatives.to(model.device),
+        dict(thresholds or {}),
+        tuple(category_ids or range(1, len(bank.class_names) + 1)),
+    )
 
 
 @dataclass(frozen=True)
@@ -20,80 +122,67 @@ class SavedMemory:
 
     Attributes:
         path: of the file.
-        encoder: preset that it belongs to.
-        sam2: configuration that it was made beside, when the file names one; another does as well.
-        options: of the ``Segmenter``.
-        references, thresholds: what the segmenter had learned.
-        metadata: everything else that the file says.
+        references, thresholds: what was learned.
+        class_names: None in a checkpoint of the original, which has no names; its references have numbers.
+        category_ids: empty where the file has none.
+        facts: everything else that the file says: encoder, its size and weights, options.
     """
 
     path: Path
-    encoder: str
-    sam2: str | None
-    options: dict[str, Any]
     references: tuple[StoredReference, ...]
     thresholds: dict[str, ClassThreshold]
-    metadata: Mapping[str, Any]
+    class_names: tuple[str, ...] | None
+    category_ids: tuple[Any, ...]
+    facts: Mapping[str, Any]
 
-    def require(self, fingerprint: Mapping[str, Any]) -> None:
-        """Refuse a segmenter whose features are not those of the file.
-
-        The class of model does not count: all that keep pooled references can use each other's.
+    def named(self, class_names: Sequence[str]) -> tuple[StoredReference, ...]:
+        """The references of a file without names, with these.
 
         Raises:
-            MemoryMismatchError: another encoder, size, layers or weights.
+            MemoryMismatchError: the file has another number of classes.
         """
-        expected = {key: value for key, value in fingerprint.items() if key != "model"}
-        require_same_making(self.path, self.metadata, expected)
+        tensors, _ = read_bank(self.path)
+        if len(tensors["filled"]) != len(class_names):
+            raise MemoryMismatchError(
+                f"{self.path} holds {len(tensors['filled'])} classes, the configuration names "
+                f"{len(class_names)} ({', '.join(class_names[:5])}); name those it was made with"
+            )
+        return tuple(references_from_bank(tensors, class_names, None))
+
+    def require(self, fingerprint: Mapping[str, Any]) -> None:
+        """Refuse a model whose features are not those of the file.
+
+        Raises:
+            MemoryMismatchError: the first thing that differs: encoder, size, layers, weights, options.
+        """
+        require_same_making(self.path, self.facts, fingerprint)
 
 
-def write_memory(
-    path: str | Path,
-    memory: Memory,
-    references: Sequence[StoredReference],
-    thresholds: Mapping[str, ClassThreshold],
-    **facts: Any,
-) -> Path:
-    """Write what was learned; ``facts`` are the fingerprint, ``sam2`` and ``options``."""
+def save_memory(path: str | Path, memory: Memory[Any], **facts: Any) -> Path:
+    """Write a memory; ``facts`` are JSON values that it depends on, as ``memory_fingerprint`` has them."""
     metadata = {
         **facts,
-        "references": described(references),
-        "category_ids": list(range(1, memory.bank.num_categories + 1)),
-        "thresholds": {name: asdict(value) for name, value in thresholds.items()},
+        "references": described(memory.references),
+        "category_ids": list(memory.category_ids),
+        "thresholds": {name: asdict(value) for name, value in memory.thresholds.items()},
     }
     save_bank(path, memory.bank, memory.negatives, metadata)
     return Path(path)
 
 
 def read_memory(path: str | Path) -> SavedMemory:
-    """Read a file of :func:`write_memory`, or a memory that ``run_lightening.py`` has written.
+    """Read a file of :func:`save_memory`, or a checkpoint of the original.
 
     Raises:
-        MemoryMismatchError: no memory file, or one of patch features.
+        MemoryMismatchError: missing, damaged, or no memory.
     """
-    tensors, metadata = read_bank(path)
-    if "sums" not in tensors:
-        raise MemoryMismatchError(f"{path} holds patch features; use run_lightening.py with it")
-    if "encoder" not in metadata or "class_names" not in metadata:
-        raise MemoryMismatchError(
-            f"{path} does not say which encoder and classes it belongs to; use run_lightening.py with it"
-        )
-    names = metadata["class_names"]
+    tensors, facts = read_bank(path)
+    names = facts.get("class_names")
     return SavedMemory(
         Path(path),
-        metadata["encoder"],
-        metadata.get("sam2"),
-        {**_options_of(metadata), **metadata.get("options", {})},
-        tuple(references_from_bank(tensors, names, metadata.get("references"))),
-        {name: ClassThreshold(**value) for name, value in metadata.get("thresholds", {}).items()},
-        metadata,
+        () if names is None else tuple(references_from_bank(tensors, names, facts.get("references"))),
+        {name: ClassThreshold(**value) for name, value in facts.get("thresholds", {}).items()},
+        None if names is None else tuple(names),
+        tuple(facts.get("category_ids", ())),
+        facts,
     )
-
-
-def _options_of(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of the encoder that the fingerprint in a file says."""
-    options = {"img_size": metadata["img_size"]} if "img_size" in metadata else {}
-    if metadata.get("layers"):
-        fusion, *layers = metadata["layers"]
-        options |= {"layer_fusion": fusion, "layers": layers}
-    return options

@@ -1,81 +1,70 @@
-"""From references as they were given to references as the memory keeps them."""
+"""From references as they were given to the memory of a search."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from no_time_to_train.dataset.references.crops import CropOptions, crop_reference
+from no_time_to_train.dataset.references.crops import CropOptions, ReferenceCrops
 from no_time_to_train.dataset.references.given import NamedReference
 from no_time_to_train.dataset.references.masks import complete_masks
+from no_time_to_train.dataset.samples import Unreadable
 from no_time_to_train.errors import DatasetError
-from no_time_to_train.models.memory.memory_bank import MemoryBank
-from no_time_to_train.models.memory.reference_set import StoredReference
+from no_time_to_train.models.memory.stored_references import StoredReference
 from no_time_to_train.models.sam.marked_masks import masks_from_boxes, masks_from_points
 from no_time_to_train.models.segmenter import ReferenceSegmenter
+from no_time_to_train.pipeline.memory import BankT, Memory, make_memory
+from no_time_to_train.pipeline.streams import Skips
 from no_time_to_train.results import ReferenceCrop
 
-log = logging.getLogger(__name__)
+
+def remember(
+    model: ReferenceSegmenter[BankT],
+    given: Sequence[NamedReference],
+    options: CropOptions | None = None,
+    *,
+    negatives: Sequence[NamedReference] = (),
+    skips: Skips | None = None,
+) -> Memory[BankT]:
+    """Make the memory of some references.
+
+    Args:
+        given: of any classes.
+        options: how they are cut out.
+        negatives: what the classes are not; see :func:`negatives_of`.
+        skips: what becomes of a reference that cannot be used; None stops at it.
+
+    Raises:
+        DatasetError: a reference, or with ``skips`` every reference of a class, cannot be used.
+    """
+    stored = encode_references(model, given, options, skips=skips)
+    against = encode_references(model, negatives, options, skips=skips, negative=True)
+    return make_memory(model, [*stored, *against])
 
 
 def encode_references(
-    model: ReferenceSegmenter,
+    model: ReferenceSegmenter[BankT],
     given: Sequence[NamedReference],
-    options: CropOptions,
+    options: CropOptions | None = None,
     *,
-    negative: bool,
-    skip: bool,
+    size: int | None = None,
+    skips: Skips | None = None,
+    negative: bool = False,
 ) -> list[StoredReference]:
-    """Make missing masks, cut the references out and pool their features.
+    """Make missing masks, cut the references out and encode them; see :func:`remember`.
 
     Args:
-        model: its bank is replaced by one of these references.
-        given: of any classes.
-        options: how they are cut out.
-        negative: remember them as negative references.
-        skip: name and leave out what cannot be used, instead of raising.
-
-    Raises:
-        DatasetError: a reference, or with ``skip`` every reference of a class, cannot be used.
+        size: side of the crops in pixels; None takes the encoder's.
     """
-    masked = _with_masks(model, given)
-    usable: list[tuple[NamedReference, ReferenceCrop]] = []
-    for item in masked:
-        try:
-            crop = crop_reference(item.sample, model.encoder.img_size, options)
-        except DatasetError as error:
-            if not skip:
-                raise
-            log.warning("skipped: %s", error)
-            continue
-        usable.append((item, replace(crop, label=0, slot=len(usable))))
-    if not isinstance(model.bank, MemoryBank):
-        raise TypeError(
-            f"references are pooled into a MemoryBank, this model has a {type(model.bank).__name__}"
-        )
-    model.bank = bank = model.bank.empty_like(("shown",), max(len(usable), 1))
-    model.fill_memory([crop for _, crop in usable])
-    stored = [
-        StoredReference(
-            item.class_name,
-            item.sample.name,
-            bank.sums[0, slot].cpu().clone(),
-            float(bank.weights[0, slot]),
-            negative,
-            item.sample,
-            {name: rows.cpu().clone() for name, rows in bank.centers_of(0, slot).items()},
-        )
-        for slot, (item, _) in enumerate(usable)
-        if bool(bank.filled[0, slot])
-    ]
-    missing = {item.class_name for item in given} - {item.class_name for item in stored}
-    if missing:
-        raise DatasetError(f"no reference of {sorted(missing)[0]!r} could be used; see the lines above")
-    return stored
+    given = with_masks(model, given)
+    crops = reference_crops(given, size or model.encoder.img_size, options or CropOptions())
+    one_by_one = (crops[number] for number in range(len(crops)))
+    stored = dict(encode_crops(model, given, one_by_one, skips or Skips(stop=True), negative=negative))
+    require_every_class(given, stored.values())
+    return [stored[number] for number in sorted(stored)]
 
 
-def _with_masks(model: ReferenceSegmenter, given: Sequence[NamedReference]) -> list[NamedReference]:
+def with_masks(model: ReferenceSegmenter[BankT], given: Sequence[NamedReference]) -> list[NamedReference]:
     """SAM 2 makes the masks of those that came with a box or a point."""
     completed = complete_masks(
         [item.sample for item in given],
@@ -83,3 +72,47 @@ def _with_masks(model: ReferenceSegmenter, given: Sequence[NamedReference]) -> l
         lambda image, points: masks_from_points(model.sam, image, points),
     )
     return [NamedReference(item.class_name, sample) for item, sample in zip(given, completed, strict=True)]
+
+
+def reference_crops(given: Sequence[NamedReference], size: int, options: CropOptions) -> ReferenceCrops:
+    """Crops of ``size`` pixels for :func:`encode_crops`, each with its place in ``given`` as its slot."""
+    samples = [replace(item.sample, label=0, slot=number) for number, item in enumerate(given)]
+    return ReferenceCrops(samples, size, options, skip_unreadable=True)
+
+
+def encode_crops(
+    model: ReferenceSegmenter[BankT],
+    given: Sequence[NamedReference],
+    crops: Iterable[ReferenceCrop | Unreadable],
+    skips: Skips,
+    *,
+    negative: bool,
+) -> Iterator[tuple[int, StoredReference]]:
+    """Encode some of the crops of ``given``, in any order.
+
+    Yields:
+        The place in ``given`` and what is kept of it.
+    """
+    for crop in skips.readable(crops):
+        item = given[crop.slot]
+        encoded = model.encode_reference(crop)
+        if encoded is None:
+            skips.skip(
+                DatasetError(f"{item.sample.name}: the mask is empty, so there is nothing to learn from")
+            )
+            continue
+        yield (
+            crop.slot,
+            StoredReference(item.class_name, item.sample.name, encoded, negative, source=item.sample),
+        )
+
+
+def require_every_class(given: Sequence[NamedReference], stored: Iterable[StoredReference]) -> None:
+    """Refuse a class of which nothing could be used.
+
+    Raises:
+        DatasetError: names it.
+    """
+    missing = {item.class_name for item in given} - {item.class_name for item in stored}
+    if missing:
+        raise DatasetError(f"no reference of {sorted(missing)[0]!r} could be used; see the lines above")

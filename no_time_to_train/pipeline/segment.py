@@ -1,183 +1,227 @@
-"""Searching pictures with what is remembered: one at a time, in tiles, or as a stream."""
+"""The one loop over images: read ahead, search, in tiles where they are large, calibrate."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import RLock
 from typing import Any
 
-from no_time_to_train.config import ModelConfig
+from no_time_to_train.config import SearchConfig
 from no_time_to_train.dataset.images import read_image, read_image_size
-from no_time_to_train.dataset.samples import Target
+from no_time_to_train.dataset.samples import Target, Unreadable
 from no_time_to_train.dataset.targets import read_target
 from no_time_to_train.errors import ConfigError, DatasetError
-from no_time_to_train.models.memory.memory_bank import MemoryBank
-from no_time_to_train.models.memory.reference_set import StoredReference, make_bank, make_negative_bank
 from no_time_to_train.models.segmenter import ReferenceSegmenter
-from no_time_to_train.pipeline.calibration import ClassThreshold
 from no_time_to_train.pipeline.class_thresholds import calibrate
-from no_time_to_train.pipeline.streams import ImageStream, as_target, read_ahead
-from no_time_to_train.pipeline.tile_joining import Window, merge_views, tile_windows
-from no_time_to_train.pipeline.tile_windows import Tiling
+from no_time_to_train.pipeline.memory import BankT, Memory
+from no_time_to_train.pipeline.streams import Skips, as_target, open_stream, read_ahead
+from no_time_to_train.pipeline.tile_joining import merge_views
+from no_time_to_train.pipeline.tile_windows import Window, tile_side, tile_windows
 from no_time_to_train.results import Instances, Query
 
 log = logging.getLogger(__name__)
 
-Read = tuple[Target, Query | int]
-"""A target prepared for the model, or the side of the tiles that it is to be searched in."""
+
+@dataclass(frozen=True)
+class Prepared:
+    """A target as it is searched.
+
+    Attributes:
+        query: for the model; None of a large image, which is not read before its turn, so that one at a time
+            is in memory.
+        tile: side of the tiles that a large image is searched in.
+    """
+
+    target: Target
+    query: Query | None = None
+    tile: int | None = None
+
+    def pin_memory(self) -> Prepared:
+        """In page-locked memory, from which a GPU copies while it computes; loaders call it."""
+        return self if self.query is None else replace(self, query=self.query.pin_memory())
 
 
 @dataclass(frozen=True)
-class Memory:
-    """What a search looks for; never changed, only replaced.
+class Preparer:
+    """Reads targets as a model takes them; can be sent to another process.
 
     Attributes:
-        thresholds: one per class, to calibrate the scores with; none leave them as published.
+        size: side of the proposer's square input.
+        encoder_size: side that the encoder's input is resized to from the original; None: not from there.
+        input_side: of the square that SAM 2 sees.
     """
 
-    bank: MemoryBank
-    negatives: MemoryBank | None
-    thresholds: tuple[ClassThreshold, ...] = ()
+    size: int
+    encoder_size: int | None
+    input_side: int
+    how: SearchConfig
 
+    @classmethod
+    def of(cls, model: ReferenceSegmenter[Any], how: SearchConfig, size: int | None = None) -> Preparer:
+        """For a model; ``size`` takes the place of SAM 2's own input side."""
+        side = model.sam.image_size
+        return cls(size or side, model.direct_size, side, how)
 
-@dataclass(frozen=True)
-class Looking:
-    """How ``Segmenter.predict`` looks at each picture; see its arguments."""
-
-    min_score: float = 0.0
-    only_present: bool = False
-    tiling: Tiling = field(default_factory=Tiling)
-    batch_size: int = 1
-
-    def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise ConfigError(f"batch_size must be at least 1, got {self.batch_size}")
-
-
-class Searcher:
-    """Holds the model; searches take turns, whichever threads they come from.
-
-    Attributes:
-        lock: to be held by whoever else uses the model.
-    """
-
-    def __init__(self, model: ReferenceSegmenter, config: ModelConfig) -> None:
-        self.model, self.config = model, config
-        self.lock = RLock()
-
-    def memory_of(
-        self, references: Sequence[StoredReference], thresholds: Sequence[ClassThreshold] = ()
-    ) -> Memory:
-        """Banks of these references, on the model's device."""
-        width, device = self.model.encoder.embed_dim, self.model.device
-        unit = self.config.memory_bank_cfg.normalize_instances
-        bank = make_bank(references, width, normalize_instances=unit).to(device)
-        negatives = make_negative_bank(references, width)
-        return Memory(bank, None if negatives is None else negatives.to(device), tuple(thresholds))
-
-    def search(self, target: Target, memory: Memory, how: Looking) -> Instances:
-        """Search one picture.
-
-        Raises:
-            DatasetError: it cannot be read.
-        """
-        return self._find([self._read(target, how)], memory, how)[0]
-
-    def search_all(
-        self, stream: ImageStream, memory: Memory, how: Looking, *, skip: bool
-    ) -> Iterator[Instances]:
-        """Search pictures in their order; with ``skip`` one that cannot be read is named and left out."""
-
-        def read(numbered: tuple[int, Any]) -> Read | DatasetError:
-            try:
-                return self._read(as_target(numbered[1], numbered[0]), how)
-            except DatasetError as error:
-                return error
-
-        ahead = stream.ahead and max(stream.ahead, how.batch_size)
-        for group in _grouped(read_ahead(read, enumerate(stream.items, 1), ahead), how.batch_size):
-            try:
-                if isinstance(group, DatasetError):
-                    raise group
-                found = self._find(group, memory, how)
-            except DatasetError as error:
-                if not skip:
-                    raise
-                log.warning("skipped: %s", error)
-                continue
-            yield from found
-
-    def _read(self, target: Target, how: Looking) -> Read:
-        """A picture that needs tiles is not read yet: of the large ones there is one in memory at a time."""
-        if isinstance(target.image, Path):
-            size = read_image_size(target.image, target.stated_size)
-        else:
-            size = (target.image.shape[0], target.image.shape[1])
-        tile = how.tiling.side(size, self.model.sam.image_size)
-        if tile is not None:
-            return target, tile
-        query = read_target(target, self.model.sam.image_size, self.model.direct_size)
-        return target, query.pin_memory() if self.model.device.type == "cuda" else query
-
-    def _find(self, group: Sequence[Read], memory: Memory, how: Looking) -> list[Instances]:
-        """Search several pictures together; results in their order."""
-        with self.lock:
-            self.model.bank, self.model.negative_bank = memory.bank, memory.negatives
-            target, tile = group[0]
-            if isinstance(tile, int):
-                results = [self._in_tiles(target, tile, how)]
+    def __call__(self, target: Target) -> Prepared | Unreadable:
+        """Read one target, unless it is large."""
+        try:
+            if isinstance(target.image, Path):
+                size = read_image_size(target.image, target.stated_size)
             else:
-                results = self.model.segment_batch([image for _, image in group if isinstance(image, Query)])
-        return [
-            self._named(found, target, memory, how) for found, (target, _) in zip(results, group, strict=True)
-        ]
-
-    def _named(self, found: Instances, target: Target, memory: Memory, how: Looking) -> Instances:
-        if memory.thresholds:
-            instance, presence = zip(*((of.threshold, of.presence) for of in memory.thresholds), strict=True)
-            found = calibrate(found, instance, presence)
-        if how.only_present:
-            found = found.only_present()
-        path = target.image if isinstance(target.image, Path) else None
-        return replace(found, name=target.file_name, path=path)[found.scores >= how.min_score]
-
-    def _in_tiles(self, target: Target, tile: int, how: Looking) -> Instances:
-        """Search the whole picture, for what is large, and every tile of it, for what is small."""
-        image = target.image
-        if isinstance(image, Path):
-            image = read_image(image, target.stated_size)
-        height, width = image.shape[:2]
-        tiles = tile_windows((height, width), tile, how.tiling.overlap)
-        if how.tiling.tile == "auto":
-            log.info("%s: %d x %d, in %d tiles of %d", target.file_name, width, height, len(tiles), tile)
-        windows = [(0, 0, width, height), *tiles]
-        views: list[tuple[Window, Instances]] = []
-        for start in range(0, len(windows), how.batch_size):
-            own = windows[start : start + how.batch_size]
-            found = self.model.segment_batch([image[y1:y2, x1:x2] for x1, y1, x2, y2 in own])
-            views += zip(own, found, strict=True)
-        infer = self.config.sam2_infer_cfgs
-        exclusive = infer is not None and infer.box_convention == "exclusive"
-        return merge_views(views, (height, width), exclusive_boxes=exclusive)
+                size = (target.image.shape[0], target.image.shape[1])
+            tile = tile_side(self.how, size, self.input_side)
+            if tile is not None:
+                return Prepared(target, tile=tile)
+            return Prepared(target, read_target(target, self.size, self.encoder_size))
+        except DatasetError as error:
+            return Unreadable(target, str(error))
 
 
-def _grouped(items: Iterable[Read | DatasetError], batch_size: int) -> Iterator[list[Read] | DatasetError]:
-    """Pictures that are searched together: a large one alone, others by ``batch_size``; in their order."""
-    group: list[Read] = []
-    for item in items:
-        alone = isinstance(item, DatasetError) or isinstance(item[1], int)
-        if group and alone:
-            yield group
-            group = []
-        if isinstance(item, DatasetError):
-            yield item
+def segment(
+    model: ReferenceSegmenter[BankT],
+    memory: Memory[BankT],
+    images: Any,
+    how: SearchConfig | None = None,
+    *,
+    batch_size: int = 1,
+    skips: Skips | None = None,
+) -> Iterator[Instances]:
+    """Find the instances of all classes in several images, in their order, one at a time.
+
+    Wrong arguments are refused at once, not when the first result is asked for.
+
+    Args:
+        images: a folder, a list or a generator of images, see :func:`open_stream`.
+        batch_size: images, or tiles, that go through the networks together.
+        skips: what becomes of an image that cannot be read; None skips in a folder and stops elsewhere.
+
+    Raises:
+        DatasetError: no image there, or one that cannot be read.
+        ConfigError: ``only_present`` without thresholds.
+    """
+    found = segment_targets(model, memory, images, how, batch_size=batch_size, skips=skips)
+    return (instances for _, instances in found)
+
+
+def segment_targets(
+    model: ReferenceSegmenter[BankT],
+    memory: Memory[BankT],
+    images: Any,
+    how: SearchConfig | None = None,
+    *,
+    batch_size: int = 1,
+    skips: Skips | None = None,
+) -> Iterator[tuple[Target, Instances]]:
+    """As :func:`segment`, with the target of each result."""
+    how = how or SearchConfig()
+    if how.only_present and not memory.thresholds:
+        raise ConfigError("only_present needs thresholds of presence; calibrate the memory first")
+    if batch_size < 1:
+        raise ConfigError(f"batch_size must be at least 1, got {batch_size}")
+    stream = open_stream(images)
+    prepare, ahead = Preparer.of(model, how), stream.ahead and max(stream.ahead, batch_size)
+    pin = model.device.type == "cuda"
+
+    def read(numbered: tuple[int, Any]) -> Prepared | Unreadable:
+        try:
+            prepared = prepare(as_target(numbered[1], numbered[0]))
+        except DatasetError as error:
+            return Unreadable(Target(Path(), numbered[0]), str(error))
+        return prepared.pin_memory() if pin and isinstance(prepared, Prepared) else prepared
+
+    prepared = read_ahead(read, enumerate(stream.items, 1), ahead)
+    skips = skips or Skips(stop=not stream.skip_unreadable)
+    return segment_prepared(model, memory, prepared, how, skips, batch_size=batch_size)
+
+
+def segment_prepared(
+    model: ReferenceSegmenter[BankT],
+    memory: Memory[BankT],
+    prepared: Iterable[Prepared | Unreadable],
+    how: SearchConfig,
+    skips: Skips,
+    *,
+    batch_size: int = 1,
+) -> Iterator[tuple[Target, Instances]]:
+    """Search targets that a :class:`Preparer` has read; see :func:`segment`."""
+    for group in _grouped(skips.readable(prepared), batch_size):
+        try:
+            results = _search(model, memory, group, how, batch_size)
+        except DatasetError as error:
+            skips.skip(error)
             continue
-        group.append(item)
-        if alone or len(group) == batch_size:
+        for item, found in zip(group, results, strict=True):
+            yield item.target, _finished(found, item.target, memory, how)
+
+
+def _search(
+    model: ReferenceSegmenter[BankT],
+    memory: Memory[BankT],
+    group: Sequence[Prepared],
+    how: SearchConfig,
+    batch_size: int,
+) -> list[Instances]:
+    if group[0].tile is not None:
+        return [_in_tiles(model, memory, group[0].target, group[0].tile, how, batch_size)]
+    queries = [item.query for item in group if item.query is not None]
+    return model.segment_batch(queries, memory.bank, memory.negatives)
+
+
+def _finished(found: Instances, target: Target, memory: Memory[Any], how: SearchConfig) -> Instances:
+    if memory.thresholds:
+        own = [memory.thresholds[name] for name in memory.class_names]
+        found = calibrate(found, [item.threshold for item in own], [item.presence for item in own])
+    if how.only_present:
+        found = found.only_present()
+    path = target.image if isinstance(target.image, Path) else None
+    return replace(found, name=target.file_name, path=path)[found.scores >= how.min_score]
+
+
+def _in_tiles(
+    model: ReferenceSegmenter[BankT],
+    memory: Memory[BankT],
+    target: Target,
+    tile: int,
+    how: SearchConfig,
+    batch_size: int,
+) -> Instances:
+    """Search the whole image, for what is large, and every tile of it, for what is small."""
+    image = target.image
+    if isinstance(image, Path):
+        image = read_image(image, target.stated_size)
+    height, width = image.shape[:2]
+    tiles = tile_windows((height, width), tile, how.overlap)
+    if how.tile == "auto":
+        log.info("%s: %d x %d, in %d tiles of %d", target.file_name, width, height, len(tiles), tile)
+    windows = [(0, 0, width, height), *tiles]
+    views: list[tuple[Window, Instances]] = []
+    for start in range(0, len(windows), batch_size):
+        own = windows[start : start + batch_size]
+        cut = [image[y1:y2, x1:x2] for x1, y1, x2, y2 in own]
+        views += zip(own, model.segment_batch(cut, memory.bank, memory.negatives), strict=True)
+    return merge_views(views, (height, width), exclusive_boxes=model.merge.box_convention == "exclusive")
+
+
+def _grouped(items: Iterable[Prepared], batch_size: int) -> Iterator[list[Prepared]]:
+    """Images that are searched together: a large one alone, others by ``batch_size``; in their order.
+
+    What was read before an error is searched before the error goes on.
+    """
+    group: list[Prepared] = []
+    try:
+        for item in items:
+            if group and item.tile is not None:
+                yield group
+                group = []
+            group.append(item)
+            if item.tile is not None or len(group) == batch_size:
+                yield group
+                group = []
+    except DatasetError:
+        if group:
             yield group
-            group = []
+        raise
     if group:
         yield group

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -15,14 +16,44 @@ from torch import Tensor
 
 from no_time_to_train.dataset.images import as_rgb_array
 from no_time_to_train.dataset.readers.detect import list_targets
-from no_time_to_train.dataset.samples import Target
+from no_time_to_train.dataset.samples import Target, Unreadable
 from no_time_to_train.errors import DatasetError
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 
+log = logging.getLogger(__name__)
+
 AHEAD = 3
 """Images that are read and resized while the model is busy with the one before."""
+
+
+@dataclass
+class Skips:
+    """What becomes of samples that cannot be read: each is named and left out, or the first one stops.
+
+    Attributes:
+        stop: raise :class:`DatasetError` instead of leaving out.
+        reasons: one sentence for each that was left out.
+    """
+
+    stop: bool = False
+    reasons: list[str] = field(default_factory=list)
+
+    def skip(self, error: DatasetError) -> None:
+        """Leave out one sample, or raise."""
+        if self.stop:
+            raise error
+        log.warning("skipped: %s", error)
+        self.reasons.append(str(error))
+
+    def readable(self, items: Iterable[Item | Unreadable]) -> Iterator[Item]:
+        """The samples that could be read."""
+        for item in items:
+            if isinstance(item, Unreadable):
+                self.skip(DatasetError(item.reason))
+            else:
+                yield item
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Large pictures in tiles: where the tiles lie, and how what is found in them becomes one result."""
+"""What was found in several windows of one image, joined into one result."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ import torch
 from pycocotools import mask as coco_mask
 
 from no_time_to_train.masks.rle import runs
+from no_time_to_train.pipeline.tile_windows import Window
 from no_time_to_train.results import RLE, Instances
-
-Window = tuple[int, int, int, int]
-"""(x1, y1, x2, y2) in pixels of the picture, end-exclusive."""
 
 AGREE = 0.5
 """Masks of two tiles are one object when they agree to this IoU where both tiles look."""
@@ -52,24 +50,6 @@ class Piece:
         """With the box and area of its mask; reading them from the code again and again takes long."""
         x, y, w, h = (int(value) for value in coco_mask.toBbox(rle))
         return cls(rle, score, label, window, (x, y, x + w, y + h), int(coco_mask.area(rle)))
-
-
-def tile_windows(size: tuple[int, int], tile: int, overlap: float) -> list[Window]:
-    """Square windows that cover a picture, evenly spread, neighbours overlapping by at least ``overlap``.
-
-    Args:
-        size: (H, W).
-        tile: side in pixels; a side of the picture that is shorter is taken whole.
-        overlap: share of a tile in [0, 1).
-
-    Returns:
-        Row by row; the whole picture alone when it fits into one tile.
-    """
-    if tile < 1 or not 0 <= overlap < 1:
-        raise ValueError(f"tiles need a side of at least 1 and an overlap in [0, 1), got {tile}, {overlap}")
-    height, width = size
-    rows, columns = _starts(height, tile, overlap), _starts(width, tile, overlap)
-    return [(x, y, min(x + tile, width), min(y + tile, height)) for y in rows for x in columns]
 
 
 def merge_views(
@@ -147,14 +127,6 @@ def shift_rle(rle: RLE, window: Window, size: tuple[int, int]) -> RLE:
     if counts[-1] == 0:  # the last pixel belongs to the mask; no run follows it
         counts = counts[:-1]
     return coco_mask.frPyObjects({"size": [height, width], "counts": counts.tolist()}, height, width)
-
-
-def _starts(length: int, tile: int, overlap: float) -> list[int]:
-    if length <= tile:
-        return [0]
-    step = max(1, int(tile * (1 - overlap)))
-    count = -(-(length - tile) // step) + 1
-    return [round(number * (length - tile) / (count - 1)) for number in range(count)]
 
 
 def _unite(pieces: Sequence[Piece], size: tuple[int, int]) -> list[Piece]:

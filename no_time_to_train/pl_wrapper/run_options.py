@@ -26,6 +26,8 @@ class RunOptions:
         on_error: an image that cannot be read is named and skipped, or stops the run.
         evaluate: score the results where the targets have annotations.
         report: write report.html.
+        format: further forms of the results, with commas between: coco (annotations.json), png, index, csv,
+            yolo, labelme; of instances that score at least model_cfg.vis_thr.
         quiet: no progress bar and no summary, only warnings and errors.
         verbose: also what matters only when looking for a fault.
         n_shot: only part of the name of the result file.
@@ -43,6 +45,7 @@ class RunOptions:
     on_error: Literal["skip", "stop"] = "skip"
     evaluate: bool = True
     report: bool = True
+    format: str = ""
     quiet: bool = False
     verbose: bool = False
     n_shot: int | None = None

@@ -2,41 +2,43 @@
 
 from __future__ import annotations
 
-import copy
-import hashlib
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
-from lightning.pytorch import LightningModule
-from torch.utils.data import DataLoader
 
 from no_time_to_train.config import (
+    CropOptions,
     DataLoadConfig,
     DatasetConfigs,
     FillMemoryDataConfig,
     ModelConfig,
     Sam2InferConfig,
+    SearchConfig,
     TargetDataConfig,
     TestMode,
     parse_block,
 )
 from no_time_to_train.dataset.coco.classes import CategoryMap
 from no_time_to_train.dataset.coco.reader import category_map
-from no_time_to_train.dataset.coco.results import to_coco_rows
 from no_time_to_train.dataset.readers.detect import read_annotated
-from no_time_to_train.dataset.samples import Unreadable
-from no_time_to_train.errors import ConfigError, DatasetError
+from no_time_to_train.dataset.references.given import NamedReference
+from no_time_to_train.errors import ConfigError
 from no_time_to_train.models.factory import build_model
-from no_time_to_train.models.memory.bank_file import load_bank, read_bank, save_bank
 from no_time_to_train.models.memory.memory_options import memory_fingerprint
+from no_time_to_train.models.memory.stored_references import StoredReference
 from no_time_to_train.models.segmenter import ReferenceSegmenter
-from no_time_to_train.pl_wrapper.loader import ReferenceSource, TargetSource, make_loader
-from no_time_to_train.results import Instances, Query, ReferenceCrop
+from no_time_to_train.pipeline.calibration import calibrated
+from no_time_to_train.pipeline.memory import Memory, SavedMemory, make_memory, read_memory, save_memory
+from no_time_to_train.pipeline.remember import encode_crops, reference_crops, with_masks
+from no_time_to_train.pipeline.segment import Preparer, segment_prepared
+from no_time_to_train.pipeline.sources import ReferenceSource, TargetSource
+from no_time_to_train.pipeline.streams import Skips
+from no_time_to_train.pl_wrapper.data_pass import DataPass, Each, gathered
+from no_time_to_train.runs.found_images import record_of
 from no_time_to_train.runs.memory_pictures import write_memory_pictures
 from no_time_to_train.runs.overlays import OverlayWriter
 from no_time_to_train.runs.result_writer import ResultWriter
@@ -44,8 +46,8 @@ from no_time_to_train.runs.result_writer import ResultWriter
 log = logging.getLogger(__name__)
 
 
-class Sam2MatcherLightningModel(LightningModule):
-    """Fills the memory bank or searches the targets, whichever ``test_mode`` says.
+class Sam2MatcherLightningModel(DataPass):
+    """Fills the memory or searches the targets, whichever ``test_mode`` says.
 
     The stages in order are :meth:`begin_fill`, a pass over the references, :meth:`finish_fill`, then
     :meth:`begin_search`, a pass over the targets. ``pl_wrapper.stages`` calls them.
@@ -55,6 +57,11 @@ class Sam2MatcherLightningModel(LightningModule):
         dataset_cfgs: references, targets, support set.
         data_load_cfgs: loader workers.
         test_mode: the stage; ``none`` and ``run`` mean all of them.
+        search_cfgs: tiles, calibration and which instances are kept.
+
+    Attributes:
+        memory: what a search looks for, once a stage has filled or loaded it.
+        skips: what could not be read.
     """
 
     def __init__(
@@ -63,90 +70,120 @@ class Sam2MatcherLightningModel(LightningModule):
         dataset_cfgs: DatasetConfigs,
         data_load_cfgs: DataLoadConfig | None = None,
         test_mode: TestMode = "none",
+        search_cfgs: SearchConfig | None = None,
     ) -> None:
         super().__init__()
         self.model_cfg = parse_block(ModelConfig, model_cfg, "model_cfg")
         self.dataset_cfgs = parse_block(DatasetConfigs, dataset_cfgs, "dataset_cfgs")
         self.loading = parse_block(DataLoadConfig, data_load_cfgs, "data_load_cfgs")
+        self.how = parse_block(SearchConfig, search_cfgs, "search_cfgs")
         self.test_mode = test_mode
-        self.seg_model: ReferenceSegmenter | None = None
+        self.memory: Memory[Any] | None = None
         self.category_ids: tuple[Any, ...] = ()
-        self.stop_on_error = False
-        self.unreadable: list[str] = []
+        self.skips = Skips()
         self.targets: TargetSource | None = None
         self.writer: ResultWriter | None = None
         self.pictures: OverlayWriter | None = None
-        self._negative = False
-        self._loader: DataLoader[Any] | None = None
+        self._filling: Filling | None = None
 
     @property
-    def segmenter(self) -> ReferenceSegmenter:
-        """The model, once a stage has built it."""
+    def segmenter(self) -> ReferenceSegmenter[Any]:
+        """The model; built when it is first asked for."""
         if self.seg_model is None:
-            raise RuntimeError("the model is built by begin_fill or load_memory; call one of them first")
+            self.seg_model = build_model(self.model_cfg)
         return self.seg_model
 
-    def begin_fill(self, device: torch.device) -> None:
-        """Read the references, build the model for them, and make the loader of their crops.
+    @property
+    def with_negatives(self) -> bool:
+        """Whether negative references take part."""
+        infer = self.model_cfg.sam2_infer_cfgs
+        return infer is not None and infer.with_negative_refs
+
+    def ready_memory(self) -> Memory[Any]:
+        """The memory, on the model's device."""
+        if self.memory is None:
+            raise RuntimeError("the memory is made by finish_fill or load_memory; call one of them first")
+        return self.memory.to(self.segmenter.device)
+
+    def begin_fill(
+        self, block: FillMemoryDataConfig, device: torch.device, *, negative: bool = False
+    ) -> None:
+        """Read the references and make the loader of their crops.
 
         Args:
             device: where masks of references given by boxes or points are made.
+            negative: they are what the classes of the memory are not.
         """
-        block = self.dataset_cfgs.fill_memory
-        if block is None:
-            raise ConfigError("filling the memory needs dataset_cfgs.fill_memory (root and json_file)")
-        source = ReferenceSource(block, self.model_cfg.memory_bank_cfg.length)
-        self._build(source.length, source.categories.names, source.categories.ids)
-        self._load_crops(source, device, negative=False)
-
-    def begin_fill_negative(self, block: FillMemoryDataConfig, device: torch.device) -> None:
-        """Read negative references for the classes that the bank has; see :meth:`begin_fill`."""
-        if self.segmenter.negative_bank is None:
+        bank = self.model_cfg.memory_bank_cfg
+        if negative and not self.with_negatives:
             raise ConfigError("negative references need sam2_infer_cfgs.with_negative_refs: true")
-        length = self.segmenter.negative_bank.length
-        source = ReferenceSource(block, length)
-        source.against(self.segmenter.bank.class_names, length)
-        self._load_crops(source, device, negative=True)
+        source = ReferenceSource(block, bank.length_negative if negative else bank.length)
+        if not negative:
+            require_sizes(self.model_cfg, source)
+        model = self.segmenter.to(device)
+        self._filling = Filling(with_masks(model, source.given), source.categories, negative)
+        crops = reference_crops(self._filling.given, block.image_size or model.encoder.img_size, block)
+        self.begin(crops, self._fill, workers=self.loading.workers)
 
-    def _load_crops(self, source: ReferenceSource, device: torch.device, *, negative: bool) -> None:
-        source.complete(self.segmenter.sam.to(device))
-        self._negative = negative
-        self._loader = make_loader(source.crops(self.segmenter.encoder.img_size), self.loading.workers)
+    def _fill(self, batch: Sequence[Any]) -> None:
+        filling = self._filling
+        assert filling is not None
+        crops = encode_crops(self.segmenter, filling.given, batch, self.skips, negative=filling.negative)
+        filling.stored.update(crops)
 
     def finish_fill(self) -> None:
-        """Bring the banks of all processes together; afterwards each holds the whole."""
-        if not (dist.is_available() and dist.is_initialized()):
-            return
-        bank = (self.segmenter.negative_bank if self._negative else None) or self.segmenter.bank
-        banks: list[Any] = [None] * dist.get_world_size()
-        dist.all_gather_object(banks, copy.deepcopy(bank).cpu())
-        for other in banks:
-            bank.merge(other.to(self.device))
+        """Bring the references of all processes together; afterwards each has the whole memory."""
+        filling, self._filling = self._filling, None
+        assert filling is not None
+        stored = gathered(filling.stored)
+        if filling.negative:
+            self._remember((*self.ready_memory().references, *stored))
+        else:
+            self._remember(stored, filling.categories.names, filling.categories.ids)
+
+    def calibrate(self, device: torch.device) -> None:
+        """Measure thresholds on the references; every process measures the same."""
+        self.segmenter.to(device)
+        self.memory = calibrated(self.segmenter, self.ready_memory(), self.how.empty)
 
     def load_memory(self, path: str | Path) -> None:
-        """Build the model that fits a saved bank, and load the bank.
+        """Take a saved memory that fits the model.
 
         A checkpoint of the original keeps no class names; they come from the annotation files then.
         """
-        if self.seg_model is None:
-            _, metadata = read_bank(path)
-            names, ids = metadata.get("class_names"), metadata.get("category_ids", ())
-            if names is None:
-                categories = self._configured_categories()
-                names, ids = categories.names, categories.ids
-            self._build(metadata["length"], names, ids)
-        model = self.segmenter
-        load_bank(path, model.bank, model.negative_bank, self.fingerprint())
+        saved = read_memory(path)
+        names, ids, references = saved.class_names, saved.category_ids, saved.references
+        if names is None:
+            categories = self._configured_categories()
+            names, ids, references = categories.names, categories.ids, saved.named(categories.names)
+        saved.require(self.fingerprint() if self.dataset_cfgs.fill_memory else self._as_cut(saved))
+        if not self.with_negatives:
+            references = tuple(item for item in references if not item.negative)
+        self._remember(references, names, ids)
+        assert self.memory is not None
+        self.memory = replace(self.memory, thresholds=saved.thresholds)
 
     def save_memory(self, path: str | Path) -> None:
-        """Write the bank; on rank zero only."""
+        """Write the memory; on rank zero only."""
         if self.global_rank == 0:
-            model = self.segmenter
-            metadata = {**self.fingerprint(), "category_ids": list(self.category_ids)}
-            save_bank(path, model.bank, model.negative_bank, metadata)
+            save_memory(path, self.ready_memory(), **self.fingerprint(), sam2=self.model_cfg.sam2_cfg_file)
+
+    def _remember(
+        self,
+        references: Sequence[StoredReference],
+        class_names: Sequence[str] | None = None,
+        category_ids: Sequence[Any] | None = None,
+    ) -> None:
+        if self.memory is not None:
+            class_names = class_names or self.memory.class_names
+            category_ids = category_ids or self.memory.category_ids
+        self.memory = make_memory(
+            self.segmenter, references, class_names=class_names, category_ids=category_ids
+        )
+        self.category_ids = self.memory.category_ids
 
     def draw_memory(self, folder: Path) -> list[Path]:
-        """Draw the references of the bank as clusters and principal colours; on rank zero only."""
+        """Draw the references of the memory as clusters and principal colours; on rank zero only."""
         block = self.dataset_cfgs.fill_memory
         if block is None:
             raise ConfigError("pictures of the memory need dataset_cfgs.fill_memory (root and json_file)")
@@ -158,9 +195,12 @@ class Sam2MatcherLightningModel(LightningModule):
             )
         if self.global_rank != 0:
             return []
-        source = ReferenceSource(block, self.model_cfg.memory_bank_cfg.length)
-        source.complete(self.segmenter.sam)
-        return write_memory_pictures(self.segmenter, source, folder, infer.kmeans_k)
+        given = with_masks(
+            self.segmenter, ReferenceSource(block, self.model_cfg.memory_bank_cfg.length).given
+        )
+        crops = reference_crops(given, block.image_size or self.segmenter.encoder.img_size, block)
+        names = self.ready_memory().class_names
+        return write_memory_pictures(self.segmenter, names, given, crops, folder, infer.kmeans_k)
 
     def begin_search(
         self, block: TargetDataConfig, folder: Path, *, pictures: bool, resume: bool = False
@@ -173,62 +213,32 @@ class Sam2MatcherLightningModel(LightningModule):
             pictures: draw what is found.
             resume: leave out the images that an interrupted run has finished.
         """
-        model = self.segmenter
-        names = model.bank.class_names
         self.targets = TargetSource(block)
-        self.category_ids = self.targets.category_ids(names, self.category_ids)
-        direct = model.direct_size
+        memory = self.ready_memory()
+        self.category_ids = self.targets.category_ids(memory.class_names, memory.category_ids)
         self.writer = ResultWriter(
             folder / "parts", self.global_rank, settings=self._settings(block), resume=resume
         )
-        size = block.image_size or model.sam.image_size
-        squares = self.targets.squares(size, direct, without=self.writer.finished)
-        self._loader = make_loader(squares, self.loading.workers, self.loading.batch_size)
-        threshold = self.model_cfg.vis_thr
-        self.pictures = (
-            OverlayWriter(folder / "overlays", self.targets, names, threshold) if pictures else None
+        self.pictures = OverlayWriter(folder / "overlays", self.model_cfg.vis_thr) if pictures else None
+        prepare = Preparer.of(self.segmenter, self.how, block.image_size)
+        left = self.targets.without(self.writer.finished)
+        loading = self.loading
+        self.begin(Each(left, prepare), self._search, workers=loading.workers, batch_size=loading.batch_size)
+
+    def _search(self, batch: Sequence[Any]) -> None:
+        assert self.writer is not None
+        found_in = segment_prepared(
+            self.segmenter,
+            self.ready_memory(),
+            batch,
+            self.how,
+            self.skips,
+            batch_size=self.loading.batch_size,
         )
-
-    def test_dataloader(self) -> DataLoader[Any]:
-        """The loader of the stage that was begun."""
-        if self._loader is None:
-            raise RuntimeError("no stage was begun; run it through run_lightening.py or pl_wrapper.stages")
-        return self._loader
-
-    def transfer_batch_to_device(self, batch: Any, device: Any, dataloader_idx: int) -> Any:
-        """Leave the batch where it is: the model moves what it needs, and samples are frozen."""
-        return batch
-
-    def test_step(self, batch: Sequence[Any], batch_idx: int) -> None:
-        """Fill with references, or search targets; what the data set could not read is named and counted."""
-        queries = []
-        for item in batch:
-            if isinstance(item, Unreadable):
-                if self.stop_on_error:
-                    raise DatasetError(item.reason)
-                log.warning("skipped: %s", item.reason)
-                self.unreadable.append(item.reason)
-            elif isinstance(item, ReferenceCrop):
-                self.segmenter.fill_memory([item], negative=self._negative)
-            else:
-                queries.append(item)
-        for query, found in zip(queries, self.segmenter.segment_batch(queries), strict=True):
-            self._write(query, found)
-
-    def _write(self, query: Query, found: Instances) -> None:
-        if self.writer is None:
-            raise RuntimeError("begin_search makes the writer; call it first")
-        image_id = query.name if query.image_id is None else query.image_id
-        rows = to_coco_rows(found, image_id, self.category_ids)
-        self.writer.write({"image_id": image_id, "file_name": query.name, "rows": rows})
-        if self.pictures is not None:
-            self.pictures.write(query, found)
-
-    def _build(self, length: int, names: Sequence[str], category_ids: Sequence[Any]) -> None:
-        self.category_ids = tuple(category_ids)
-        self.seg_model = build_model(
-            self.model_cfg, category_num=len(names), length=length, class_names=tuple(names)
-        )
+        for target, found in found_in:
+            if self.pictures is not None:  # first, so that an image that is recorded is finished
+                self.pictures.write(found)
+            self.writer.write(record_of(found, target, self.category_ids))
 
     def _configured_categories(self) -> CategoryMap:
         """The classes that the annotation files and ``cat_names`` or ``class_split`` choose."""
@@ -243,17 +253,58 @@ class Sam2MatcherLightningModel(LightningModule):
 
     def _settings(self, block: TargetDataConfig) -> dict[str, Any]:
         """What the results of a search depend on, short enough to compare."""
-        bank = hashlib.sha256()
-        for part in (self.segmenter.bank, self.segmenter.negative_bank):
-            for buffer in part.state_dict().values() if part is not None else ():
-                bank.update(buffer.cpu().numpy().tobytes())
         return {
             **self.fingerprint(),
-            "memory": bank.hexdigest(),
+            "memory": self.ready_memory().digest(),
             "model_cfg": repr(replace(self.model_cfg, cache=None)),
+            "search": repr(self.how),
             "targets": repr(block),
         }
 
     def fingerprint(self) -> dict[str, Any]:
-        """What a bank's figures depend on."""
-        return memory_fingerprint(self.model_cfg, self.segmenter.encoder)
+        """What a memory's figures depend on."""
+        block = self.dataset_cfgs.fill_memory
+        return memory_fingerprint(self.model_cfg, self.segmenter.encoder, block and block.crops)
+
+    def _as_cut(self, saved: SavedMemory) -> dict[str, Any]:
+        """The fingerprint for a stage that cuts out no references: however those of the file were cut out."""
+        own, names = self.fingerprint(), {item.name for item in fields(CropOptions)}
+        said = saved.facts.get("memory_options", {})
+        own["memory_options"] |= {name: value for name, value in said.items() if name in names}
+        return own
+
+
+class Filling:
+    """References on their way into the memory.
+
+    Attributes:
+        given: all of them, with masks.
+        categories: their classes.
+        negative: they are what the classes are not.
+        stored: by place in ``given``, what this process has encoded.
+    """
+
+    def __init__(self, given: list[NamedReference], categories: CategoryMap, negative: bool) -> None:
+        self.given, self.categories, self.negative = given, categories, negative
+        self.stored: dict[int, StoredReference] = {}
+
+
+def require_sizes(model: ModelConfig, source: ReferenceSource) -> None:
+    """Refuse references that contradict ``memory_bank_cfg``.
+
+    Raises:
+        ConfigError: another number of classes, or more shots.
+    """
+    bank, names = model.memory_bank_cfg, source.categories.names
+    if bank.category_num not in (None, len(names)):
+        raise ConfigError(
+            f"memory_bank_cfg.category_num is {bank.category_num}, but the references have "
+            f"{len(names)} classes ({', '.join(names[:5])}{', …' if len(names) > 5 else ''}); "
+            f"leave the key out"
+        )
+    shots = max(reference.slot for reference in source.references) + 1
+    if bank.length is not None and shots > bank.length:
+        raise ConfigError(
+            f"memory_bank_cfg.length is {bank.length}, but the references have up to {shots} shots of a "
+            f"class; raise it or leave the key out"
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,8 +19,10 @@ from no_time_to_train.files import write_json
 from no_time_to_train.models.encoders.fingerprint import weights_hash
 from no_time_to_train.pl_wrapper.run_options import RunOptions, require_files
 from no_time_to_train.pl_wrapper.sam2matcher_pl import Sam2MatcherLightningModel
+from no_time_to_train.runs.found_images import FoundImages
 from no_time_to_train.runs.preflight import find_problems
-from no_time_to_train.runs.result_writer import collect
+from no_time_to_train.runs.result_writer import Record, collect
+from no_time_to_train.runs.results_folder import export_found, read_formats
 from no_time_to_train.runs.run_folder import Timings, describe_run, write_html
 
 Metrics = dict[str, float]
@@ -64,7 +66,7 @@ class Stages:
         mode = "run" if self.model.test_mode == "none" else self.model.test_mode
         require_files(mode, self.options, ckpt_path)
         self._preflight(mode)
-        self.model.stop_on_error = self.options.on_error == "stop"
+        self.model.skips.stop = self.options.on_error == "stop"
         if ckpt_path and mode != "fill_memory":
             self.model.load_memory(ckpt_path)
         stage = self.everything if mode == "run" else getattr(self, mode)
@@ -75,7 +77,7 @@ class Stages:
         if mode not in ("run", "test"):
             return
         data = self.model.dataset_cfgs
-        wanted = data if mode == "run" and self.model.seg_model is None else DatasetConfigs(test=data.test)
+        wanted = data if mode == "run" and self.model.memory is None else DatasetConfigs(test=data.test)
         with self.timings.stage("preflight"):
             problems = find_problems(self.model.model_cfg, wanted, self.options.folder, MOST_TARGETS)
         for problem in problems:
@@ -87,23 +89,26 @@ class Stages:
 
     def everything(self) -> Metrics:
         """Fill, negatives when they are on, search, evaluate: no files needed in between."""
-        if self.model.seg_model is None:
+        if self.model.memory is None:
             self._fill()
-        cfg = self.model.model_cfg.sam2_infer_cfgs
-        if cfg is not None and cfg.with_negative_refs:
+        if self.model.with_negatives:
             self._learn_negatives()
+        if self.model.how.calibrate:
+            self._calibrate()
         self.model.save_memory(self.options.out_path or self.options.folder / "memory.safetensors")
         return self.test()
 
     def fill_memory(self) -> None:
         """Fill the bank and save it."""
         self._fill()
+        if self.model.how.calibrate:
+            self._calibrate()
         self.model.save_memory(str(self.options.out_path))
 
     def postprocess_memory(self) -> None:
-        """Check the bank, compute its prototypes, save it."""
+        """Check that every class has a reference, and save."""
         with self.timings.stage("postprocess_memory"):
-            self.model.segmenter.postprocess_memory()
+            self.model.ready_memory().bank.require_filled()
         self.model.save_memory(str(self.options.out_path))
 
     def vis_memory(self) -> None:
@@ -120,9 +125,12 @@ class Stages:
             raise ConfigError("searching needs dataset_cfgs.test (root, and json_file unless it is a folder)")
         folder, pictures = self.options.folder, self.model.model_cfg.online_vis
         self.model.begin_search(block, folder, pictures=pictures, resume=self.options.resume)
-        rows = self._search("test")
+        formats = read_formats(self.options.format)
+        records = self._search("test")
         if self.model.global_rank != 0:
             return {}
+        rows = [row for record in records for row in record["rows"]]
+        self._export(records, formats)
         write_json(folder / "predictions.json", rows)
         if self.options.export_result:
             write_json(self.options.export_result, rows)
@@ -133,7 +141,7 @@ class Stages:
     def test_support(self) -> None:
         """Search the support images without negatives; their false positives become negative references."""
         self.model.begin_search(self._support_block(), self.options.folder / "support", pictures=False)
-        rows = self._search("test_support")
+        rows = [row for record in self._search("test_support") for row in record["rows"]]
         targets, options = self.model.targets, self.options
         if self.model.global_rank != 0:
             return
@@ -150,13 +158,15 @@ class Stages:
         self.model.save_memory(str(self.options.out_path))
 
     def postprocess_memory_neg(self) -> None:
-        """Check the negative bank and save."""
-        self.model.segmenter.postprocess_memory(negative=True)
+        """Save again; a class may well have no false positive to learn from."""
         self.model.save_memory(str(self.options.out_path))
 
     def _fill(self) -> None:
+        block = self.model.dataset_cfgs.fill_memory
+        if block is None:
+            raise ConfigError("filling the memory needs dataset_cfgs.fill_memory (root and json_file)")
         with self.timings.stage("fill_memory"):
-            self.model.begin_fill(self.trainer.strategy.root_device)
+            self.model.begin_fill(block, self.trainer.strategy.root_device)
             self.trainer.test(self.model, verbose=False)
             self.model.finish_fill()
 
@@ -165,9 +175,13 @@ class Stages:
             log.warning("no false positives on the support images: there is no negative to learn from")
             return
         with self.timings.stage("fill_memory_neg"):
-            self.model.begin_fill_negative(block, self.trainer.strategy.root_device)
+            self.model.begin_fill(block, self.trainer.strategy.root_device, negative=True)
             self.trainer.test(self.model, verbose=False)
             self.model.finish_fill()
+
+    def _calibrate(self) -> None:
+        with self.timings.stage("calibrate"):
+            self.model.calibrate(self.trainer.strategy.root_device)
 
     def _learn_negatives(self) -> None:
         """From what the user named, else from false positives on the support images."""
@@ -203,24 +217,34 @@ class Stages:
             )
         return self.model.dataset_cfgs.support
 
-    def _search(self, name: str) -> Rows:
-        """Pass over the targets; all rows in the order of the data set, on rank zero."""
+    def _search(self, name: str) -> list[Record]:
+        """Pass over the targets; all records in the order of the data set, on rank zero."""
         model = self.model
-        model.segmenter.postprocess_memory()
+        model.ready_memory().bank.require_filled()
         with self.timings.stage(name):
             if len(model.test_dataloader()):
                 self.trainer.test(model, verbose=False)
         if model.targets is None or model.writer is None:
             raise RuntimeError("begin_search was not called")
-        if model.unreadable:
-            log.warning("%d images could not be read and were skipped", len(model.unreadable))
-        records = collect(model.writer.records(self.trainer.world_size), model.targets.image_ids)
-        return [row for record in records for row in record["rows"]]
+        if model.skips.reasons:
+            log.warning("%d images could not be read and were skipped", len(model.skips.reasons))
+        return collect(model.writer.records(self.trainer.world_size), model.targets.image_ids)
+
+    def _export(self, records: Sequence[Record], formats: Sequence[str]) -> None:
+        """Further forms of the results; ``predictions.json`` is written in any case."""
+        model = self.model
+        if not formats or model.targets is None:
+            return
+        by_id = {record["image_id"]: record for record in records}
+        names = model.ready_memory().class_names
+        found = FoundImages(by_id, names, model.category_ids, model.targets.targets)
+        with self.timings.stage("export"):
+            export_found(self.options.folder, found, formats, model.model_cfg.vis_thr, found.image_ids)
 
     def _conclude(self, rows: Rows) -> Metrics:
         """Score, report, and describe the run."""
         folder, targets = self.options.folder, self.model.targets
-        names, ids = self.model.segmenter.bank.class_names, self.model.category_ids
+        names, ids = self.model.ready_memory().class_names, self.model.category_ids
         metrics: Metrics = {}
         if (
             targets is not None
@@ -237,7 +261,7 @@ class Stages:
                 write_html(folder, targets, rows, ids, names, metrics, self.timings, self.config)
         segmenter = self.model.segmenter
         weights = {**self.model.fingerprint(), "sam2_weights": weights_hash(segmenter.sam)}
-        facts = {"device": str(segmenter.device), "skipped": self.model.unreadable, "weights": weights}
+        facts = {"device": str(segmenter.device), "skipped": self.model.skips.reasons, "weights": weights}
         describe_run(folder, self.config, self.timings, **facts)
         self._say(f"{len(rows)} instances in {folder / 'predictions.json'}; {self._spent()}")
         return metrics

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
 
 from no_time_to_train.dataset.references.crops import ReferenceCrops
+from no_time_to_train.dataset.references.given import NamedReference
 from no_time_to_train.errors import DatasetError
 from no_time_to_train.models.segmenter import ReferenceSegmenter
-from no_time_to_train.pl_wrapper.loader import ReferenceSource
 from no_time_to_train.report.memory_panels import look_of_class, memory_panel
 from no_time_to_train.results import ReferenceCrop
 
@@ -21,31 +22,36 @@ log = logging.getLogger(__name__)
 
 
 def write_memory_pictures(
-    model: ReferenceSegmenter, source: ReferenceSource, folder: Path, clusters: int, seed: int = 0
+    model: ReferenceSegmenter[Any],
+    class_names: Sequence[str],
+    given: Sequence[NamedReference],
+    crops: ReferenceCrops,
+    folder: Path,
+    clusters: int,
+    seed: int = 0,
 ) -> list[Path]:
-    """Encode the references again, class by class, and draw them.
+    """Encode the references again, class by class, and draw them; features of one class are held at a time.
 
     Args:
-        model: its bank says which classes there are; features of one class are held at a time.
-        source: the references that the bank was filled with.
+        class_names: of the memory.
+        given: the references that the memory was filled with, and their ``crops``.
         folder: made when needed; files are named ``<class index>_<image id>.png``, a further reference in the
             same image ``<class index>_<image id>_<number>.png``.
         clusters: colours in the second picture of a panel.
 
     Raises:
-        DatasetError: the references are of other classes than the bank.
+        DatasetError: the references are of other classes than the memory.
     """
-    names = model.bank.class_names
-    if source.categories.names != names:
+    own = tuple(dict.fromkeys(item.class_name for item in given))
+    if set(own) != set(class_names):
         raise DatasetError(
-            f"the memory holds {', '.join(names[:5])}, dataset_cfgs.fill_memory has references of "
-            f"{', '.join(source.categories.names[:5])}; give the ones the memory was filled with"
+            f"the memory holds {', '.join(class_names[:5])}, dataset_cfgs.fill_memory has references of "
+            f"{', '.join(own[:5])}; give the ones the memory was filled with"
         )
-    crops = source.crops(model.encoder.img_size)
     folder.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
-    for label, name in enumerate(names):
-        found = list(_of_class(crops, label))
+    for label, name in enumerate(class_names):
+        found = list(_of_class(given, crops, name, label))
         if not found:
             log.warning("no reference of %s can be drawn", name)
             continue
@@ -62,16 +68,18 @@ def write_memory_pictures(
     return written
 
 
-def _of_class(crops: ReferenceCrops, label: int) -> Iterator[tuple[str, ReferenceCrop]]:
+def _of_class(
+    given: Sequence[NamedReference], crops: ReferenceCrops, name: str, label: int
+) -> Iterator[tuple[str, ReferenceCrop]]:
     """File stem and crop of each reference of a class that can be read and has a mask."""
-    for index, reference in enumerate(crops.references):
-        if reference.label != label:
+    for index, item in enumerate(given):
+        if item.class_name != name:
             continue
         crop = crops[index]
         if not isinstance(crop, ReferenceCrop):
             log.warning("skipped: %s", crop.reason)
         elif crop.mask.any():
-            yield re.sub(r"[^\w.-]+", "_", f"{label}_{reference.image_id}"), crop
+            yield re.sub(r"[^\w.-]+", "_", f"{label}_{item.sample.image_id}"), crop
 
 
 def _free_name(folder: Path, stem: str, taken: list[Path]) -> Path:

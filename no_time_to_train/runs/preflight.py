@@ -14,13 +14,13 @@ from no_time_to_train.errors import CheckpointError, ConfigError, NoTimeToTrainE
 from no_time_to_train.models.encoders.encoder_registry import encoder_spec
 from no_time_to_train.models.encoders.feature_encoder import checked_size
 from no_time_to_train.models.factory import model_class
-from no_time_to_train.models.sam.backend import RANDOM, sam2_size
-from no_time_to_train.pl_wrapper.loader import ReferenceSource, TargetSource
+from no_time_to_train.models.sam.build import RANDOM
+from no_time_to_train.pipeline.sources import ReferenceSource, TargetSource
 from no_time_to_train.weights.catalogue import CATALOGUE
 from no_time_to_train.weights.download import is_offline
-from no_time_to_train.weights.locate import checkpoint_folder, find_weights, ways_to_get
-from no_time_to_train.weights.on_this_machine import local_weights
-from no_time_to_train.weights.sam2_files import sam2_entry
+from no_time_to_train.weights.locate import find_weights, ways_to_get
+from no_time_to_train.weights.on_this_machine import checkpoint_folder, local_weights
+from no_time_to_train.weights.sam2_models import sam2_entry
 
 MIN_FREE_BYTES = 200 * 2**20
 DEMO = "to see the chain work without it: ntt demo"
@@ -88,9 +88,9 @@ def _check_encoder(model: ModelConfig) -> None:
 
 
 def _check_sam2(model: ModelConfig) -> None:
-    sam2_size(model.sam2_cfg_file)
+    entry = sam2_entry(model.sam2_cfg_file)
     if model.sam2_ckpt_path != RANDOM:
-        _check_weights(model.sam2_ckpt_path, sam2_entry(model.sam2_cfg_file), model.sam2_cfg_file)
+        _check_weights(model.sam2_ckpt_path, entry, model.sam2_cfg_file)
 
 
 def _check_weights(ckpt_path: str | None, weights: str | None, name: str) -> None:

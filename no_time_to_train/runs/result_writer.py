@@ -10,8 +10,8 @@ from typing import Any
 
 import torch.distributed as dist
 
-from no_time_to_train.files import write_json
 from no_time_to_train.errors import ConfigError
+from no_time_to_train.files import write_json
 
 SETTINGS = "settings.json"
 
@@ -75,9 +75,9 @@ class ResultWriter:
                 yield from (json.loads(line) for line in file)
 
     def places(self) -> dict[Any, Place]:
-        """Where the record of each image stands, of this process; an image written twice counts once."""
+        """Where the record of each image stands, of all processes; an image written twice counts once."""
         found: dict[Any, Place] = {}
-        for path in self._own_parts(world_size=1):
+        for path in sorted(self.folder.glob("part-*.jsonl")):
             offset = 0
             with path.open("rb") as file:
                 for line in file:
@@ -138,5 +138,3 @@ def collect(records: Iterable[Record], order: Sequence[Any], block: int = 256) -
 def _in_order(records: Sequence[Record], order: Sequence[Any]) -> list[Record]:
     by_image = {record["image_id"]: record for record in records}
     return [by_image[image_id] for image_id in order if image_id in by_image]
-
-

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from no_time_to_train.dataset.coco.results import from_coco_rows
 from no_time_to_train.dataset.export import export_results
 from no_time_to_train.dataset.export.image_result import ImageResult
-from no_time_to_train.dataset.samples import Target
 from no_time_to_train.errors import ConfigError, did_you_mean
-from no_time_to_train.runs.result_writer import SETTINGS, ResultWriter
-from no_time_to_train.results import Instances
+from no_time_to_train.runs.found_images import FoundImages
+from no_time_to_train.runs.result_writer import SETTINGS
 
 FORMATS: Mapping[str, tuple[str, ...]] = {
     "coco": ("coco_results", "coco"),
@@ -103,58 +99,28 @@ def results_folder(path: str | Path, *, resume: bool, overwrite: bool) -> Iterat
         (folder / LOCK).unlink(missing_ok=True)
 
 
-def write_found(writer: ResultWriter, found: Instances) -> None:
-    """Append what was found in one image; its name stands for it, so that new pictures do not shift ids."""
-    writer.write(
-        {
-            "image_id": found.name,
-            "file_name": found.name,
-            "size": list(found.size),
-            "rows": found.to_coco(found.name),
-            "presence": None if found.presence is None else found.presence.tolist(),
-        }
-    )
-
-
-class FoundImages:
-    """What was found so far, image by image in the order of the targets; in memory is one image at a time."""
-
-    def __init__(self, writer: ResultWriter, class_names: Sequence[str], targets: Sequence[Target]) -> None:
-        self.class_names = tuple(class_names)
-        self._places = writer.places()
-        self._targets = [target for target in targets if target.file_name in self._places]
-        self.unread = [target.file_name for target in targets if target.file_name not in self._places]
-
-    def __len__(self) -> int:
-        return len(self._targets)
-
-    def __iter__(self) -> Iterator[Instances]:
-        for target in self._targets:
-            found = _read_found(self._places[target.file_name].read(), self.class_names)
-            yield replace(found, name=target.file_name, path=Path(str(target.image)))
-
-
-def _read_found(record: Mapping[str, Any], class_names: tuple[str, ...]) -> Instances:
-    height, width = record["size"]
-    read = from_coco_rows(record["rows"], list(range(1, len(class_names) + 1)), class_names)
-    found = read.get(record["image_id"], Instances.empty((height, width), class_names))
-    return found if record["presence"] is None else replace(found, presence=torch.tensor(record["presence"]))
-
-
 def export_found(
     folder: Path,
     found: FoundImages,
     formats: Iterable[str],
     min_score: float,
+    image_ids: Sequence[Any] | None = None,
 ) -> None:
     """Write the formats, in one pass over the images.
 
     ``predictions.json`` keeps every detection, for those who score or filter them; everything else has those
     of at least ``min_score``.
+
+    Args:
+        image_ids: of the data set of the images, which has its ``predictions.json`` already; None numbers
+            them from 1.
     """
     chosen = [name for word in formats for name in FORMATS[word]]
+    if image_ids is not None:
+        chosen = [name for name in chosen if name != "coco_results"]
     if chosen:
-        results = (ImageResult(item.name, item, number) for number, item in enumerate(found, 1))
+        ids = itertools.count(1) if image_ids is None else image_ids
+        results = (ImageResult(item.name, item, key) for item, key in zip(found, ids, strict=False))
         export_results(results, folder, found.class_names, chosen, min_score)
 
 

@@ -17,9 +17,9 @@ from no_time_to_train.dataset.coco.results import from_coco_rows
 from no_time_to_train.dataset.coco.writer import annotation_record, file_content
 from no_time_to_train.dataset.images import read_image_size
 from no_time_to_train.errors import DatasetError
-from no_time_to_train.pl_wrapper.loader import TargetSource
 from no_time_to_train.evaluation.tables import by_class, by_kind
 from no_time_to_train.files import write_json
+from no_time_to_train.pipeline.sources import TargetSource
 from no_time_to_train.report.content import ReportImage
 from no_time_to_train.report.html import write_report
 from no_time_to_train.results import Instances
@@ -101,10 +101,6 @@ def write_html(
         timings=timings,
         config=json.dumps(config, indent=2, ensure_ascii=False),
     )
-
-
-
-
 
 
 def _truth(targets: TargetSource) -> Mapping[str, Any] | None:

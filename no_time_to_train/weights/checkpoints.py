@@ -70,25 +70,45 @@ def _file_in_folder(folder: Path) -> Path:
     )
 
 
-def _checked_head(path: Path) -> bytes:
+def check_weights_file(path: Path, source: str) -> None:
+    """Whether what came from ``source`` is a whole weights file by its form; its tensors are not read.
+
+    Raises:
+        CheckpointError: empty, a web page, another answer, or cut short.
+    """
+    head = _checked_head(path, source)
+    if is_safetensors(head, path.stat().st_size):
+        try:
+            with safe_open(str(path), framework="pt"):
+                return
+        except SafetensorError as error:
+            raise CheckpointError(f"{source} sent a damaged safetensors file ({error}); run again") from error
+    if not (zipfile.is_zipfile(path) or head.startswith(b"\x80")):
+        raise CheckpointError(
+            f"{source} sent no weights but {path.stat().st_size} bytes that begin with {head[:20]!r}; look "
+            "at the address in a browser, or take another source"
+        )
+
+
+def _checked_head(path: Path, source: str = "") -> bytes:
     """The first bytes of a file that may be a checkpoint."""
     with path.open("rb") as file:
         head = file.read(1024)
-    size = path.stat().st_size
+    size, name = path.stat().st_size, source or str(path)
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if not head:
-        raise CheckpointError(f"{path} is empty; download it again")
+        raise CheckpointError(f"{name} is empty; download it again")
     if head.startswith(LFS_POINTER):
         raise CheckpointError(
-            f"{path} is a Git LFS pointer ({size} bytes), not the weights; run 'git lfs pull' in its "
+            f"{name} is a Git LFS pointer ({size} bytes), not the weights; run 'git lfs pull' in its "
             "repository, or download the file itself"
         )
     if start.startswith(b"<"):
-        raise CheckpointError(_web_page_message(path, head))
+        raise CheckpointError(_web_page_message(name, head))
     return head
 
 
-def _web_page_message(path: Path, head: bytes) -> str:
+def _web_page_message(path: str, head: bytes) -> str:
     text = head.decode("utf-8", "replace")
     denied = re.search(r"access\s*denied|forbidden|expired", text, re.IGNORECASE)
     kind = "an XML error answer" if "<?xml" in text or "<Error" in text else "a web page (HTML)"
@@ -122,10 +142,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _read_shards(index: Path) -> dict[str, Tensor]:
     """Join the files that a ``weight_map`` names."""
-    try:
-        shards = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-    except (ValueError, KeyError, AttributeError) as error:
-        raise CheckpointError(f"{index} should be an index with a weight_map; download it again") from error
+    shards = shard_names(index)
     missing = [name for name in shards if not (index.parent / name).is_file()]
     if missing:
         raise CheckpointError(
@@ -134,10 +151,24 @@ def _read_shards(index: Path) -> dict[str, Tensor]:
         )
     state: dict[str, Tensor] = {}
     for name in shards:
-        if Path(name).name != name:
-            raise CheckpointError(f"{index} names {name!r}, which is not a file beside it; refused")
         state |= read_checkpoint(index.parent / name)
     return state
+
+
+def shard_names(index: Path) -> list[str]:
+    """The files that the ``.index.json`` of a sharded checkpoint names.
+
+    Raises:
+        CheckpointError: no index, or one that names something else than weights beside it.
+    """
+    try:
+        shards = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+        raise CheckpointError(f"{index} should be an index with a weight_map; download it again") from error
+    for name in shards:
+        if not isinstance(name, str) or not re.fullmatch(r"[\w-][\w.-]*\.(safetensors|bin)", name):
+            raise CheckpointError(f"{index} names {name!r}, which is no weights file beside it; refused")
+    return shards
 
 
 def _read_torch(path: Path, is_zip: bool) -> Any:

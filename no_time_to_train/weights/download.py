@@ -1,4 +1,4 @@
-"""Download one file: resumed when cut, checked, never half there under its own name."""
+"""Download one file from its address: resumed when cut, checked, never half there under its own name."""
 
 from __future__ import annotations
 
@@ -6,28 +6,48 @@ import hashlib
 import http.client
 import logging
 import os
+import re
 import shutil
-import socket
 import time
 import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from no_time_to_train.errors import CheckpointError
-from no_time_to_train.weights.http_source import (
-    DroppedError,
-    RangeRefusedError,
-    Remote,
-    open_remote,
-    stated_hash,
-    total_size,
-)
+from filelock import FileLock
+
+from no_time_to_train.errors import CheckpointError, GatedWeightsError
+from no_time_to_train.weights.checkpoints import check_weights_file
 
 log = logging.getLogger(__name__)
 
 OFFLINE_VARIABLES = ("NTT_OFFLINE", "HF_HUB_OFFLINE")
-CHUNK = 1 << 20
+CHUNK = 1 << 18
+TIMEOUT = 10.0  # seconds for a connection, and without a single byte
+WINDOW = 60.0  # seconds over which a connection must keep up
+SLOWEST = 20_000  # bytes a second
+HASH = re.compile(r"[0-9a-f]{64}")
+STRONG_TAG = re.compile(r'"[!#-~]*"')
+"""An ``ETag`` that stands for the very bytes (RFC 9110, section 8.8.3); a weak one starts with ``W/``."""
+
+
+class NotFoundError(CheckpointError):
+    """The server has no such file."""
+
+
+class DroppedError(Exception):
+    """The connection ended before the file did; what came is kept."""
+
+
+class UnreachableError(DroppedError):
+    """There was no answer at all: trying again at once does not help."""
+
+
+class OtherVersionError(DroppedError):
+    """What came before is no part of this file: it must begin anew."""
 
 
 def is_offline() -> bool:
@@ -35,122 +55,90 @@ def is_offline() -> bool:
     return any(os.environ.get(name, "").lower() in ("1", "true", "yes", "on") for name in OFFLINE_VARIABLES)
 
 
-def download(remote: Remote, target: Path, *, attempts: int = 5, pause: float = 1.0) -> Path:
-    """Fetch a file, unless it is there already.
+def download(
+    url: str, target: Path, sha256: str | None = None, *, attempts: int = 5, pause: float = 1.0
+) -> Path:
+    """Fetch a weights file, unless it is there already.
 
     What came before a cut is kept beside the target as ``.part`` and continued, by this call or the next;
     the target appears only when size and hash are right. Processes that want the same file wait for one.
 
     Args:
+        url: ``https://`` (``http://`` for mirrors); what follows ``?`` may be a signature and is never shown.
+        sha256: all or the first digits of it, where known.
         attempts: how often to go on after a cut connection.
         pause: seconds before the second attempt, doubled for each further one.
 
     Raises:
         GatedWeightsError: the server refuses (401, 403).
         NotFoundError: it has no such file.
-        CheckpointError: offline, unreachable, or another size or hash than stated.
+        CheckpointError: offline, unreachable, too slow, another size or hash than stated, or no weights.
     """
-    if target.is_file():
-        return target
-    if is_offline():
-        raise CheckpointError(
-            f"{target} is not there and downloads are switched off ({' or '.join(OFFLINE_VARIABLES)} "
-            f"is set); fetch {remote} elsewhere and put it there"
-        )
-    from filelock import FileLock  # comes with torch
-
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(str(target) + ".lock"):
-        if not target.is_file():  # another process may have fetched it meanwhile
-            _download(remote, target, attempts, pause)
-    Path(str(target) + ".lock").unlink(missing_ok=True)
+    source = shown(url)
+    with arriving(target, source) as wanted:
+        if wanted:
+            part = target.with_name(target.name + ".part")
+            stated = _fetch_all(url, target, part, attempts, pause)
+            try:
+                accept(part, target, source, sha256, stated)
+            finally:
+                _tag_of(part).unlink(missing_ok=True)
     return target
 
 
-def _download(remote: Remote, target: Path, attempts: int, pause: float) -> None:
-    part = target.with_name(target.name + ".part")
-    for attempt in range(1, attempts + 1):
-        try:
-            sha256 = _fetch(remote, part)
-            break
-        except (DroppedError, http.client.HTTPException, OSError) as error:
-            if isinstance(error, RangeRefusedError):
-                part.unlink(missing_ok=True)
-            if attempt == attempts or _is_without_network(error):
-                raise CheckpointError(
-                    f"{remote} could not be fetched ({_reason(error)}); check the network or set a mirror, "
-                    "then run again: what came is kept and continued"
-                ) from error
-            log.info("%s: %s; going on", target.name, _reason(error))
-            time.sleep(pause * 2 ** (attempt - 1))
-    _check_hash(part, remote, sha256)
-    _tag_of(part).unlink(missing_ok=True)
-    part.replace(target)
+@contextmanager
+def arriving(target: Path, source: str) -> Iterator[bool]:
+    """Hold a file's lock while it is fetched; gives whether it is still wanted.
 
-
-def _is_without_network(error: Exception) -> bool:
-    """True when the server's name is not known here: waiting a few seconds does not help."""
-    return isinstance(error, urllib.error.URLError) and isinstance(error.reason, socket.gaierror)
-
-
-def _fetch(remote: Remote, part: Path) -> str | None:
-    """Fetch what is missing of ``part``; return the SHA-256 that the server states, if it does.
+    The lock file stays: whoever removed it would let in others beside those who wait for it.
 
     Raises:
-        DroppedError: the connection ended early.
+        CheckpointError: offline, or the folder cannot be written to.
     """
-    tag = _tag_of(part).read_text() if _tag_of(part).is_file() else ""
-    have = part.stat().st_size if part.is_file() else 0
-    with open_remote(remote, have, tag) as response:
-        total = total_size(response)
-        resumed = response.status == 206
-        start = have if resumed else 0
-        _check_space(part, remote, (total or 0) - start)
-        _tag_of(part).write_text(response.headers.get("ETag") or "")
-        with part.open("ab" if resumed else "wb") as file, _progress(remote, total, start) as bar:
-            _copy(response, file, bar)
-        size = part.stat().st_size
-        if total is not None and size < total:
-            raise DroppedError(f"connection cut after {size} of {total} bytes")
-        if total is not None and size > total:
-            part.unlink()
-            raise CheckpointError(f"{remote} should be {total} bytes, {size} came; it was deleted, run again")
-        return stated_hash(response)
-
-
-def _check_space(part: Path, remote: Remote, needed: int) -> None:
-    free = shutil.disk_usage(part.parent).free
-    if needed > free:
-        raise CheckpointError(
-            f"{remote} needs {needed / 1e9:.1f} GB in {part.parent}, where {free / 1e9:.1f} GB are free; "
-            "make room, or set NTT_CHECKPOINTS to another folder"
-        )
-
-
-def _copy(response: Any, file: IO[bytes], bar: Any) -> None:
-    try:
-        while chunk := response.read(CHUNK):
-            file.write(chunk)
-            bar.update(len(chunk))
-    except http.client.IncompleteRead as error:
-        file.write(error.partial)
-        raise DroppedError("connection cut") from error
-
-
-def _check_hash(part: Path, remote: Remote, stated: str | None) -> None:
-    expected = [digits.lower() for digits in (remote.sha256, stated) if digits]
-    if not expected:
-        log.info("%s: no SHA-256 is published, only its size was checked", remote)
+    if target.is_file():
+        yield False
         return
-    found = sha256_of(part)
-    wrong = [digits for digits in expected if not found.startswith(digits)]
-    if wrong:
-        part.unlink()
-        _tag_of(part).unlink(missing_ok=True)
+    if is_offline():
         raise CheckpointError(
-            f"{remote} should have a SHA-256 that starts with {wrong[0]}, got {found}; the file was deleted, "
-            "run again or take another source"
+            f"{target} is not there and downloads are switched off ({' or '.join(OFFLINE_VARIABLES)} "
+            f"is set); fetch {source} elsewhere and put it there"
         )
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{target}.lock"):
+            yield not target.is_file()  # another process may have fetched it meanwhile
+    except OSError as error:
+        raise CheckpointError(
+            f"{target} could not be written ({reason_of(error)}); make room, or set NTT_CHECKPOINTS to a "
+            "folder that can be written to"
+        ) from error
+
+
+def accept(part: Path, target: Path, source: str, *digits: str | None) -> None:
+    """Give a file that came its own name, if it is what it should be; otherwise delete it.
+
+    Args:
+        digits: first digits of the SHA-256, of each who states them: the publisher, the server.
+
+    Raises:
+        CheckpointError: another hash, or no weights at all (an error page, an empty answer).
+    """
+    expected = [one.lower() for one in digits if one]
+    found = sha256_of(part) if expected else ""
+    wrong = [one for one in expected if not found.startswith(one)]
+    try:
+        if wrong:
+            raise CheckpointError(
+                f"{source} should have a SHA-256 that starts with {wrong[0]}, got {found}; the file was "
+                "deleted, run again or take another source"
+            )
+        check_weights_file(part, source)
+    except CheckpointError:
+        part.unlink()
+        raise
+    if not expected:
+        log.info("%s: no SHA-256 is published, only its size and its form were checked", source)
+    part.replace(target)
 
 
 def sha256_of(path: Path) -> str:
@@ -162,19 +150,181 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _progress(remote: Remote, total: int | None, start: int) -> Any:
+def shown(url: str) -> str:
+    """An address for messages: without signature, name and password."""
+    return re.sub(r"//[^/@]*@", "//", url.partition("?")[0])
+
+
+def reason_of(error: BaseException) -> str:
+    """An error in one line; what a server made of it may hold anything."""
+    text = "".join(
+        letter if letter.isprintable() else " " for letter in str(getattr(error, "reason", "") or error)
+    )
+    return " ".join(text.split())[:200] or type(error).__name__
+
+
+def not_fetched(source: str, error: BaseException, target: Path) -> CheckpointError:
+    """Says what to do where a file did not come."""
+    return CheckpointError(
+        f"{source} could not be fetched ({reason_of(error)}); check the network and run again, or fetch it "
+        f"by other means and save it as {target}"
+    )
+
+
+def check_space(folder: Path, source: str, needed: int) -> None:
+    """Refuse what does not fit on the disk.
+
+    Raises:
+        CheckpointError: fewer than ``needed`` bytes are free.
+    """
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise CheckpointError(
+            f"{source} needs {needed / 1e9:.1f} GB in {folder}, where {free / 1e9:.1f} GB are free; "
+            "make room, or set NTT_CHECKPOINTS to another folder"
+        )
+
+
+def _fetch_all(url: str, target: Path, part: Path, attempts: int, pause: float) -> str | None:
+    """Go on until the file is whole; return the SHA-256 that the server states, if it does."""
+    for attempt in range(1, attempts + 1):
+        try:
+            return _fetch(url, part)
+        except DroppedError as error:
+            if isinstance(error, OtherVersionError):
+                part.unlink(missing_ok=True)
+            if attempt == attempts or (attempt == 1 and isinstance(error, UnreachableError)):
+                raise not_fetched(shown(url), error, target) from error
+            log.info("%s: %s; going on", part.stem, reason_of(error))
+            time.sleep(pause * 2 ** (attempt - 1))
+    raise AssertionError("attempts must be at least 1")
+
+
+def _fetch(url: str, part: Path) -> str | None:
+    """Fetch what is missing of ``part``."""
+    tag = _tag_of(part).read_text("latin-1") if _tag_of(part).is_file() else ""
+    have = part.stat().st_size if part.is_file() and STRONG_TAG.fullmatch(tag) else 0
+    redirects = _Redirects()
+    with _open(url, redirects, have, tag) as response:
+        start, total = _extent(response, shown(url), have, tag)
+        check_space(part.parent, shown(url), total - start)
+        _tag_of(part).write_text(response.headers.get("ETag") or "", "latin-1", "replace")
+        with part.open("ab" if start else "wb") as file, _progress(shown(url), total, start) as bar:
+            _copy(response, file, bar)
+        size = part.stat().st_size
+        if size < total:
+            raise DroppedError(f"connection cut after {size} of {total} bytes")
+        own = STRONG_TAG.fullmatch(response.headers.get("ETag") or "")
+        stated = (redirects.stated or response.headers.get("X-Linked-Etag") or (own[0] if own else "")).strip(
+            '"'
+        )
+        return stated if HASH.fullmatch(stated) else None
+
+
+def _open(url: str, redirects: _Redirects, start: int, tag: str) -> Any:
+    """Ask for the file, or for the rest of it from byte ``start`` on where it has the same ``tag``."""
+    headers = {"User-Agent": "no-time-to-train"}
+    if start:
+        headers |= {"Range": f"bytes={start}-", "If-Range": tag}
+    try:
+        if not _is_web(url):
+            raise ValueError("no https address")
+        request = urllib.request.Request(url, headers=headers)
+        return urllib.request.build_opener(redirects).open(request, timeout=TIMEOUT)
+    except CheckpointError:
+        raise  # of a redirect
+    except urllib.error.HTTPError as error:
+        raise _refusal(shown(url), error) from error
+    except (ValueError, http.client.InvalidURL) as error:
+        raise CheckpointError(
+            f"{shown(url)} is, or leads to, an address that cannot be opened ({reason_of(error)}); give one "
+            "that starts with https://"
+        ) from error
+    except (OSError, http.client.HTTPException) as error:
+        raise UnreachableError(reason_of(error)) from error
+
+
+def _refusal(source: str, error: urllib.error.HTTPError) -> Exception:
+    if error.code in (401, 403):
+        why = "the link has expired, the name is wrong, or its owner must give permission"
+        return GatedWeightsError(f"{source} answers {error.code}: {why}")
+    if error.code == 404:
+        return NotFoundError(f"{source} does not exist (404); check the name")
+    if error.code == 416:
+        return OtherVersionError("the part on disk is no part of the file")
+    if error.code in (408, 429) or error.code >= 500:
+        return DroppedError(f"server answers {error.code}")
+    return CheckpointError(f"{source} answers {error.code} ({reason_of(error)}); try another source")
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects, and keeps the hash that Hugging Face states on the way."""
+
+    stated = ""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        if not _is_web(newurl) or (_is_web(req.full_url, "https") and not _is_web(newurl, "https")):
+            raise CheckpointError(f"{req.host} redirects to an address that is not https; refused")
+        self.stated = headers.get("X-Linked-Etag") or self.stated
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _is_web(url: str, *schemes: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme in (schemes or ("https", "http")) and bool(parts.hostname)
+
+
+def _extent(response: Any, source: str, have: int, tag: str) -> tuple[int, int]:
+    """First byte that comes and size of the whole file.
+
+    Raises:
+        OtherVersionError: the server goes on elsewhere, or with another file.
+        CheckpointError: it does not say how long the file is, so that a cut would not be seen.
+    """
+    headers = response.headers
+    if response.status == 206:
+        extent = re.fullmatch(r"bytes (\d{1,15})-\d{1,15}/(\d{1,15})", headers.get("Content-Range") or "")
+        if not extent or not have or int(extent[1]) != have or headers.get("ETag", tag) != tag:
+            raise OtherVersionError("the server went on with another part than was asked for")
+        return have, int(extent[2])
+    length = headers.get("Content-Length") or ""
+    if response.status != 200 or not re.fullmatch(r"\d{1,15}", length):
+        raise CheckpointError(
+            f"{source} answers {response.status} and states no length; fetch the file by other means and "
+            "give its path"
+        )
+    return 0, int(length)
+
+
+def _copy(response: Any, file: IO[bytes], bar: Any) -> None:
+    end, came = time.monotonic() + WINDOW, 0
+    while chunk := _receive(response):
+        file.write(chunk)
+        bar.update(len(chunk))
+        came += len(chunk)
+        if time.monotonic() > end:
+            if came < SLOWEST * WINDOW:
+                raise DroppedError(f"fewer than {SLOWEST / 1000:.0f} kB a second came")
+            end, came = time.monotonic() + WINDOW, 0
+
+
+def _receive(response: Any) -> bytes:
+    try:
+        return response.read1(CHUNK)
+    except (OSError, http.client.HTTPException) as error:
+        raise DroppedError(reason_of(error)) from error
+
+
+def _progress(source: str, total: int, start: int) -> Any:
     from tqdm import tqdm
 
-    size = f", {total / 1e6:.0f} MB" if total else ""
-    log.info("downloading %s%s", remote, f"{size}, from byte {start}" if start else size)
-    name = Path(urlsplit(remote.url).path).name
+    log.info("downloading %s, %.0f MB%s", source, total / 1e6, f", from byte {start}" if start else "")
     # None: no bar where standard error is no terminal
+    name = source.rpartition("/")[2]
     return tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=name, disable=None)
 
 
 def _tag_of(part: Path) -> Path:
     return part.with_name(part.name + ".etag")
-
-
-def _reason(error: Exception) -> str:
-    return str(getattr(error, "reason", "") or error) or type(error).__name__

@@ -1,20 +1,33 @@
-"""Files of a Hugging Face repository, over plain HTTP."""
+"""Files of a Hugging Face repository, through ``huggingface_hub``: its token, its cache and its protocols."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
+import shutil
+import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
 
-from no_time_to_train.errors import CheckpointError
-from no_time_to_train.weights.checkpoints import FOLDER_FILES, INDEX_SUFFIX
-from no_time_to_train.weights.download import download
-from no_time_to_train.weights.http_source import NotFoundError, Remote
+from no_time_to_train.errors import CheckpointError, GatedWeightsError
+from no_time_to_train.weights.checkpoints import FOLDER_FILES, INDEX_SUFFIX, shard_names
+from no_time_to_train.weights.download import (
+    HASH,
+    SLOWEST,
+    TIMEOUT,
+    WINDOW,
+    NotFoundError,
+    accept,
+    arriving,
+    check_space,
+    not_fetched,
+)
 
 PREFIX = "hf-hub:"
 ENDPOINT_VARIABLE = "HF_ENDPOINT"
-TOKEN_VARIABLE = "HF_TOKEN"
 DEFAULT_ENDPOINT = "https://huggingface.co"
 
 
@@ -29,7 +42,7 @@ def download_from_hub(reference: str, folder: Path) -> Path:
         The file, or the index of several.
 
     Raises:
-        GatedWeightsError: the repository needs an accepted account (set ``HF_TOKEN`` if you have one).
+        GatedWeightsError: the repository needs an accepted account (log in, or set ``HF_TOKEN``).
         CheckpointError: malformed reference, no weights in it, or the download failed.
     """
     name = reference.removeprefix(PREFIX)
@@ -37,39 +50,136 @@ def download_from_hub(reference: str, folder: Path) -> Path:
     if match is None or ".." in name:
         raise CheckpointError(f"{PREFIX}<owner>/<repository>[@revision] was expected, got {reference!r}")
     repository, revision = match[1], match[2] or "main"
-    local = folder / name.replace("/", "--")
     here = copy_from_hub(name, folder)
     if here is not None:
-        return _complete(repository, revision, local, here)
+        return here
+    local = folder_of(name, folder)
     for file in FOLDER_FILES:
         try:
-            path = download(_remote(repository, revision, file), local / file)
+            path = _fetch(repository, revision, file, local)
         except NotFoundError:
             continue
-        return _complete(repository, revision, local, path)
+        for shard in shard_names(path) if file.endswith(INDEX_SUFFIX) else ():
+            _fetch(repository, revision, shard, local)
+        return path
     raise CheckpointError(
         f"{PREFIX}{name} holds none of {', '.join(FOLDER_FILES)}; give a repository with a checkpoint"
     )
 
 
 def copy_from_hub(reference: str, folder: Path) -> Path | None:
-    """What an earlier :func:`download_from_hub` left in ``folder``, or None."""
-    local = folder / reference.removeprefix(PREFIX).replace("/", "--")
-    return next((local / file for file in FOLDER_FILES if (local / file).is_file()), None)
+    """What an earlier :func:`download_from_hub` left whole in ``folder``, or None."""
+    local = folder_of(reference, folder)
+    return next((local / file for file in FOLDER_FILES if _is_whole(local / file)), None)
 
 
-def _complete(repository: str, revision: str, local: Path, path: Path) -> Path:
-    """Fetch the files that an index names."""
-    if path.name.endswith(INDEX_SUFFIX):
-        for shard in sorted(set(json.loads(path.read_text())["weight_map"].values())):
-            if Path(shard).name != shard:
-                raise CheckpointError(f"{path} names {shard!r}, which is not a file beside it; refused")
-            download(_remote(repository, revision, shard), local / shard)
-    return path
+def folder_of(reference: str, folder: Path) -> Path:
+    """The repository's folder in ``folder``."""
+    return folder / reference.removeprefix(PREFIX).replace("/", "--")
 
 
-def _remote(repository: str, revision: str, file: str) -> Remote:
-    endpoint = os.environ.get(ENDPOINT_VARIABLE, DEFAULT_ENDPOINT).rstrip("/")
-    token = os.environ.get(TOKEN_VARIABLE)
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    return Remote(f"{endpoint}/{repository}/resolve/{revision}/{file}", headers=headers)
+def address_of(repository: str, revision: str = "main", file: str = FOLDER_FILES[0]) -> str:
+    """Where a file of a repository is to be had."""
+    return f"{_endpoint()}/{repository}/resolve/{revision}/{file}"
+
+
+def _endpoint() -> str:
+    return (os.environ.get(ENDPOINT_VARIABLE) or DEFAULT_ENDPOINT).rstrip("/")
+
+
+def _is_whole(path: Path) -> bool:
+    if not (path.is_file() and path.name.endswith(INDEX_SUFFIX)):
+        return path.is_file()
+    try:
+        return all((path.parent / name).is_file() for name in shard_names(path))
+    except CheckpointError:
+        return True  # whoever reads it says what is wrong
+
+
+def _fetch(repository: str, revision: str, file: str, local: Path) -> Path:
+    """Fetch one file into ``local``, unless it is there."""
+    target, url = local / file, address_of(repository, revision, file)
+    with arriving(target, url) as wanted:
+        if wanted:
+            prefix = f".coming-{file}-"
+            for left in local.glob(f"{prefix}*"):  # by a process that was killed
+                shutil.rmtree(left)
+            coming = Path(mkdtemp(prefix=prefix, dir=local))
+            try:
+                path, etag = _asked(url, target, lambda: _receive(repository, revision, file, coming))
+                if file.endswith(INDEX_SUFFIX):
+                    shard_names(path)
+                    path.replace(target)
+                else:
+                    accept(path, target, url, etag if HASH.fullmatch(etag) else None)
+            finally:
+                shutil.rmtree(coming, ignore_errors=True)
+    return target
+
+
+def _receive(repository: str, revision: str, file: str, coming: Path) -> tuple[Path, str]:
+    """The file, and the ETag that the server states for it."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download
+
+    facts = get_hf_file_metadata(address_of(repository, revision, file), timeout=TIMEOUT)
+    if facts.size is None:
+        raise ValueError("the server states no length")
+    check_space(coming, address_of(repository, revision, file), facts.size)
+    fetch = partial(
+        hf_hub_download,
+        repository,
+        file,
+        revision=revision,
+        local_dir=coming,
+        endpoint=_endpoint(),
+        etag_timeout=TIMEOUT,
+    )
+    path = _within(WINDOW + facts.size / SLOWEST, fetch)
+    return Path(path), facts.etag or ""
+
+
+def _asked(url: str, target: Path, work: Callable[[], Any]) -> Any:
+    """The library's errors, which differ between its versions, as ours.
+
+    Raises:
+        GatedWeightsError, NotFoundError, CheckpointError: in one sentence.
+    """
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+
+    try:
+        return work()
+    except CheckpointError:
+        raise
+    except Exception as error:
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        if status == 404 and not isinstance(error, RepositoryNotFoundError | RevisionNotFoundError):
+            raise NotFoundError(f"{url} does not exist (404); check the name") from error
+        if status in (401, 403) or isinstance(error, RepositoryNotFoundError):
+            why = "the name is wrong, or its owner must give permission (log in, or set HF_TOKEN)"
+            raise GatedWeightsError(f"{url} answers {status}: {why}") from error
+        raise not_fetched(url, error, target) from error
+
+
+def _within(seconds: float, work: Callable[[], Any]) -> Any:
+    """Run in a thread of its own, which is left behind when it takes longer.
+
+    Raises:
+        TimeoutError: it did.
+    """
+    done: list[Any] = []
+
+    def run() -> None:
+        try:
+            done.append((work(), None))
+        except Exception as error:
+            done.append((None, error))
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if not done:
+        raise TimeoutError(f"not there after {seconds:.0f} s")
+    value, error = done[0]
+    if error is not None:
+        raise error
+    return value

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from no_time_to_train.errors import CheckpointError, GatedWeightsError
 from no_time_to_train.weights.catalogue import (
@@ -19,25 +19,22 @@ from no_time_to_train.weights.catalogue import (
     META_HOST,
     CatalogueEntry,
 )
-from no_time_to_train.weights.download import download, is_offline, sha256_of
-from no_time_to_train.weights.http_source import Remote
+from no_time_to_train.weights.download import download, is_offline, sha256_of, shown
 from no_time_to_train.weights.hub import PREFIX as HUB_PREFIX
 from no_time_to_train.weights.hub import copy_from_hub, download_from_hub
+from no_time_to_train.weights.on_this_machine import (
+    HUB_FOLDER,
+    checkpoint_folder,
+    local_weights,
+    weights_folders,
+)
 
 log = logging.getLogger(__name__)
 
-FOLDER_VARIABLE = "NTT_CHECKPOINTS"
 MIRROR_VARIABLE = "NTT_WEIGHTS_MIRROR"
-EMBEDDED_FOLDER = Path(__file__).parent
-HUB_FOLDER = "hf-hub"
 URL_SCHEMES = ("https://", "http://")
 
 _licence_named: set[str] = set()
-
-
-def checkpoint_folder() -> Path:
-    """Where weights are looked for and downloaded to: ``NTT_CHECKPOINTS``, or ``./checkpoints``."""
-    return Path(os.environ.get(FOLDER_VARIABLE) or "checkpoints").expanduser()
 
 
 def find_weights(
@@ -58,7 +55,7 @@ def find_weights(
         CheckpointError: nothing there; names the preset, the file expected and the ways to get it.
     """
     entry = CATALOGUE.get(weights or "")
-    embedded = _embedded(entry)
+    embedded = local_weights(entry.name) if entry is not None and entry.embedded else None
     if not ckpt_path:
         if embedded is None and not optional:
             ways = ways_to_get(entry, weights, preset)
@@ -122,8 +119,8 @@ def _existing(path: Path, entry: CatalogueEntry | None, preset: str) -> Path:
     if not path.exists():
         expected = f" (published as {entry.file})" if entry else ""
         raise CheckpointError(
-            f"there is no weights file {path} for {preset}{expected}; looked from {Path.cwd()}: correct the "
-            "path, or give 'auto'"
+            f"there is no weights file {path.absolute()} for {preset}{expected}; correct the path, or give "
+            "'auto'"
         )
     if entry is not None and entry.sha256 and path.name == entry.file:
         found = sha256_of(path)
@@ -142,34 +139,33 @@ def _find_or_download(entry: CatalogueEntry | None, weights: str | None, preset:
         if weights is None:
             raise CheckpointError(f"no weights to download for {preset}: {ways_to_get(None, None, preset)}")
         return _from_hub(weights)  # timm's own
-    local = _local_copy(entry)
+    local = local_weights(entry.name)
     if local is not None:
         return _existing(local, entry, preset)
+    besides = ""
     if entry.url is not None:
+        url, target = _mirrored(entry.url), checkpoint_folder() / entry.folder / entry.file
         try:
-            remote = Remote(_mirrored(entry.url), sha256=entry.sha256)
-            return download(remote, checkpoint_folder() / entry.folder / entry.file)
+            return download(url, target, entry.sha256)
         except CheckpointError as error:
             if entry.hub is None or is_offline():
                 raise
             log.warning("%s; trying %s%s", error, HUB_PREFIX, entry.hub)
-    if entry.hub is not None:
+            besides = f"; or fetch {url} and save it as {target}"
+    if entry.hub is None:
+        raise GatedWeightsError(f"no source without permission is known for {entry.file}")
+    try:
         return _from_hub(entry.hub)
-    raise GatedWeightsError(f"no source without permission is known for {entry.file}")
-
-
-def _local_copy(entry: CatalogueEntry) -> Path | None:
-    """The file under one of its names, in the checkpoint folder or in its part for this kind of model."""
-    root = checkpoint_folder()
-    for name in (entry.file, *entry.also):
-        for folder in (root / entry.folder, root):
-            if (folder / name).is_file():
-                return folder / name
-    return copy_from_hub(entry.hub, root / HUB_FOLDER) if entry.hub and entry.url else None
+    except CheckpointError as error:
+        raise type(error)(f"{error}{besides}") from error
 
 
 def _from_hub(reference: str) -> Path:
     _name_licence(reference)
+    for root in weights_folders():
+        copy = copy_from_hub(reference, root / HUB_FOLDER)
+        if copy is not None:
+            return copy
     return download_from_hub(reference, checkpoint_folder() / HUB_FOLDER)
 
 
@@ -180,15 +176,15 @@ def _mirrored(url: str) -> str:
 
 def _from_link(url: str) -> Path:
     """Download a link, signed ones too; the name comes from its path, what follows ``?`` is never shown."""
-    name = unquote(Path(urlsplit(url).path).name)
-    if not name or name in (".", ".."):
-        raise CheckpointError(
-            f"the link {url.partition('?')[0]} names no file; give one that ends in a file name"
-        )
+    name = unquote(url.partition("?")[0].partition("#")[0].rpartition("/")[2])
+    if not re.fullmatch(r"[\w+-][\w+.-]*", name):
+        raise CheckpointError(f"the link {shown(url)} names no file; give one that ends in a file name")
     _name_licence(name)
     digits = re.search(r"-([0-9a-f]{8})\.\w+$", name)  # torch hub's convention
-    remote = Remote(url, sha256=digits[1] if digits else None)
-    return download(remote, checkpoint_folder() / ("dinov3" if "dinov3" in name else "links") / name)
+    folder = "dinov3" if "dinov3" in name else "links"
+    places = [root / folder / name for root in weights_folders()]
+    here = next((place for place in places if place.is_file()), places[0])
+    return download(url, here, digits[1] if digits else None)
 
 
 def _name_licence(source: str) -> None:
@@ -196,10 +192,3 @@ def _name_licence(source: str) -> None:
     if "dinov3" in source and source not in _licence_named:
         _licence_named.add(source)
         log.warning("%s stands under the %s: %s", source, DINOV3_LICENCE, DINOV3_LICENCE_URL)
-
-
-def _embedded(entry: CatalogueEntry | None) -> Path | None:
-    if entry is None or entry.embedded is None:
-        return None
-    path = EMBEDDED_FOLDER / entry.embedded
-    return path if path.is_file() else None

@@ -1,12 +1,18 @@
-"""Which weights are on this machine already; nothing is downloaded here."""
+"""Which weights are on this machine already, and the folders they lie in; nothing is downloaded here."""
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
+from no_time_to_train.errors import CheckpointError
 from no_time_to_train.weights.catalogue import CATALOGUE
-from no_time_to_train.weights.checkpoints import FOLDER_FILES
-from no_time_to_train.weights.locate import EMBEDDED_FOLDER, checkpoint_folder
+from no_time_to_train.weights.hub import copy_from_hub
+
+FOLDER_VARIABLE = "NTT_CHECKPOINTS"
+EMBEDDED_FOLDER = Path(__file__).parent
+HUB_FOLDER = "hf-hub"
 
 BEST_ENCODERS = (
     "dinov2_vitl14",
@@ -28,17 +34,54 @@ BEST_SAM2 = tuple(
 )
 
 
+def checkpoint_folder() -> Path:
+    """Where weights are downloaded to, absolute: ``NTT_CHECKPOINTS``, or one folder per user.
+
+    Raises:
+        CheckpointError: this user has no home folder.
+    """
+    named = os.environ.get(FOLDER_VARIABLE)
+    try:
+        return (Path(named) if named else _user_folder()).expanduser().absolute()
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"there is no home folder to keep weights in; set {FOLDER_VARIABLE} to a folder"
+        ) from error
+
+
+def _user_folder() -> Path:
+    """As the platform has it: the XDG base directories, macOS's Library, Windows' local application data."""
+    if sys.platform == "win32":
+        cache = Path(os.environ.get("LOCALAPPDATA") or "~/AppData/Local")
+    elif sys.platform == "darwin":
+        cache = Path("~/Library/Caches")
+    else:
+        named = Path(os.environ.get("XDG_CACHE_HOME", ""))
+        cache = named if named.is_absolute() else Path("~/.cache")
+    return cache / "no-time-to-train" / "checkpoints"
+
+
+def weights_folders() -> list[Path]:
+    """Where weights are looked for: ``NTT_CHECKPOINTS``, or the user's folder and ``./checkpoints``."""
+    own = [] if os.environ.get(FOLDER_VARIABLE) else [Path("checkpoints").absolute()]
+    return [checkpoint_folder(), *own]
+
+
 def local_weights(name: str) -> Path | None:
-    """The file of a catalogue entry: shipped with the package, or in the checkpoint folder; else None."""
+    """The file of a catalogue entry, under any of its names: shipped, or in one of the folders; else None."""
     entry = CATALOGUE[name]
     if entry.embedded is not None:
         path = EMBEDDED_FOLDER / entry.embedded
         return path if path.is_file() else None
-    root = checkpoint_folder()
-    places = [folder / file for file in (entry.file, *entry.also) for folder in (root / entry.folder, root)]
-    if entry.hub is not None:
-        places += [root / "hf-hub" / entry.hub.replace("/", "--") / file for file in FOLDER_FILES]
-    return next((place for place in places if place.is_file()), None)
+    for root in weights_folders():
+        for file in (entry.file, *entry.also):
+            for place in (root / entry.folder / file, root / file):
+                if place.is_file():
+                    return place
+        copy = copy_from_hub(entry.hub, root / HUB_FOLDER) if entry.hub else None
+        if copy is not None:
+            return copy
+    return None
 
 
 def best_encoder() -> str | None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
-from typing import NamedTuple
 
 from torch import Tensor
 
 from no_time_to_train.errors import CheckpointError
 from no_time_to_train.weights.checkpoints import read_checkpoint
 from no_time_to_train.weights.locate import find_weights, naming
+from no_time_to_train.weights.sam2_models import SAM2_SIZES, Sam2Model, model_of_config
 from no_time_to_train.weights.wrappers import find_state_dict
 
 VIDEO_KEYS = (
@@ -29,41 +28,6 @@ VIDEO_KEYS = (
 
 ONLY_IN_2_1 = ("no_obj_embed_spatial", "obj_ptr_tpos_proj")
 
-TRUNKS = {(96, 12): "tiny", (96, 16): "small", (112, 24): "base_plus", (144, 48): "large", (32, 7): "nano"}
-"""Width and number of blocks of the image encoder's trunk, and the size they mean."""
-
-LETTERS = {"t": "tiny", "s": "small", "b+": "base_plus", "l": "large"}
-
-
-class Sam2Model(NamedTuple):
-    """``version`` is ``2`` or ``2.1``, empty where a file without video keys does not tell."""
-
-    version: str
-    size: str
-
-    def __str__(self) -> str:
-        return f"SAM {self.version or 2} {self.size}"
-
-    @property
-    def config(self) -> str:
-        """Name of the configuration, e.g. ``sam2.1_hiera_l``."""
-        letter = {size: letter for letter, size in LETTERS.items()}.get(self.size)
-        return f"sam{self.version or 2}_hiera_{letter}" if letter else f"sam2_{self.size}"
-
-
-def model_of_config(config_name: str) -> Sam2Model:
-    """``sam2.1_hiera_b+.yaml`` means version 2.1, size base_plus; the folder does not matter."""
-    stem = Path(config_name).name.removesuffix(".yaml")
-    version = "2.1" if stem.startswith("sam2.1") else "2"
-    tail = re.sub(r"^sam2(\.1)?_(hiera_)?", "", stem)
-    return Sam2Model(version, LETTERS.get(tail, tail))
-
-
-def sam2_entry(config_name: str) -> str:
-    """The catalogue's name of the weights for a configuration."""
-    wanted = model_of_config(config_name)
-    return f"sam{wanted.version}_hiera_{wanted.size}" if wanted.size != "nano" else "sam2_nano"
-
 
 def model_of_state(state: Mapping[str, Tensor]) -> Sam2Model | None:
     """Read version and size from keys and shapes; None where it is no SAM 2."""
@@ -71,7 +35,9 @@ def model_of_state(state: Mapping[str, Tensor]) -> Sam2Model | None:
     if patch is None or not any(key.startswith("sam_mask_decoder.") for key in state):
         return None
     numbers = [int(m[1]) for key in state if (m := re.match(r"image_encoder\.trunk\.blocks\.(\d+)\.", key))]
-    size = TRUNKS.get((patch.shape[0], max(numbers, default=-1) + 1), f"of width {patch.shape[0]}")
+    trunk = (patch.shape[0], len(set(numbers)))
+    fits = (size for size, spec in SAM2_SIZES.items() if (spec.embed_dim, sum(spec.stages)) == trunk)
+    size = next(fits, f"of width {patch.shape[0]}")
     if any(key.startswith(ONLY_IN_2_1) for key in state):
         return Sam2Model("2.1", size)
     return Sam2Model("2" if any(key.startswith("memory_encoder.") for key in state) else "", size)
@@ -91,7 +57,7 @@ def load_sam2_state(config_name: str, ckpt_path: str | None) -> dict[str, Tensor
         CheckpointError: missing, unreadable, no SAM 2, another size, or 2.1 where 2.0 was asked for.
     """
     wanted = model_of_config(config_name)
-    path = find_weights(ckpt_path, sam2_entry(config_name), config_name)
+    path = find_weights(ckpt_path, wanted.entry, config_name)
     with naming(config_name):
         state = find_state_dict(read_checkpoint(str(path)), str(path))
     state = {key.removeprefix("module."): value for key, value in state.items()}

@@ -107,5 +107,6 @@ def _clean(key: str) -> str:
 
 def _preference(prefix: str) -> tuple[int, int, str]:
     ranks = {"teacher": 0, "ema": 1, "student": 3}
-    rank = next((rank for name, rank in ranks.items() if name in prefix.lower()), 2)
+    words = re.split(r"[._]", prefix.lower())
+    rank = next((rank for name, rank in ranks.items() if name in words), 2)
     return (rank, len(prefix), prefix)

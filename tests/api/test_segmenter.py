@@ -23,11 +23,12 @@ from no_time_to_train.api.settings import choose_models
 from no_time_to_train.config.presets import nano_options
 from no_time_to_train.errors import ConfigError, DatasetError, MemoryMismatchError, MemoryNotReadyError
 from no_time_to_train.masks.rle import encode_mask
-from no_time_to_train.models.memory.reference_set import StoredReference, make_bank
-from no_time_to_train.pipeline.memory import read_memory, write_memory
-from no_time_to_train.pipeline.segment import Memory
+from no_time_to_train.models.memory.memory_bank import MemoryBank
+from no_time_to_train.models.memory.reference_encoding import PooledReference
+from no_time_to_train.models.memory.stored_references import StoredReference, make_bank
+from no_time_to_train.pipeline.memory import Memory, read_memory, save_memory
 from no_time_to_train.weights import on_this_machine
-from no_time_to_train.weights.locate import EMBEDDED_FOLDER
+from no_time_to_train.weights.on_this_machine import EMBEDDED_FOLDER
 from tests.conftest import ROOT
 from tests.folder_layout import FAST, Layout, write_layout
 
@@ -176,7 +177,7 @@ def test_masks_come_as_file_array_tensor_annotation_labelme_or_alpha(
     finder.add("a", np.asarray(Image.open(image)), mask=torch.from_numpy(mask))
     finder.add("a", image, annotation={"segmentation": coco["segmentation"]})
     finder.add("a", tmp_path / "cut out.png")
-    sums = torch.stack([item.feature_sum for item in finder.references])
+    sums = torch.stack([item.encoded[0] for item in finder.references])
     torch.testing.assert_close(sums, sums[:1].expand_as(sums), rtol=1e-5, atol=1e-4)
     assert finder.classes == ("a",)
 
@@ -206,7 +207,7 @@ def test_boxes_and_points_get_masks_from_sam(layout: Layout, make: Callable[...,
     finder = make().add("box", image, box=box).add("point", image, point=(columns.mean(), rows.mean()))
     finder.add("two boxes", image, box=[box, (0, 0, 40, 40)])
     assert [item.class_name for item in finder.references] == ["box", "point", "two boxes", "two boxes"]
-    assert all(item.weight > 0 for item in finder.references)
+    assert all(item.encoded[1] > 0 for item in finder.references)
     assert finder.crop(finder.references[0]).mask.max() > 0.5
 
 
@@ -223,7 +224,7 @@ def test_several_instances_in_one_image_are_several_shots(
     assert len(together.references) == 2
     assert len(index.references) == 1
     for left, right in zip(apart.references, together.references, strict=True):
-        assert torch.equal(left.feature_sum, right.feature_sum)
+        assert torch.equal(left.encoded[0], right.encoded[0])
 
 
 @pytest.mark.parametrize(
@@ -452,17 +453,18 @@ def test_a_memory_of_a_large_encoder_is_a_small_file(tmp_path: Path) -> None:
     """Two classes of three shots with the 1024 features of a ViT-L."""
     draw = torch.Generator().manual_seed(0)
     references = [
-        StoredReference(name, f"{name}.jpg", torch.randn(1024, generator=draw), 200.0)
+        StoredReference(name, f"{name}.jpg", PooledReference(torch.randn(1024, generator=draw), 200.0))
         for name in ("date", "fig")
         for _ in range(3)
     ]
     facts = {"encoder": "dinov2_large", "sam2": "sam2.1_hiera_large", "img_size": 518, "options": {}}
-    path = write_memory(tmp_path / "m", Memory(make_bank(references, 1024), None), references, {}, **facts)
+    bank = make_bank(references, lambda names, length: MemoryBank(2, length, 1024, class_names=names))
+    path = save_memory(tmp_path / "m", Memory(tuple(references), bank, None), **facts)
     assert path.stat().st_size < 50_000
     saved = read_memory(path)
     assert [item.name for item in saved.references] == [item.name for item in references]
     for one, other in zip(saved.references, references, strict=True):
-        assert torch.equal(one.feature_sum, other.feature_sum)
+        assert torch.equal(one.encoded[0], other.encoded[0])
     with pytest.raises(MemoryMismatchError, match="encoder 'dinov2_large'"):
         saved.require({"model": "any", "encoder": "dinov2_base"})
 

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from no_time_to_train.bench.stages.random_weights import spread_weights
-from no_time_to_train.models.sam.backend import SAM2_SIZES, ImageEmbedding, Prompts, Sam2Backend
+from no_time_to_train.models.sam.backend import Sam2Backend
+from no_time_to_train.models.sam.prompts import ImageEmbedding, Prompts
+from no_time_to_train.weights.sam2_models import SAM2_SIZES
 
 KINDS = ("point", "points", "box", "box and points", "mask", "mask and point", "mask, box and points")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from no_time_to_train.dataset.images import read_image
 from no_time_to_train.dataset.references.crops import crop_reference
 from no_time_to_train.dataset.samples import Reference
 from no_time_to_train.models.factory import model_class
-from no_time_to_train.models.sam.backend import SAM2_SIZES, Sam2Backend
-from no_time_to_train.models.segmenter import ReferenceSegmenter
+from no_time_to_train.models.sam.backend import Sam2Backend
 from no_time_to_train.results import ReferenceCrop
+from no_time_to_train.weights.sam2_models import SAM2_SIZES
+from tests.models.with_memory import WithMemory
 
 MODEL_NAMES = ("matching_baseline_noAMG", "matching_baseline", "matcher")
 ENCODER = {"name": "dinov3_nano", "img_size": 96, "allow_random_weights": True}
@@ -56,11 +58,12 @@ def lively_sam(seed: int = 3) -> Sam2Backend:
     return sam
 
 
-def small_model(name: str, categories: int = 2, length: int = 2, **blocks: Any) -> ReferenceSegmenter:
+def small_model(
+    name: str, categories: int = 2, length: int = 2, class_names: Sequence[str] = (), **blocks: Any
+) -> WithMemory:
     """Build a model; ``blocks`` are merged into those of ``BLOCKS``, of the encoder and the bank."""
     torch.manual_seed(0)
-    bank = {"category_num": categories, "length": length}
-    defaults = {**BLOCKS[name], "encoder_cfg": ENCODER, "memory_bank_cfg": bank}
+    defaults: dict[str, dict[str, Any]] = {**BLOCKS[name], "encoder_cfg": ENCODER, "memory_bank_cfg": {}}
     merged = {key: {**block, **blocks.pop(key, {})} for key, block in defaults.items()}
     model = model_class(name)(
         sam2_cfg_file="sam2_nano",
@@ -70,7 +73,7 @@ def small_model(name: str, categories: int = 2, length: int = 2, **blocks: Any) 
         **blocks,
     )
     model.sam.load_state_dict(lively_sam().state_dict())
-    return model
+    return WithMemory(model, categories, length, class_names)
 
 
 def picture(seed: int, size: tuple[int, int] = (60, 80)) -> np.ndarray:
@@ -93,7 +96,7 @@ def crop(label: int, slot: int, seed: int, side: int = 96) -> ReferenceCrop:
     return ReferenceCrop(torch.rand(3, side, side, generator=draw), mask, label, slot, f"crop {seed}")
 
 
-def filled(model: ReferenceSegmenter, shots: int = 2) -> ReferenceSegmenter:
+def filled(model: WithMemory, shots: int = 2) -> WithMemory:
     """The model with ``shots`` references in every category."""
     crops = [
         crop(label, slot, 10 * label + slot)

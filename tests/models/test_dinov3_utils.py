@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import subprocess
 import sys
@@ -158,3 +159,16 @@ def test_the_import_needs_little(tmp_path: Path) -> None:
         check=True,
     )
     assert Path(result.stdout.strip()).parent == ROOT / "dinov3"  # ours, not an installed namesake
+
+
+@torch.inference_mode()
+def test_a_picture_and_then_one_on_its_side_get_positions_of_their_own() -> None:
+    """Both have as many patches, so a table kept by their number alone would serve the wrong one."""
+    torch.manual_seed(0)
+    model = get_dinov3_model("dinov3_nano")
+    wide, tall = torch.rand(1, 3, 48, 96), torch.rand(1, 3, 96, 48)
+    features = []
+    for pictures in ((wide, tall), (tall, wide)):
+        fresh = copy.deepcopy(model)
+        features.append([fresh.forward_features(picture)["x_norm_patchtokens"] for picture in pictures])
+    torch.testing.assert_close(features[0], features[1][::-1])

@@ -21,9 +21,10 @@ from no_time_to_train.config import (
     parse_block,
 )
 from no_time_to_train.errors import ConfigError, MemoryMismatchError
-from no_time_to_train.models.memory.bank_file import load_bank, save_bank
+from no_time_to_train.models.memory.bank_file import read_bank, save_bank
 from no_time_to_train.models.memory.memory_options import memory_options
-from no_time_to_train.models.segmenter import ReferenceSegmenter
+from no_time_to_train.models.memory.stored_references import StoredReference, make_bank, references_from_bank
+from no_time_to_train.pipeline.memory import make_memory
 from no_time_to_train.pl_wrapper.sam2matcher_pl import Sam2MatcherLightningModel
 from no_time_to_train.results import Instances
 from tests.conftest import ROOT
@@ -76,8 +77,9 @@ def test_each_part_works_and_makes_a_difference(
     assert torch.equal(model.segment(picture(0)).scores, found.scores)  # each image for itself
     options = memory_options(*_options_of(blocks))
     save_bank(tmp_path / "bank", model.bank, None, {"memory_options": options})
-    model.bank = model.bank.empty_like(model.bank.class_names, model.bank.length)
-    load_bank(tmp_path / "bank", model.bank, None, {"memory_options": options})
+    tensors, metadata = read_bank(tmp_path / "bank")
+    references = references_from_bank(tensors, metadata["class_names"], None)
+    model.bank = make_bank(references, model.new_bank)
     again = model.segment(picture(0))
     assert again.rles == found.rles
     assert torch.equal(again.scores, found.scores)
@@ -169,13 +171,13 @@ def lightning(**blocks: Any) -> Sam2MatcherLightningModel:
         "memory_bank_cfg": blocks.get("memory_bank_cfg", {}),
         "sam2_infer_cfgs": blocks.get("sam2_infer_cfgs", {}),
     }
-    model = Sam2MatcherLightningModel(cfg, {})  # type: ignore[arg-type]
-    model._build(1, ("one",), (1,))
-    return model
+    return Sam2MatcherLightningModel(cfg, {})  # type: ignore[arg-type]
 
 
-def fill_one(model: ReferenceSegmenter) -> None:
-    model.fill_memory([crop(0, 0, 1, side=model.encoder.img_size)])
+def fill_one(model: Sam2MatcherLightningModel) -> None:
+    encoded = model.segmenter.encode_reference(crop(0, 0, 1, side=model.segmenter.encoder.img_size))
+    assert encoded is not None
+    model.memory = make_memory(model.segmenter, [StoredReference("one", "crop", encoded)])
 
 
 @pytest.mark.parametrize(
@@ -192,7 +194,7 @@ def test_a_memory_made_with_other_options_is_refused(
     made: dict[str, Any], used: dict[str, Any], tmp_path: Path
 ) -> None:
     one, other = lightning(**made), lightning(**used)
-    fill_one(one.segmenter)
+    fill_one(one)
     one.save_memory(tmp_path / "bank")
     with pytest.raises(MemoryMismatchError, match="was made with memory_options"):
         other.load_memory(tmp_path / "bank")
@@ -201,10 +203,10 @@ def test_a_memory_made_with_other_options_is_refused(
 
 def test_a_file_that_says_nothing_of_options_is_a_published_one(tmp_path: Path) -> None:
     model = lightning()
-    fill_one(model.segmenter)
+    fill_one(model)
     metadata = model.fingerprint()
     del metadata["memory_options"]
-    save_bank(tmp_path / "bank", model.segmenter.bank, None, metadata)
+    save_bank(tmp_path / "bank", model.ready_memory().bank, None, metadata)
     lightning().load_memory(tmp_path / "bank")
     with pytest.raises(MemoryMismatchError, match="memory_options"):
         lightning(memory_bank_cfg={"parts": 1}).load_memory(tmp_path / "bank")

@@ -13,10 +13,10 @@ from no_time_to_train.config import EncoderConfig, ModelConfig, Sam2InferConfig
 from no_time_to_train.errors import ConfigError
 from no_time_to_train.models import compiled
 from no_time_to_train.models.factory import build_model
-from no_time_to_train.models.proposals.point_grid import point_prompts
-from no_time_to_train.models.segmenter import ReferenceSegmenter
+from no_time_to_train.models.sam.prompts import point_prompts
 from tests.models.small_models import filled, picture
 from tests.models.test_contract import assert_same
+from tests.models.with_memory import WithMemory
 
 CONFIG = ModelConfig(
     sam2_cfg_file="sam2_nano",
@@ -25,8 +25,8 @@ CONFIG = ModelConfig(
 )
 
 
-def built(**changes: Any) -> ReferenceSegmenter:
-    return build_model(replace(CONFIG, **changes), category_num=2, length=2, class_names=("a", "b"))
+def built(**changes: Any) -> WithMemory:
+    return WithMemory(build_model(replace(CONFIG, **changes)), categories=2, length=2)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])

@@ -19,10 +19,12 @@ from no_time_to_train.config import MatcherConfig, ScoreFilterConfig, parse_bloc
 from no_time_to_train.errors import ConfigError
 from no_time_to_train.models.matching import two_way_matching as matching
 from no_time_to_train.models.matching.matched_scoring import MatchScorer
+from no_time_to_train.models.matching.two_way_matching import ClassProposals
 from no_time_to_train.models.memory.patch_bank import PatchBank
 from no_time_to_train.models.proposals.automatic_masks import StableMasks
-from no_time_to_train.models.proposals.matched_points import ClassProposals, MatchedPoints
-from no_time_to_train.models.sam.backend import DecodedMasks, ImageEmbedding, Prompts, Sam2Backend
+from no_time_to_train.models.proposals.matched_points import MatchedPoints
+from no_time_to_train.models.sam.backend import Sam2Backend
+from no_time_to_train.models.sam.prompts import DecodedMasks, ImageEmbedding, Prompts
 from tests.models.small_models import filled, fruits, lively_sam, picture, small_model
 
 NAME = "matcher"

@@ -1,4 +1,4 @@
-"""The automatic-mask pipeline against the steps of section 5, written out."""
+"""The automatic-mask pipeline against its steps, written out."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from torch import Tensor
 from no_time_to_train.errors import ConfigError
 from no_time_to_train.models.matching.scoring import PairScorer, masks_on_grid
 from no_time_to_train.models.memory.memory_bank import MemoryBank
-from no_time_to_train.models.sam.backend import DecodedMasks
-from no_time_to_train.models.segmenter import ReferenceSegmenter
+from no_time_to_train.models.sam.prompts import DecodedMasks
 from tests.models.small_models import crop, filled, fruits, picture, small_model
+from tests.models.with_memory import WithMemory
 
 NAME = "matching_baseline"
 
 
 @pytest.fixture(scope="module")
-def model() -> ReferenceSegmenter:
+def model() -> WithMemory:
     return filled(small_model(NAME))
 
 
@@ -85,7 +85,7 @@ def test_masks_on_the_grid_of_nothing() -> None:
 
 
 def test_features_are_unit_length_before_the_norm_and_without_any_prefix_token(
-    model: ReferenceSegmenter,
+    model: WithMemory,
 ) -> None:
     images = torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
     features = model._forward_encoder(images)
@@ -94,7 +94,7 @@ def test_features_are_unit_length_before_the_norm_and_without_any_prefix_token(
     torch.testing.assert_close(features, F.normalize(tokens[:, 5:], dim=-1))
 
 
-def test_images_are_normalised_once(model: ReferenceSegmenter, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_are_normalised_once(model: WithMemory, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Tensor] = []
     forward = model.encoder.backbone.forward_features
     monkeypatch.setattr(
@@ -107,7 +107,7 @@ def test_images_are_normalised_once(model: ReferenceSegmenter, monkeypatch: pyte
     torch.testing.assert_close(seen[0], (query.encoder_image[None] - model.encoder.mean) / model.encoder.std)
 
 
-def test_answer_does_not_change_with_the_number_of_images_seen(model: ReferenceSegmenter) -> None:
+def test_answer_does_not_change_with_the_number_of_images_seen(model: WithMemory) -> None:
     first, *others = (model.segment(picture(0)) for _ in range(3))
     assert len(first) > 0
     for other in others:  # the original added the prototype to itself at every image
@@ -115,7 +115,7 @@ def test_answer_does_not_change_with_the_number_of_images_seen(model: ReferenceS
         assert first.rles == other.rles
 
 
-def test_whole_search_equals_the_written_steps(model: ReferenceSegmenter) -> None:
+def test_whole_search_equals_the_written_steps(model: WithMemory) -> None:
     query = model.prepare(picture(0))
     with torch.inference_mode():
         embedding = model.sam.encode(query.image[None], add_no_mem_embed=True)[0]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,8 +12,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from no_time_to_train.models.memory.memory_bank import MemoryBank
-from no_time_to_train.models.sam.backend import SAM2_SIZES, Sam2Backend
+from no_time_to_train.models.memory.bank_file import read_bank, require_same_making
+from no_time_to_train.models.memory.memory_bank import CENTERS, MemoryBank
+from no_time_to_train.models.memory.patch_bank import PatchBank
+from no_time_to_train.models.memory.reference_encoding import PatchReference
+from no_time_to_train.models.memory.stored_references import (
+    make_bank,
+    make_negative_bank,
+    references_from_bank,
+)
+from no_time_to_train.models.sam.backend import Sam2Backend
+from no_time_to_train.weights.sam2_models import SAM2_SIZES
 
 
 class TinyEncoder(nn.Module):
@@ -103,3 +113,24 @@ def largest_tensor() -> Iterator[_LargestTensor]:
     """Record the size of the largest tensor that any operation inside makes, ``.numel``."""
     with _LargestTensor() as mode:
         yield mode
+
+
+def load_bank(
+    path: Path, expected: Mapping[str, Any] | None = None, class_names: Sequence[str] | None = None
+) -> tuple[Any, MemoryBank | None]:
+    """The bank and the negative bank of a file that must fit, as ``pipeline.memory`` makes them."""
+    tensors, metadata = read_bank(path)
+    require_same_making(path, metadata, expected or {})
+    names = class_names or metadata.get("class_names") or [f"class {k}" for k in range(len(tensors["sums"]))]
+    references = references_from_bank(tensors, names, None)
+    first = references[0].encoded
+
+    def new_bank(names: Sequence[str], length: int) -> Any:
+        if isinstance(first, PatchReference):
+            grid, _, width = first.features.shape
+            return PatchBank(len(names), length, width, grid, class_names=names)
+        counts = {f"num_{name}": len(first.centers.get(name, ())) for name in CENTERS}
+        return MemoryBank(len(names), length, len(first.feature_sum), class_names=names, **counts)
+
+    width = tensors["sums"].shape[2] if "sums" in tensors else 1
+    return make_bank(references, new_bank, names), make_negative_bank(references, width, names)

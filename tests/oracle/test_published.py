@@ -14,7 +14,7 @@ from no_time_to_train.models.matching.merging import RankedMerger
 from no_time_to_train.models.matching.scoring import PrototypeScorer
 from no_time_to_train.models.memory.memory_bank import MemoryBank, pool_reference
 from no_time_to_train.models.proposals.point_grid import PointGrid, border_grid
-from no_time_to_train.models.sam.backend import DecodedMasks
+from no_time_to_train.models.sam.prompts import DecodedMasks
 from no_time_to_train.models.segmenter import ReferenceSegmenter
 from no_time_to_train.preprocess import to_square
 from no_time_to_train.results import Instances, ReferenceCrop
@@ -115,7 +115,7 @@ def test_matching_suppression_and_merging(
     levels: int,
     duplicates: bool,
 ) -> None:
-    """Section 4.5 over random masks: empty ones, equal ones, equal predicted IoU, any K, none at all."""
+    """From proposals to instances: empty ones, equal ones, equal predicted IoU, any K, none at all."""
     ours, theirs = drawn_bank(seed, categories, 2)
     draw = generator(seed + 1)
     logits = random_logits(seed, n, side=24, empty=0.2)
@@ -153,7 +153,7 @@ def test_1203_classes() -> None:
     sigma=st.sampled_from([0.1, 0.8]),
 )
 def test_negative_references(seed: int, n: int, categories: int, pooling: str, sigma: float) -> None:
-    """Section 4.6."""
+    """Negative references."""
     ours, theirs = drawn_bank(seed, categories, 2)
     our_negatives, their_negatives = drawn_bank(seed + 1, categories, 3)
     logits, ious = random_logits(seed, n, side=24), torch.rand(n, generator=generator(seed))
@@ -193,28 +193,31 @@ def test_the_whole_model(decoder: str, size: tuple[int, int], seed: int, per_mas
     logits, ious = published.propose(sam, square, 6, threshold, no_mem_embed=no_mem)
     assert 10 < len(ious) < 36
 
-    bank, theirs = MemoryBank(3, 2, EMBED), published.Bank(3)
+    theirs = published.Bank(3)
     given_masks = DecodedMasks(logits, ious, torch.arange(len(ious)))
-    model = ReferenceSegmenter(
+    model: ReferenceSegmenter[MemoryBank] = ReferenceSegmenter(
         encoder,  # type: ignore[arg-type]
         sam,
-        bank,
+        lambda names, length: MemoryBank(len(names), length, EMBED, class_names=names),
         PointGrid(6, 5, threshold) if decoder == "ours" else lambda *parts: given_masks,
         PrototypeScorer(per_mask),
         RankedMerger(nms_threshold=1.0),
         add_no_mem_embed=no_mem,
     )
+    bank = model.new_bank(["a", "b", "c"], 2)
     draw = generator(seed)
     for label in range(3):
         for slot in range(2):
             scene = drawn_image(seed + 7 * label * slot, *size)  # one shot of each class is the target itself
             crop = published.squared(scene, encoder.img_size)
             mask = torch.rand(encoder.img_size, encoder.img_size, generator=draw)
-            model.fill_memory([ReferenceCrop(crop, mask, label, slot)])
+            encoded = model.encode_reference(ReferenceCrop(crop, mask, label, slot))
+            assert encoded is not None
+            bank.write(label, slot, *encoded)
             theirs.fill(label, encoder(crop[None])[0], mask)
 
     pooled = published.pooled(encoder(square[None])[0], logits)
     rows = published.labelled(published.similarities(pooled, theirs), per_mask)
     expected = published.merged(logits, ious, pooled, rows, size, nms_thr=1.0)
     assert len(expected) >= 10
-    agree(model.segment(image), expected, pixels=2e-3 if decoder == "ours" else 0)
+    agree(model.segment(image, bank), expected, pixels=2e-3 if decoder == "ours" else 0)

@@ -17,8 +17,9 @@ from no_time_to_train.config import EncoderConfig
 from no_time_to_train.errors import NoTimeToTrainError
 from no_time_to_train.models import get_dinov3_model
 from no_time_to_train.models.encoders.feature_encoder import build_encoder
-from no_time_to_train.models.sam.backend import build_sam2
-from no_time_to_train.weights.locate import EMBEDDED_FOLDER, find_weights
+from no_time_to_train.models.sam.build import build_sam2
+from no_time_to_train.weights.locate import find_weights
+from no_time_to_train.weights.on_this_machine import EMBEDDED_FOLDER
 from tests.pages.commands import call, split_line
 from tests.weights.file_server import serving
 

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from no_time_to_train.dataset.coco.results import to_coco_rows
 from no_time_to_train.pipeline.class_thresholds import (
     calibrate,
     calibrated,
@@ -70,6 +71,6 @@ def test_calibrated_instances_are_best_first_and_keep_the_published_scores() -> 
     assert found.only_present() is found
     assert moved[1:].present() == ("b",)  # of the picture, whatever rows are left
     assert found.present() == ("a", "b")
-    assert moved.to_coco()[0]["plain_score"] == pytest.approx(0.6)
-    assert "plain_score" not in found.to_coco()[0]
+    assert to_coco_rows(moved, 1, [1, 2, 3])[0]["plain_score"] == pytest.approx(0.6)
+    assert "plain_score" not in to_coco_rows(found, 1, [1, 2, 3])[0]
     assert calibrate(Instances.empty((3, 3)), [0.5], [0.5]).presence.tolist() == [0.0]

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
 from no_time_to_train.masks.rle import encode_mask
-from no_time_to_train.pipeline.tile_joining import Window, merge_views, shift_rle, tile_windows
+from no_time_to_train.pipeline.tile_joining import merge_views, shift_rle
+from no_time_to_train.pipeline.tile_windows import Window, tile_windows
 from no_time_to_train.results import Instances
 
 SIZE = (60, 100)

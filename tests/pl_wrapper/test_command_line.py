@@ -41,13 +41,19 @@ def test_the_two_encoders_differ_in_one_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "typed"),
-    [("3", 3), ("0.5", 0.5), ("true", True), ("False", False), ("null", None), ("[a, b]", ["a", "b"])],
+    ("key", "word", "typed"),
+    [
+        ("memory_bank_cfg.length", "3", 3),
+        ("vis_thr", "0.5", 0.5),
+        ("vis_thr", "0", 0),
+        ("online_vis", "true", True),
+        ("online_vis", "False", False),
+        ("memory_bank_cfg.length", "null", None),
+        ("memory_bank_cfg.scale_references", "[0.5, 2]", [0.5, 2]),
+        ("memory_bank_cfg.scale_references", "[]", []),
+    ],
 )
-def test_overrides_arrive_typed(config: Path, word: str, typed: object) -> None:
-    key = {list: "class_names", bool: "online_vis", float: "vis_thr", type(None): "class_names"}.get(
-        type(typed), "memory_bank_cfg.length"
-    )
+def test_overrides_arrive_typed(config: Path, key: str, word: str, typed: object) -> None:
     block = model_cfg(config, f"--model.init_args.model_cfg.{key}", word)
     for part in key.split("."):
         block = block[part]
@@ -55,11 +61,10 @@ def test_overrides_arrive_typed(config: Path, word: str, typed: object) -> None:
 
 
 def test_names_separated_by_commas_and_original_spellings(config: Path) -> None:
-    block = model_cfg(
-        config, "--model.model_cfg.class_names", "a, b", "--model.model_cfg.test.online_vis", "False"
-    )
-    assert block["class_names"] == ["a", "b"]
-    assert block["online_vis"] is False
+    words = ["--model.dataset_cfgs.test.cat_names", "a, b", "--model.model_cfg.test.online_vis", "False"]
+    blocks = read_config(["--config", str(config), *words])["model"]["init_args"]
+    assert blocks["dataset_cfgs"]["test"]["cat_names"] == ["a", "b"]
+    assert blocks["model_cfg"]["online_vis"] is False
 
 
 def test_interpolation(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,14 +10,16 @@ import torch
 
 from no_time_to_train.config import FillMemoryDataConfig, parse_block
 from no_time_to_train.dataset.references.crops import CropOptions, crop_reference
-from no_time_to_train.pl_wrapper.loader import ReferenceSource
+from no_time_to_train.pipeline.remember import reference_crops
+from no_time_to_train.pipeline.sources import ReferenceSource
 from no_time_to_train.results import ReferenceCrop
 
 
 def crops(scenes: Path, **options: Any) -> tuple[list[ReferenceCrop], ReferenceSource]:
     data = {"root": str(scenes / "images"), "json_file": str(scenes / "references.json"), **options}
-    source = ReferenceSource(parse_block(FillMemoryDataConfig, data, "fill_memory"), 2)
-    return list(source.crops(64)), source  # type: ignore[arg-type]
+    block = parse_block(FillMemoryDataConfig, data, "fill_memory")
+    source = ReferenceSource(block, 2)
+    return list(reference_crops(source.given, 64, block)), source  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,12 @@ import pytest
 from safetensors.torch import load_file
 from torch.utils.data import DataLoader
 
-from no_time_to_train.config import FillMemoryDataConfig, TargetDataConfig
+from no_time_to_train.config import CropOptions, FillMemoryDataConfig, SearchConfig, TargetDataConfig
+from no_time_to_train.pipeline.remember import reference_crops
+from no_time_to_train.pipeline.segment import Preparer
+from no_time_to_train.pipeline.sources import ReferenceSource, TargetSource
+from no_time_to_train.pl_wrapper.data_pass import Each
 from no_time_to_train.pl_wrapper.entry import main
-from no_time_to_train.pl_wrapper.loader import ReferenceSource, TargetSource, as_list
 from tests.conftest import ROOT
 
 
@@ -41,10 +44,36 @@ def test_gloo_processes_equal_one(config: Path, tmp_path: Path, processes: int) 
 def test_workers_may_fork_or_spawn(scenes: Path, method: str) -> None:
     references = ReferenceSource(FillMemoryDataConfig(str(scenes), str(scenes / "references.json")), 2)
     targets = TargetSource(TargetDataConfig(str(scenes), str(scenes / "targets.json")))
-    for dataset in (references.crops(32), targets.squares(32, None)):
+    crops = reference_crops(references.given, 32, CropOptions())
+    squares = Each(targets.targets, Preparer(32, None, 32, SearchConfig(tile="off")))
+    for dataset in (crops, squares):
         loader = DataLoader(dataset, None, num_workers=2, multiprocessing_context=method)
         direct = [dataset[index] for index in range(len(dataset))]
         for found, expected in zip(loader, direct, strict=True):
-            assert found.name == expected.name
-            assert (found.image == expected.image).all()
-    assert as_list([1]) == [1]
+            one, other = (getattr(item, "query", item) for item in (found, expected))
+            assert one.name == other.name
+            assert (one.image == other.image).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("devices", ["2", "5"])
+def test_predict_on_several_processes_equals_one(scenes: Path, tmp_path: Path, devices: str) -> None:
+    words = ["predict", "--references", str(scenes / "references.json"), "--images", str(scenes / "images")]
+    words += ["--option", "points_per_side=6", "--device", "cpu", "--format", "coco,csv,overlay"]
+    for out, more in (("one", []), ("many", ["--devices", devices])):
+        done = subprocess.run(
+            [sys.executable, "-m", "no_time_to_train.cli", *words, "--out", str(tmp_path / out), *more],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    one, many = (sorted(p for p in (tmp_path / out).rglob("*") if p.is_file()) for out in ("one", "many"))
+    names = [
+        [path.relative_to(tmp_path / out).as_posix() for path in found if path.parent.name != "parts"]
+        for out, found in (("one", one), ("many", many))
+    ]
+    assert names[0] == names[1]
+    for name in ("predictions.json", "annotations.json", "counts.csv"):
+        assert (tmp_path / "many" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
+    assert len(list((tmp_path / "many" / "parts").glob("part-*.jsonl"))) > 1

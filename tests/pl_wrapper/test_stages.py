@@ -11,7 +11,7 @@ import pytest
 
 from no_time_to_train.dataset.shots.file import read_few_shot_file
 from no_time_to_train.models.memory.bank_file import read_bank
-from tests.pl_wrapper.conftest import BLANK_ID
+from tests.scene_runs import BLANK_ID
 
 Run = Callable[..., Path]
 

@@ -42,7 +42,8 @@ def found_boxes(*boxes: tuple[int, int, int, int, float, int]) -> Instances:
     for row, (x, y, w, h, _, _) in enumerate(boxes):
         masks[row, y : y + h, x : x + w] = True
     scores = torch.tensor([box[4] for box in boxes])
-    return Instances.from_masks(masks, scores, torch.tensor([box[5] for box in boxes]), NAMES)
+    labels = torch.tensor([box[5] for box in boxes], dtype=torch.int64)
+    return Instances.from_masks(masks, scores, labels, NAMES)
 
 
 def report_images() -> list[ReportImage]:

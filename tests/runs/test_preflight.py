@@ -48,7 +48,14 @@ def test_all_planted_faults_are_listed(copied_scenes: Path, tmp_path: Path) -> N
     (copied_scenes / "targets.json").write_text(json.dumps(targets))
 
     texts = " | ".join(problem.text for problem in find_problems(NANO, blocks(copied_scenes), tmp_path))
-    for sign in ("no such image", "of another shape", "7000", "7001", "nowhere.png", "without a usable width"):
+    for sign in (
+        "no such image",
+        "of another shape",
+        "7000",
+        "7001",
+        "nowhere.png",
+        "without a usable width",
+    ):
         assert sign in texts, (sign, texts)
 
 

@@ -21,9 +21,11 @@ from no_time_to_train.dataset.coco.file import CocoFile
 from no_time_to_train.dataset.coco.reader import category_map, references_from_coco
 from no_time_to_train.dataset.references.crops import CropOptions
 from no_time_to_train.masks.rle import segmentation_to_rle
-from no_time_to_train.models.sam.backend import SAM2_SIZES, DecodedMasks, Sam2Backend
+from no_time_to_train.models.sam.backend import Sam2Backend
+from no_time_to_train.models.sam.prompts import DecodedMasks
 from no_time_to_train.results import Query
 from no_time_to_train.scenes import SHAPE_FAMILIES, TEXTURE_FAMILIES
+from no_time_to_train.weights.sam2_models import SAM2_SIZES
 from tests.conftest import ROOT
 from tools.nano.encoder_data import (
     BACKGROUND,

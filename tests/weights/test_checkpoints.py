@@ -64,10 +64,26 @@ def test_an_index_that_leaves_its_folder_is_refused(tmp_path: Path) -> None:
     folder.mkdir()
     save_file(TENSORS, tmp_path / "w.safetensors")
     index = folder / "model.safetensors.index.json"
-    index.write_text(json.dumps({"weight_map": {"a": "../w.safetensors"}}))
-    with pytest.raises(CheckpointError, match="which is not a file beside it; refused"):
-        read_checkpoint(index)
-    index.write_text("{}")
+    for name in ("../w.safetensors", "..", "", index.name, ".hidden.bin", "a\\w.bin", "w.bin\n"):
+        index.write_text(json.dumps({"weight_map": {"a": name}}))
+        with pytest.raises(CheckpointError, match="which is no weights file beside it; refused"):
+            read_checkpoint(index)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        "[]",
+        "not JSON",
+        '{"weight_map": []}',
+        '{"weight_map": {"a": [1]}}',
+        '{"weight_map": {"a": 1, "b": "c"}}',
+    ],
+)
+def test_what_is_no_index(text: str, tmp_path: Path) -> None:
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(text)
     with pytest.raises(CheckpointError, match="should be an index with a weight_map; download it again"):
         read_checkpoint(index)
 

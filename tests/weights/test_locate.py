@@ -9,14 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save
 
 from no_time_to_train.errors import CheckpointError, GatedWeightsError
 from no_time_to_train.models.encoders.encoder_registry import ENCODERS
 from no_time_to_train.weights import locate
 from no_time_to_train.weights.catalogue import CATALOGUE
 from no_time_to_train.weights.locate import find_weights, naming
-from tests.weights.file_server import FileServer, serving
+from tests.weights.file_server import WEIGHTS, FileServer, serving
 
+OTHER = save({"weight": torch.zeros(2)})
 L16 = "dinov3_vitl16_pretrain_lvd1689m-8aa4cbdd.pth"
 
 
@@ -91,24 +94,24 @@ def test_auto_finds_local_files(server: FileServer, tmp_path: Path, name: str) -
 
 
 def test_auto_downloads_what_needs_no_account(server: FileServer, tmp_path: Path) -> None:
-    server.files["/dinov2/dinov2_vits14/dinov2_vits14_reg4_pretrain.pth"] = b"weights"
+    server.files["/dinov2/dinov2_vits14/dinov2_vits14_reg4_pretrain.pth"] = WEIGHTS
     path = find_weights("auto", "dinov2_vits14_reg", "dinov2_small_reg")
     assert path == tmp_path / "checkpoints" / "dinov2" / "dinov2_vits14_reg4_pretrain.pth"
-    assert path.read_bytes() == b"weights"
+    assert path.read_bytes() == WEIGHTS
 
 
 def test_auto_tries_the_second_source(server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    server.files["/facebook/dinov2-small/resolve/main/model.safetensors"] = b"weights"
+    server.files["/facebook/dinov2-small/resolve/main/model.safetensors"] = WEIGHTS
     path = find_weights("auto", "dinov2_vits14", "dinov2_small")
     assert path is not None
-    assert path.read_bytes() == b"weights"
+    assert path.read_bytes() == WEIGHTS
     monkeypatch.setenv("NTT_OFFLINE", "1")
     assert find_weights("auto", "dinov2_vits14", "dinov2_small") == path
 
 
 def test_auto_names_the_licence_once(server: FileServer, caplog: pytest.LogCaptureFixture) -> None:
     route = "/timm/vit_large_patch16_dinov3.lvd1689m/resolve/main/model.safetensors"
-    server.files[route] = b"weights"
+    server.files[route] = WEIGHTS
     with caplog.at_level(logging.WARNING):
         first = find_weights("auto", "dinov3_vitl16", "dinov3_large")
         again = find_weights("auto", "dinov3_vitl16", "dinov3_large")
@@ -148,12 +151,19 @@ def test_a_hub_repository_with_revision_and_shards(server: FileServer, tmp_path:
     base = "/me/weights/resolve/v1.2"
     index = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
     server.files[f"{base}/model.safetensors.index.json"] = json.dumps(index).encode()
-    server.files[f"{base}/model-1.safetensors"] = b"one"
-    server.files[f"{base}/model-2.safetensors"] = b"two"
+    server.files[f"{base}/model-1.safetensors"] = WEIGHTS
+    server.files[f"{base}/model-2.safetensors"] = OTHER
     path = find_weights("hf-hub:me/weights@v1.2", "dinov3_vitl16", "dinov3_large")
     folder = tmp_path / "checkpoints" / "hf-hub" / "me--weights@v1.2"
     assert path == folder / "model.safetensors.index.json"
-    assert (folder / "model-2.safetensors").read_bytes() == b"two"
+    assert (folder / "model-2.safetensors").read_bytes() == OTHER
+    (folder / "model-1.safetensors").unlink()  # as a process that was killed would leave it
+    assert find_weights("hf-hub:me/weights@v1.2", "dinov3_vitl16", "dinov3_large") == path
+    assert (folder / "model-1.safetensors").read_bytes() == WEIGHTS
+    before = len(server.requests)
+    assert find_weights("hf-hub:me/weights@v1.2", "dinov3_vitl16", "dinov3_large") == path
+    assert len(server.requests) == before
+    assert not [item for item in folder.iterdir() if item.is_dir()]
 
 
 def test_a_hub_repository_without_weights(server: FileServer) -> None:
@@ -174,14 +184,13 @@ def test_a_gated_repository_sends_the_users_token(
     server.status["/facebook/dinov3-vitl16-pretrain-lvd1689m/resolve/main/model.safetensors"] = 401
     with pytest.raises(GatedWeightsError, match=r"dinov3_large: .* answers 401: .*\(1\) a local file"):
         find_weights("hf-hub:facebook/dinov3-vitl16-pretrain-lvd1689m", "dinov3_vitl16", "dinov3_large")
-    assert server.requests[0][2] == "Bearer hf_of_the_user"
+    assert server.asked[0][2] == "Bearer hf_of_the_user"
 
 
 def test_a_signed_link(server: FileServer, tmp_path: Path) -> None:
-    content = b"weights"
-    digits = hashlib.sha256(content).hexdigest()[:8]
+    digits = hashlib.sha256(WEIGHTS).hexdigest()[:8]
     name = f"dinov3_vits16_pretrain_lvd1689m-{digits}.pth"
-    server.files[f"/dinov3_vits16/{name}"] = content
+    server.files[f"/dinov3_vits16/{name}"] = WEIGHTS
     link = f"{server.url}/dinov3_vits16/{name}?Policy=x&Signature=y&Key-Pair-Id=z"
     path = find_weights(link, "dinov3_vits16", "dinov3_small")
     assert path == tmp_path / "checkpoints" / "dinov3" / name

@@ -10,13 +10,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from no_time_to_train.errors import CheckpointError
-from no_time_to_train.models.sam.backend import SAM2_SIZES, Sam2Backend
-from no_time_to_train.weights.sam2_files import (
-    TRUNKS,
-    load_sam2_state,
-    model_of_config,
-    model_of_state,
-)
+from no_time_to_train.models.sam.backend import Sam2Backend
+from no_time_to_train.weights.catalogue import CATALOGUE
+from no_time_to_train.weights.sam2_files import load_sam2_state, model_of_state
+from no_time_to_train.weights.sam2_models import SAM2_SIZES, model_of_config, sam2_entry
 from tests.weights.dino_files import tiny_dinov3
 
 VIDEO = {
@@ -44,22 +41,23 @@ def trunk(width: int, blocks: int) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("name", "version", "size"),
+    ("name", "version", "size", "entry"),
     [
-        ("sam2_hiera_l.yaml", "2", "large"),
-        ("configs/sam2.1/sam2.1_hiera_b+.yaml", "2.1", "base_plus"),
-        ("sam2.1_hiera_tiny", "2.1", "tiny"),
-        ("sam2_nano", "2", "nano"),
+        ("sam2_hiera_l.yaml", "2", "large", "sam2_hiera_large"),
+        ("configs/sam2.1/sam2.1_hiera_b+.yaml", "2.1", "base_plus", "sam2.1_hiera_base_plus"),
+        ("sam2.1_hiera_tiny", "2.1", "tiny", "sam2.1_hiera_tiny"),
+        ("sam2_nano", "2", "nano", "sam2_nano"),
     ],
 )
-def test_configuration_names(name: str, version: str, size: str) -> None:
+def test_configuration_names(name: str, version: str, size: str, entry: str) -> None:
     assert model_of_config(name) == (version, size)
+    assert sam2_entry(name) == entry
+    assert entry in CATALOGUE
 
 
-@pytest.mark.parametrize(("key", "size"), TRUNKS.items())
-def test_sizes_from_keys(key: tuple[int, int], size: str) -> None:
-    spec = SAM2_SIZES[size]
-    assert key == (spec.embed_dim, sum(spec.stages))
+@pytest.mark.parametrize("size", SAM2_SIZES)
+def test_sizes_from_keys(size: str) -> None:
+    key = (SAM2_SIZES[size].embed_dim, sum(SAM2_SIZES[size].stages))
     assert model_of_state(trunk(*key)) == ("", size)
     assert model_of_state({**trunk(*key), **VIDEO}) == ("2", size)
     assert model_of_state({**trunk(*key), **VIDEO, **ONLY_2_1}) == ("2.1", size)

@@ -42,6 +42,10 @@ WRAPPED: dict[str, Any] = {
     "backbone.": prefixed(STATE, "backbone."),
     "teacher.backbone.": prefixed(STATE, "teacher.backbone."),
     "both backbones in one": {**prefixed(OTHER, "student.backbone."), **prefixed(STATE, "teacher.backbone.")},
+    "ema beside student": {**prefixed(OTHER, "student."), **prefixed(STATE, "ema.")},
+    "ema beside the model": {**prefixed(OTHER, "model."), **prefixed(STATE, "model_ema.")},
+    "a name that only holds the letters": {**prefixed(STATE, "net."), **prefixed(OTHER, "schematic.")},
+    "the model beside student": {**prefixed(OTHER, "a_student."), **prefixed(STATE, "network.backbone.")},
     "module.backbone.": {"model": prefixed(STATE, "module.backbone.")},
     "compiled": prefixed(STATE, "_orig_mod."),
     "lightning": {

@@ -23,8 +23,9 @@ import no_time_to_train.weights
 from no_time_to_train.config import Sam2InferConfig, parse_block
 from no_time_to_train.dataset.references.crops import CropOptions
 from no_time_to_train.models.encoders.feature_encoder import FeatureEncoder
-from no_time_to_train.models.sam.backend import SAM2_SIZES, Sam2Backend
+from no_time_to_train.models.sam.backend import Sam2Backend
 from no_time_to_train.scenes import Split
+from no_time_to_train.weights.sam2_models import SAM2_SIZES
 from tools.nano.encoder_data import SPEC, Views, judging_sets
 from tools.nano.photographs import coco_group, coins_group
 from tools.nano.pipeline import (

@@ -24,11 +24,13 @@ from no_time_to_train.evaluation.coco_ap import evaluate_coco
 from no_time_to_train.masks.ops import pool_features
 from no_time_to_train.masks.rle import segmentation_to_rle
 from no_time_to_train.models.encoders.feature_encoder import FeatureEncoder
-from no_time_to_train.models.matching.merging import Candidates, build_merger, full_size
-from no_time_to_train.models.matching.scoring import prototype_scores, top_labels
+from no_time_to_train.models.matching.merging import Candidates, full_size
+from no_time_to_train.models.matching.scoring import top_labels
+from no_time_to_train.models.matching.similarity import prototype_scores
 from no_time_to_train.models.memory.memory_bank import MemoryBank, pool_reference
-from no_time_to_train.models.parts import make_proposer
-from no_time_to_train.models.sam.backend import DecodedMasks, Sam2Backend
+from no_time_to_train.models.parts import build_merger, make_proposer
+from no_time_to_train.models.sam.backend import Sam2Backend
+from no_time_to_train.models.sam.prompts import DecodedMasks
 from no_time_to_train.preprocess import make_query, resize_square
 from no_time_to_train.results import RLE, Query, ReferenceCrop
 from no_time_to_train.scenes import Split, write_demo_dataset

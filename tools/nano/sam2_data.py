@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from no_time_to_train.models.sam.backend import SAM2_SIZES, Prompts
+from no_time_to_train.models.sam.prompts import Prompts
 from no_time_to_train.scenes import PHOTO, SceneStyle, Split, draw_classes, draw_scene
+from no_time_to_train.weights.sam2_models import SAM2_SIZES
 from tools.nano.pictures import Pictures
 
 SIZE = SAM2_SIZES["nano"].image_size

@@ -11,7 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from no_time_to_train.models.sam.backend import SAM2_SIZES, ImageEmbedding, Prompts, Sam2Backend
+from no_time_to_train.models.sam.backend import Sam2Backend
+from no_time_to_train.models.sam.prompts import ImageEmbedding, Prompts
+from no_time_to_train.weights.sam2_models import SAM2_SIZES
 from tools.nano.pictures import load_style_pictures
 from tools.nano.sam2_data import Example, judging_examples, training_example
 from tools.nano.training import Task, load_exported, train, training_arguments

@@ -10,7 +10,8 @@ import torch
 
 from no_time_to_train.models.dinov3_utils import FACTORY_OF
 from no_time_to_train.models.encoders.backbones import build_backbone
-from no_time_to_train.models.encoders.encoder_registry import ALIASES, ENCODERS, EncoderSpec
+from no_time_to_train.models.encoders.encoder_registry import ALIASES, ENCODERS
+from no_time_to_train.models.encoders.spec import EncoderSpec
 from no_time_to_train.models.memory.memory_bank import MemoryBank
 from no_time_to_train.weights.catalogue import CATALOGUE
 from tools.reference_pages.markdown import code, table

@@ -24,7 +24,12 @@ A configuration file holds `model:` with the blocks below under `init_args:`, Li
 [options of a run](#options-of-a-run). Every key can be left out. On the command line a key is its path:
 `--model.model_cfg.encoder_cfg.name dinov3_large` (the longer `--model.init_args.model_cfg…` works as well).
 An unknown key is refused with the nearest known one; `--print_config` prints everything as it was understood.
-`null` means that nothing is given."""
+`null` means that nothing is given. Where two `--config` files have the same key, the later one counts.
+
+A configuration is code as far as it names classes (`class_path: package.module.Class`, for callbacks,
+loggers, strategies): they are imported, and importing runs them. Only classes of this package, of Lightning
+and of torch are imported without `--allow-imports`; add it for files that you trust. Files of over 300 kB, or
+of 100,000 values once their aliases are written out, are refused."""
 
 
 def yaml_page() -> str:

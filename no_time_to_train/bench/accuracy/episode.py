@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 from no_time_to_train.dataset.coco.classes import CategoryMap
 from no_time_to_train.dataset.coco.file import CocoFile
 from no_time_to_train.dataset.coco.reader import references_from_coco, targets_from_coco
+from no_time_to_train.dataset.references.given import NamedReference
 from no_time_to_train.dataset.samples import Reference, Target
 
 Half = Literal["choose", "report"]
@@ -40,6 +41,11 @@ class Episode:
     def references(self, shots: int) -> list[Reference]:
         """Up to ``shots`` references of every class; fewer shots are the first of more."""
         return references_from_coco(self.pool, self.root, self.categories, shots, seed=self.seed)
+
+    def given(self, shots: int) -> list[NamedReference]:
+        """The same with the names of their classes."""
+        names = self.categories.names
+        return [NamedReference(names[sample.label], sample) for sample in self.references(shots)]
 
     def fingerprint(self) -> str:
         """A hash of the task, the pictures' names and the annotations; the same wherever the files lie."""

@@ -40,7 +40,7 @@ def run_cells(
         cache: folder for what encoder and SAM 2 compute, so that a later run needs neither.
     """
     cells: list[Cell] = []
-    weights, trials = weights_of(rows), Trials(DiskStore(cache, CACHE_BYTES), max(shots))
+    weights, trials = weights_of(rows), Trials(DiskStore(cache, CACHE_BYTES))
     for task in tasks:
         trials.forget_pictures()
         for seed in seeds:
@@ -75,7 +75,7 @@ def weights_of(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
         cfg = row.model
         models = repr((cfg.encoder_cfg, cfg.encoder_ckpt_path, cfg.sam2_cfg_file, cfg.sam2_ckpt_path))
         if models not in known:
-            model = build_model(cfg, category_num=1, length=1, class_names=("any",))
+            model = build_model(cfg)
             known[models] = {**encoder_fingerprint(model.encoder), "sam2": weights_hash(model.sam)}
         found[row.name] = known[models]
     return found

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from no_time_to_train.bench.stages.plain_path import PlainRun, Row
 from no_time_to_train.masks.overlaps import mask_iou
-from no_time_to_train.models.sam.backend import DecodedMasks
+from no_time_to_train.models.sam.prompts import DecodedMasks
 from no_time_to_train.results import Instances, encode_masks
 
 SAME_MASK = 0.99

@@ -15,8 +15,9 @@ from no_time_to_train.config import EncoderConfig, MemoryBankConfig, ModelConfig
 from no_time_to_train.models.factory import build_model
 from no_time_to_train.models.memory.memory_bank import MemoryBank, pool_reference
 from no_time_to_train.models.proposals.image_proposals import EncodeAndPropose
-from no_time_to_train.models.proposals.point_grid import PointGrid, border_grid, point_prompts
-from no_time_to_train.models.sam.backend import RANDOM, ImageEmbedding
+from no_time_to_train.models.proposals.point_grid import PointGrid, border_grid
+from no_time_to_train.models.sam.build import RANDOM
+from no_time_to_train.models.sam.prompts import ImageEmbedding, point_prompts
 from no_time_to_train.models.segmenter import ReferenceSegmenter
 from no_time_to_train.results import ReferenceCrop
 from no_time_to_train.scenes import SceneStyle, draw_classes, draw_scene
@@ -71,7 +72,7 @@ class Case:
         return np.ascontiguousarray(scene.image[: self.height, : self.width])
 
     def model(self, device: torch.device) -> ReferenceSegmenter:
-        """The published model with an empty bank."""
+        """The published model."""
         encoder, sam2, points = SIZES[self.size]
         given = self.random_weights
         config = ModelConfig(
@@ -82,8 +83,7 @@ class Case:
             memory_bank_cfg=MemoryBankConfig(),
             sam2_infer_cfgs=Sam2InferConfig(points_per_side=points),
         )
-        names = [f"class {k}" for k in range(self.classes)]
-        model = build_model(config, category_num=self.classes, length=self.shots, class_names=names)
+        model = build_model(config)
         if given:
             spread_weights(model.encoder, self.seed)
             spread_weights(model.sam, self.seed)
@@ -108,25 +108,25 @@ class Piece(NamedTuple):
     mask: Tensor
 
 
-def fill_bank(model: ReferenceSegmenter, features: Tensor) -> list[Piece]:
-    """Fill every slot with a piece of the target's own features, so that scores are neither 0 nor 1.
+def make_bank(case: Case, features: Tensor) -> tuple[MemoryBank, list[Piece]]:
+    """A bank of pieces of the target's own features, so that scores are neither 0 nor 1.
 
     Args:
         features: (g, g, C) of the target.
     """
     draw = torch.Generator().manual_seed(BANK_SEED)
-    assert isinstance(model.bank, MemoryBank)
+    bank = MemoryBank(case.classes, case.shots, features.shape[2]).to(features.device)
     grid = features.shape[0]
     side, pieces = max(1, grid // 4), []
-    for label in range(model.bank.num_categories):
+    for label in range(bank.num_categories):
         corner = torch.randint(0, grid - side + 1, (2,), generator=draw)
-        for slot in range(model.bank.length):
+        for slot in range(bank.length):
             top, left = (corner + torch.randint(0, 2, (2,), generator=draw)).clamp(max=grid - side).tolist()
             mask = torch.zeros(grid, grid)
             mask[top : top + side, left : left + side] = 1
-            model.bank.write(label, slot, *pool_reference(features, mask.to(features), "nearest"))
+            bank.write(label, slot, *pool_reference(features, mask.to(features), "nearest"))
             pieces.append(Piece(label, slot, features.cpu(), mask))
-    return pieces
+    return bank, pieces
 
 
 def sampled_prompts(total: int, count: int | None, seed: int = 0) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from no_time_to_train.bench.stages import meter as stages
@@ -12,8 +13,8 @@ from no_time_to_train.bench.stages.case import adds_no_mem_embed, grid_of
 from no_time_to_train.bench.stages.meter import Meter
 from no_time_to_train.models.matching.merging import full_size
 from no_time_to_train.models.memory.memory_bank import MemoryBank
-from no_time_to_train.models.proposals.point_grid import border_grid, point_prompts
-from no_time_to_train.models.sam.backend import DecodedMasks, ImageEmbedding
+from no_time_to_train.models.proposals.point_grid import border_grid
+from no_time_to_train.models.sam.prompts import DecodedMasks, ImageEmbedding, point_prompts
 from no_time_to_train.models.segmenter import ReferenceSegmenter
 from no_time_to_train.preprocess import resize_square
 from no_time_to_train.results import Instances, Query, ReferenceCrop
@@ -41,40 +42,41 @@ def see(model: ReferenceSegmenter, picture: np.ndarray, meter: Meter) -> Seen:
     return Seen(query, features, embedding)
 
 
-def find(model: ReferenceSegmenter, seen: Seen, meter: Meter) -> tuple[DecodedMasks, Instances]:
+def find(
+    model: ReferenceSegmenter[MemoryBank], bank: MemoryBank, seen: Seen, meter: Meter
+) -> tuple[DecodedMasks, Instances]:
     """The stages from the decoder on: all proposals, and the final instances."""
     sam, size = model.sam, seen.query.size
 
     def decode() -> DecodedMasks:
         fresh = replace(seen.embedding, prepared={})  # so that the preparation of the image counts
-        return model.propose(sam, fresh, seen.features, model.bank)
+        return model.propose(sam, fresh, seen.features, bank)
 
     few = point_prompts(grid_points(model)[:: max(1, len(grid_points(model)) // COUNTED_PROMPTS)])
     part = len(few) / len(grid_points(model))
     counted = (lambda: sam.decode(seen.embedding, few, min_iou=grid_of(model).min_iou), part)
     masks = meter(stages.DECODER, decode, counted=counted)
-    found = meter(stages.SCORING, lambda: model.score(masks, seen.features, model.bank, None))
+    found = meter(stages.SCORING, lambda: model.score(masks, seen.features, bank, None))
     result = meter(stages.MERGING, lambda: model.merge(found, size))
     meter(stages.FULL_SIZE, lambda: full_size(masks.logits[: len(result)], size))
     return masks, result
 
 
-def find_among(model: ReferenceSegmenter, seen: Seen, masks: DecodedMasks) -> Instances:
+def find_among(
+    model: ReferenceSegmenter[MemoryBank], bank: MemoryBank, seen: Seen, masks: DecodedMasks
+) -> Instances:
     """The final instances of some proposals."""
-    return model.merge(model.score(masks, seen.features, model.bank, None), seen.query.size)
+    return model.merge(model.score(masks, seen.features, bank, None), seen.query.size)
 
 
-def remember(model: ReferenceSegmenter, crop: ReferenceCrop, meter: Meter) -> None:
-    """Filling the memory with one reference; the bank is empty before and after."""
-    meter(stages.FILL, lambda: model.fill_memory([crop]))
-    model.bank.clear()
+def remember(model: ReferenceSegmenter[MemoryBank], crop: ReferenceCrop, meter: Meter) -> None:
+    """Encoding one reference."""
+    meter(stages.FILL, lambda: model.encode_reference(crop))
 
 
-def postprocess(model: ReferenceSegmenter, meter: Meter) -> None:
+def postprocess(bank: MemoryBank, device: torch.device, meter: Meter) -> None:
     """Prototypes of a filled bank; a bank that is moved forgets those that it has made already."""
-    bank = model.bank
-    assert isinstance(bank, MemoryBank)
-    meter(stages.POSTPROCESS, lambda: bank.to(model.device).prototypes(), share=bank.num_categories)
+    meter(stages.POSTPROCESS, lambda: bank.to(device).prototypes(), share=bank.num_categories)
 
 
 def grid_points(model: ReferenceSegmenter) -> Tensor:

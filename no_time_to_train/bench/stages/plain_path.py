@@ -16,7 +16,7 @@ from no_time_to_train.bench.stages import meter as stages
 from no_time_to_train.bench.stages import published
 from no_time_to_train.bench.stages.case import Piece, adds_no_mem_embed, grid_of
 from no_time_to_train.bench.stages.meter import Meter
-from no_time_to_train.models.sam.backend import DecodedMasks
+from no_time_to_train.models.sam.prompts import DecodedMasks
 from no_time_to_train.models.segmenter import ReferenceSegmenter
 from no_time_to_train.results import ReferenceCrop
 
@@ -48,6 +48,7 @@ def run_plain(
     model: ReferenceSegmenter,
     picture: np.ndarray,
     pieces: Sequence[Piece],
+    classes: int,
     chosen: Tensor,
     masks: DecodedMasks,
     meter: Meter,
@@ -71,7 +72,7 @@ def run_plain(
         lambda: published.decode_points(sam, embedding, high, points[chosen], grid.min_iou),
         share=len(chosen) / len(points),
     )
-    bank = plain_bank(pieces, model.bank.num_categories)
+    bank = plain_bank(pieces, classes)
 
     def score(proposed: Tensor) -> tuple[Tensor, list[published.Row]]:
         pooled = published.pooled(features, proposed)
@@ -99,7 +100,7 @@ def postprocess_plain(pieces: Sequence[Piece], classes: int, meter: Meter) -> No
 
 
 def plain_bank(pieces: Sequence[Piece], classes: int) -> published.Bank:
-    """The bank of :func:`case.fill_bank`, with raw features."""
+    """The bank of :func:`case.make_bank`, with raw features."""
     bank = published.Bank(classes)
     for piece in pieces:
         bank.fill(piece.label, piece.features, piece.mask)

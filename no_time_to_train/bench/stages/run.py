@@ -13,7 +13,7 @@ from no_time_to_train.bench.stages import fast_path, plain_path
 from no_time_to_train.bench.stages.agreement import Agreement, compare
 from no_time_to_train.bench.stages.case import (
     Case,
-    fill_bank,
+    make_bank,
     reference,
     sampled_prompts,
     set_threshold,
@@ -84,22 +84,22 @@ def run_benchmark(
         crop = reference(model, picture)
         fast_path.remember(model, crop, fast)
         seen = fast_path.see(model, picture, fast)
-        pieces = fill_bank(model, seen.features)
-        fast_path.postprocess(model, fast)
+        bank, pieces = make_bank(case, seen.features)
+        fast_path.postprocess(bank, device, fast)
         total = len(fast_path.grid_points(model))
         chosen = sampled_prompts(total, plain_prompts)
         if case.random_weights:
             set_threshold(model, seen.embedding, chosen)
-        masks, _ = fast_path.find(model, seen, fast)
+        masks, _ = fast_path.find(model, bank, seen, fast)
         agreement = slow = None
         if plain:
             slow = Meter(device, bar, "plain", repeats, count=False)
             plain_path.remember_plain(model, crop, slow)
             plain_path.postprocess_plain(pieces, case.classes, slow)
-            by_letter = plain_path.run_plain(model, picture, pieces, chosen, masks, slow)
+            by_letter = plain_path.run_plain(model, picture, pieces, case.classes, chosen, masks, slow)
             same = masks[torch.isin(masks.prompts, chosen)]
             agreement = compare(
-                len(chosen), seen.features, same, fast_path.find_among(model, seen, same), by_letter
+                len(chosen), seen.features, same, fast_path.find_among(model, bank, seen, same), by_letter
             )
         rate = max(rate, product_rate(device))
     return Report(

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -14,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from no_time_to_train.config import FillMemoryDataConfig
+from no_time_to_train.config import CropOptions
 from no_time_to_train.dataset.annotation_frames import box_mask, mask_box, reference_box, reference_mask
 from no_time_to_train.dataset.images import as_rgb_array, read_image
 from no_time_to_train.dataset.samples import Reference, Unreadable
@@ -24,41 +22,6 @@ from no_time_to_train.results import ReferenceCrop
 
 Window = tuple[int, int, int, int]
 """(x1, y1, x2, y2) in pixels, end-exclusive; may reach beyond the image."""
-
-
-@dataclass(frozen=True)
-class CropOptions:
-    """How a reference is cut out; the defaults are the published way.
-
-    Attributes:
-        context_ratio: the crop's side is the longer side of the box times 1 + this.
-        whole_image: no crop, the whole image squashed to the square.
-        pad: a crop that reaches over the border stays square, filled up with its mean colour; the
-            published way cuts it at the border and stretches what is left.
-        antialias: smooth while shrinking.
-        clamp: bring the overshoot of the bicubic filter back to [0, 1].
-        mask_resize: ``bilinear`` (published) or ``area``, the covered share of every pixel.
-        box_as_mask: a reference with a box only gets the whole box as its mask.
-    """
-
-    context_ratio: float = 0.2
-    whole_image: bool = False
-    pad: bool = False
-    antialias: bool = False
-    clamp: bool = False
-    mask_resize: Literal["bilinear", "area"] = "bilinear"
-    box_as_mask: bool = False
-
-    @classmethod
-    def of(cls, block: FillMemoryDataConfig) -> CropOptions:
-        """Those that ``dataset_cfgs.fill_memory`` names."""
-        return cls(
-            context_ratio=block.context_ratio,
-            pad=block.pad,
-            antialias=block.antialias,
-            clamp=block.clamp,
-            mask_resize=block.mask_resize,
-        )
 
 
 class ReferenceCrops(Dataset[ReferenceCrop | Unreadable]):

@@ -74,6 +74,7 @@ def references_in(
     *,
     images: str | Path | None = None,
     classes: Sequence[str] | None = None,
+    class_split: str | None = None,
     shots: int | None = None,
     seed: int = 42,
 ) -> list[NamedReference]:
@@ -82,10 +83,11 @@ def references_in(
     Args:
         images: folder of the images, when they are not beside the annotations.
         classes: take these only; None takes all that have annotations.
+        class_split: a named list of classes, when ``classes`` are not given.
         shots: most references of a class, drawn with ``seed``; None takes all.
     """
     coco, root = read_annotated(source, images)
-    chosen = category_map(coco, classes, annotated_only=True)
+    chosen = category_map(coco, classes, class_split, annotated_only=True)
     references = references_from_coco(coco, root, chosen, shots, seed=seed)
     return [NamedReference(chosen.names[reference.label], reference) for reference in references]
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Sequence
-from types import FunctionType
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,36 +10,42 @@ from torch import Tensor
 
 from no_time_to_train.config import CacheConfig
 from no_time_to_train.models.cache.disk_store import DiskStore
-from no_time_to_train.models.cache.keys import Remembered, arithmetic, entry_key
+from no_time_to_train.models.cache.keys import NetworkDescription, arithmetic, entry_key
+from no_time_to_train.models.cache.memory_store import Store
 from no_time_to_train.models.cache.packed_masks import outline_reach, pack_masks, unpack_masks
 from no_time_to_train.models.encoders.feature_encoder import FeatureEncoder
 from no_time_to_train.models.encoders.fingerprint import encoder_fingerprint, weights_hash
 from no_time_to_train.models.proposals.image_proposals import Proposals, Proposer
 from no_time_to_train.models.sam.backend import Sam2Backend
-from no_time_to_train.models.segmenter import ImageProposals, ReferenceSegmenter
+from no_time_to_train.models.sam.prompts import DecodedMasks
+from no_time_to_train.models.segmenter import Bank, ImageProposals, PatchFeatures, ReferenceSegmenter
 from no_time_to_train.preprocess import batched
-
-log = logging.getLogger(__name__)
 
 
 class CachedFeatures:
     """Patch features of images, from the cache where they are in it; references and targets alike.
 
     Args:
-        compute: which features; a plain function, known by its name.
+        compute: which features.
         store: where they are kept.
         compiled: the encoder was compiled, and rounds otherwise.
     """
 
-    def __init__(self, compute: FunctionType, store: DiskStore, *, compiled: bool = False) -> None:
+    def __init__(self, compute: PatchFeatures, store: Store, *, compiled: bool = False) -> None:
         self.compute, self.store, self.compiled = compute, store, compiled
-        self._encoder = Remembered(encoder_fingerprint)
+        self._encoder = NetworkDescription(encoder_fingerprint)
 
     def __call__(self, encoder: FeatureEncoder, images: Tensor) -> Tensor:
         """(B, 3, H, W) images in [0, 1] -> (B, g, g, C)."""
-        facts = (self._encoder(encoder), self.compute.__qualname__, self.compiled)
-        keys = [entry_key("features", image, *facts, arithmetic(images.device)) for image in images.cpu()]
-        kept = [self.store.get(key) for key in keys]
+        facts = (
+            encoder.spec,
+            self._encoder(encoder),
+            self.compute,
+            self.compiled,
+            arithmetic(images.device),
+        )
+        keys = [entry_key("features", image, *facts) for image in images.cpu()]
+        kept: list[Mapping[str, Tensor] | None] = [self.store.get(key) for key in keys]
         missing = [row for row, entry in enumerate(kept) if entry is None]
         if missing:
             made = self.compute(encoder, _rows(images, missing))
@@ -55,7 +59,7 @@ class CachedProposals:
     """Proposals of images, from the cache where they are in it; SAM 2 then does not run at all.
 
     Args:
-        compute: encodes and proposes; told from others by its ``repr``.
+        compute: encodes and proposes.
         store: where proposals are kept.
         outlines: nothing that reads the masks looks at logits away from their outlines, so that those need
             not be kept.
@@ -63,23 +67,22 @@ class CachedProposals:
     """
 
     def __init__(
-        self, compute: ImageProposals, store: DiskStore, *, outlines: bool, compiled: bool = False
+        self, compute: ImageProposals, store: Store, *, outlines: bool, compiled: bool = False
     ) -> None:
         self.compute, self.store, self.outlines, self.compiled = compute, store, outlines, compiled
-        self._weights = Remembered(weights_hash)
+        self._weights = NetworkDescription(weights_hash)
 
     def __call__(
         self,
         sam: Sam2Backend,
-        propose: Proposer,
+        propose: Proposer[Any, Any],
         images: Tensor,
         sizes: Sequence[tuple[int, int]],
         features: Tensor,
-        bank: Any,
+        bank: Bank,
     ) -> Iterator[Proposals]:
         """As ``compute`` does; what depends on the references is computed every time."""
-        recipe = getattr(propose, "recipe", None)
-        if recipe is None:
+        if propose.reads_references:
             yield from self.compute(sam, propose, images, sizes, features, bank)
             return
         device = features.device
@@ -90,7 +93,7 @@ class CachedProposals:
             self.compiled,
             self._weights(sam),
             self.compute,
-            recipe(),
+            propose,
             arithmetic(device),
         )
         keys = [
@@ -108,6 +111,7 @@ class CachedProposals:
                 yield unpack_masks(entry, reach, device)
                 continue
             masks = next(made)
+            assert isinstance(masks, DecodedMasks)  # what looks at one class after the other reads references
             self.store.put(key, pack_masks(masks, reach))
             yield masks
 
@@ -118,10 +122,20 @@ def _rows(batch: Tensor, rows: Sequence[int]) -> Tensor:
 
 
 def add_cache(model: ReferenceSegmenter, cfg: CacheConfig, *, compiled: bool = False) -> None:
-    """Put a cache behind the encoder and SAM 2 of a model."""
-    store = DiskStore(cfg.dir, int(cfg.max_gb * 1e9))
-    readers = (model.score, model.merge)
-    outlines = all(getattr(part, "reads_outlines_only", False) for part in readers)
-    if isinstance(model.patch_features, FunctionType):  # what has settings of its own is not known by a name
-        model.patch_features = CachedFeatures(model.patch_features, store, compiled=compiled)
+    """Put the cache that a configuration asks for behind a model."""
+    cache_in(DiskStore(cfg.dir, int(cfg.max_gb * 1e9)), model, compiled=compiled)
+
+
+def cache_in(
+    store: Store, model: ReferenceSegmenter[Any], *, compiled: bool = False, whole_masks: bool = False
+) -> None:
+    """Keep in a store what the encoder and SAM 2 of a model compute, and take it from there.
+
+    Args:
+        compiled: the encoders were compiled, and round otherwise.
+        whole_masks: keep every logit of a mask even where nothing reads it: a hundred times the space, and
+            quick to get back, for a store in memory.
+    """
+    outlines = not whole_masks and model.score.reads_outlines_only and model.merge.reads_outlines_only
+    model.patch_features = CachedFeatures(model.patch_features, store, compiled=compiled)
     model.proposals = CachedProposals(model.proposals, store, outlines=outlines, compiled=compiled)

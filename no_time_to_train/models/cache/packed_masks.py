@@ -8,7 +8,7 @@ to a pixel of the other sign, and a mask of 65 536 logits becomes a few hundred 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -61,7 +61,7 @@ def pack_masks(masks: DecodedMasks, reach: int | None) -> dict[str, Tensor]:
         masks: M masks.
         reach: see :func:`outline_reach`; None keeps every logit.
     """
-    kept = {"ious": masks.ious, "prompts": masks.prompts}
+    kept = {"ious": masks.ious, "prompts": masks.prompts, "asked": torch.tensor(masks.asked)}
     if reach is None:
         return {**kept, "logits": masks.logits}
     signs, values = [], [masks.logits.new_zeros(0)]
@@ -74,11 +74,11 @@ def pack_masks(masks: DecodedMasks, reach: int | None) -> dict[str, Tensor]:
     return {**kept, "shape": shape, "signs": torch.from_numpy(packed), "values": torch.cat(values)}
 
 
-def unpack_masks(kept: dict[str, Tensor], reach: int | None, device: torch.device) -> DecodedMasks:
+def unpack_masks(kept: Mapping[str, Tensor], reach: int | None, device: torch.device) -> DecodedMasks:
     """Undo :func:`pack_masks`: the same bits near outlines, ``FAR`` with the right sign elsewhere."""
-    ious, prompts = kept["ious"].to(device), kept["prompts"].to(device)
+    about = kept["ious"].to(device), kept["prompts"].to(device), int(kept["asked"])
     if reach is None:
-        return DecodedMasks(kept["logits"].to(device), ious, prompts)
+        return DecodedMasks(kept["logits"].to(device), *about)
     count, height, width = kept["shape"].tolist()
     logits = torch.empty(count, height, width, dtype=kept["values"].dtype)
     place = 0
@@ -91,7 +91,7 @@ def unpack_masks(kept: dict[str, Tensor], reach: int | None, device: torch.devic
         part = logits[start : start + TOGETHER]
         part.fill_(-FAR).masked_fill_(inside, FAR)
         part[edge] = own
-    return DecodedMasks(logits.to(device), ious, prompts)
+    return DecodedMasks(logits.to(device), *about)
 
 
 def _spread(values: Tensor, axis: int, choose: Callable[[Tensor, Tensor], Tensor]) -> Tensor:

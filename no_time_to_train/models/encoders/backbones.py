@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from no_time_to_train.models.encoders.encoder_registry import EncoderSpec
+from no_time_to_train.models.encoders.spec import EncoderSpec
 
 REPO_VARIABLE = "DINOV3_REPO"
 

@@ -17,6 +17,7 @@ from no_time_to_train.weights.architecture import Architecture, architecture_of
 from no_time_to_train.weights.backbone_files import BackboneCheckpoint
 from no_time_to_train.weights.checkpoints import read_checkpoint
 from no_time_to_train.weights.layouts import Layout, complete_dinov2, complete_dinov3
+from no_time_to_train.weights.strict_load import check_keys, first_of
 from no_time_to_train.weights.wrappers import find_state_dict
 
 FAMILIES = {"dinov2": "DINOv2", "dinov3": "DINOv3"}
@@ -71,26 +72,6 @@ def load_timm(model: nn.Module, path: str | Path, name: str) -> None:
     check_keys(state, {key: value.shape for key, value in inner.state_dict().items()}, str(path), name)
     _check_finite(state, str(path))
     inner.load_state_dict(state, strict=True)
-
-
-def check_keys(state: Mapping[str, Tensor], target: Mapping[str, torch.Size], source: str, name: str) -> None:
-    """Compare names and shapes.
-
-    Raises:
-        CheckpointError: naming the first three of each kind of difference.
-    """
-    missing, unexpected = sorted(target.keys() - state.keys()), sorted(state.keys() - target.keys())
-    shapes = [
-        f"{key} {tuple(state[key].shape)} instead of {tuple(shape)}"
-        for key, shape in target.items()
-        if key in state and state[key].shape != shape
-    ]
-    found = {"is missing": missing, "has besides": unexpected, "has other shapes:": shapes}
-    told = [f"{what} {_first(keys)}" for what, keys in found.items() if keys]
-    if told:
-        raise CheckpointError(
-            f"{source} does not fit {name}: it {', and '.join(told)}; give a checkpoint of {name}"
-        )
 
 
 def check_features(model: nn.Module, patch_size: int, source: str, name: str) -> None:
@@ -174,10 +155,5 @@ def _check_finite(state: Mapping[str, Tensor], source: str) -> None:
     wrong = [key for key, pair in extremes.items() if not torch.isfinite(pair).all()]
     if wrong:
         raise CheckpointError(
-            f"{source} holds numbers that are not finite in {_first(wrong)}; download it again"
+            f"{source} holds numbers that are not finite in {first_of(wrong)}; download it again"
         )
-
-
-def _first(keys: list[str]) -> str:
-    rest = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
-    return ", ".join(keys[:3]) + rest

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from no_time_to_train.config import EncoderConfig
 from no_time_to_train.errors import ConfigError
 from no_time_to_train.models.encoders.backbones import build_backbone, build_empty_backbone
-from no_time_to_train.models.encoders.encoder_registry import EncoderSpec, encoder_spec
+from no_time_to_train.models.encoders.encoder_registry import encoder_spec
 from no_time_to_train.models.encoders.encoder_weights import load_backbone, load_timm
+from no_time_to_train.models.encoders.spec import EncoderSpec
 from no_time_to_train.models.encoders.token_layouts import patch_tokens
 from no_time_to_train.weights.backbone_files import read_backbone
 from no_time_to_train.weights.locate import find_weights, naming

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from no_time_to_train.errors import ConfigError, UnknownEncoderError, did_you_mean
-from no_time_to_train.models.encoders.encoder_registry import (
+from no_time_to_train.models.encoders.spec import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     EncoderSpec,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -92,9 +91,6 @@ class CleanMasks:
         return replace(found, logits=without_pinholes(without_specks(found.logits, self.share), self.fill))
 
     @property
-    def recipe(self) -> Callable[[], str] | None:
-        """That of the inner proposer, and the shares; none where it has none."""
-        inner = getattr(self.propose, "recipe", None)
-        if inner is None:
-            return None
-        return lambda: f"{inner()}, without specks below {self.share}, pinholes below {self.fill}"
+    def reads_references(self) -> bool:
+        """Whether the inner proposer does."""
+        return self.propose.reads_references

@@ -6,38 +6,15 @@ Each is a part that takes the scores so far and gives new ones; at its trivial s
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from no_time_to_train.config import MatchingConfig, MemoryBankConfig
-from no_time_to_train.errors import ConfigError
 from no_time_to_train.masks.ops import pool_features
-from no_time_to_train.models.extensions.prototypes import best_of_several
+from no_time_to_train.models.matching.similarity import SeenMasks, best_of_several
 from no_time_to_train.models.memory.memory_bank import MemoryBank
-
-
-@dataclass(frozen=True)
-class SeenMasks:
-    """N masks of one image, in the space where they are compared with references.
-
-    Attributes:
-        pooled: (N, C) unit rows.
-        patches: (g, g, C) patch features.
-        inside: (N, q, q) bool.
-    """
-
-    pooled: Tensor
-    patches: Tensor
-    inside: Tensor
-
-
-class Evidence(Protocol):
-    """(N, K) scores in [0, 1] -> (N, K) in [0, 1]."""
-
-    def __call__(self, scores: Tensor, seen: SeenMasks, bank: MemoryBank, /) -> Tensor: ...
 
 
 def best_other_class(scores: Tensor) -> Tensor:
@@ -153,36 +130,3 @@ class SecondPass:
         length = (inner - sure * (2 * (along + sure) - 1)).clamp(min=1e-12).sqrt()  # without the mask itself
         again = (along / length).clamp(0, 1)
         return torch.where(others, (1 - self.weight) * scores + self.weight * again, scores)
-
-
-def build_evidence(cfg: MatchingConfig, bank: MemoryBankConfig) -> tuple[Evidence, ...]:
-    """The parts that ``sam2_infer_cfgs.matching`` asks for, in the order in which they work.
-
-    Raises:
-        ConfigError: the memory does not keep what one of them needs.
-    """
-    parts: list[Evidence] = []
-    if cfg.second_pass > 0:
-        parts.append(SecondPass(cfg.second_pass, cfg.second_pass_score, cfg.second_pass_most))
-    if cfg.contrast > 0:
-        if cfg.contrast_with != "classes":
-            need(bank.background, "contrast", "background")
-        parts.append(Contrast(cfg.contrast, cfg.contrast_with))
-    if cfg.reciprocal > 0:
-        need(bank.background, "reciprocal", "background")
-        need(bank.parts, "reciprocal", "parts")
-        parts.append(ReciprocalVote(cfg.reciprocal))
-    return tuple(parts)
-
-
-def need(count: int, what: str, key: str) -> None:
-    """Refuse a part whose centres the memory does not keep.
-
-    Raises:
-        ConfigError: there are none.
-    """
-    if count == 0:
-        raise ConfigError(
-            f"sam2_infer_cfgs.matching.{what} needs memory_bank_cfg.{key} of at least 1, so that the memory "
-            f"keeps these centres of each reference, got 0"
-        )

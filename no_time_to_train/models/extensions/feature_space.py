@@ -81,13 +81,8 @@ def shrunk_covariance(rows: Tensor, share: float) -> Tensor:
     Returns:
         (C, C) float64 on the CPU.
     """
-    rows = rows.cpu().double()  # not every accelerator has float64
-    covariance = rows.T @ rows / len(rows)
-    even = (
-        torch.eye(len(covariance), dtype=rows.dtype, device=rows.device)
-        * covariance.trace()
-        / len(covariance)
-    )
+    covariance = torch.cov(rows.cpu().double().T, correction=0)  # not every accelerator has float64
+    even = torch.eye(len(covariance), dtype=covariance.dtype) * covariance.trace() / len(covariance)
     return (1 - share) * covariance + share * even
 
 
@@ -103,7 +98,7 @@ def ledoit_wolf(rows: Tensor) -> float:
         In [0, 1]; 1 for rows without any spread, or alike in all directions.
     """
     rows = rows.cpu().double()  # not every accelerator has float64
-    covariance = rows.T @ rows / len(rows)
+    covariance = torch.cov(rows.T, correction=0)
     squared = float((covariance**2).sum())
     distance = squared - float(covariance.trace()) ** 2 / rows.shape[1]
     # The sum over n of ‖x xᵀ − Σ‖² is that of ‖x‖⁴ less N · ‖Σ‖².

@@ -2,39 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
+import numpy as np
 import torch
+import torch.nn.functional as F
+from scipy.ndimage import find_objects, label
 from torch import Tensor
 
 from no_time_to_train.models.memory.memory_bank import MemoryBank
-from no_time_to_train.models.proposals.automatic_masks import half_cell_grid
-from no_time_to_train.models.proposals.point_grid import FittingChunk, border_grid, point_prompts
-from no_time_to_train.models.proposals.similarity_map import class_contrast, component_boxes, spread_peaks
+from no_time_to_train.models.proposals.point_grid import half_cell_grid
 from no_time_to_train.models.sam.backend import Sam2Backend
-from no_time_to_train.models.sam.prompts import DecodedMasks, ImageEmbedding, Prompts
+from no_time_to_train.models.sam.prompts import (
+    DecodedMasks,
+    ImageEmbedding,
+    corner_prompts,
+    point_prompts,
+)
 
-
-@dataclass(frozen=True)
-class Asking:
-    """How prompts are put to SAM 2: the best of three masks each, some prompts at a time.
-
-    Attributes:
-        chunk: prompts per call on a GPU.
-        min_iou: keep a predicted IoU strictly above.
-    """
-
-    chunk: int = 256
-    min_iou: float = 0.4
-    fitting: FittingChunk = field(default_factory=FittingChunk, repr=False, compare=False)
-
-    def __call__(self, sam: Sam2Backend, embedding: ImageEmbedding, prompts: Prompts) -> DecodedMasks:
-        """The masks of any number of prompts, none included."""
-
-        def decode(chunk: int) -> DecodedMasks:
-            return sam.decode(embedding, prompts, min_iou=self.min_iou, chunk=chunk)
-
-        return self.fitting.decode(decode, self.chunk)
+EIGHT = np.ones((3, 3), dtype=bool)
+"""Cells that touch over an edge or a corner hang together."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +37,17 @@ class GuidedPoints:
         most: further points at most.
         apart: cells between two of them, see :func:`spread_peaks`.
         threshold: of :func:`class_contrast`, in deviations, that a patch needs to be a point.
+        chunk: prompts per call on a GPU; figures do not depend on it.
+        min_iou: keep a predicted IoU strictly above.
     """
 
-    ask: Asking
     coarse: int
     most: int
     apart: int
     threshold: float
+    chunk: int = field(default=256, compare=False)
+    min_iou: float = 0.4
+    reads_references: ClassVar[bool] = True
 
     def __call__(
         self, sam: Sam2Backend, embedding: ImageEmbedding, features: Tensor, bank: MemoryBank
@@ -71,7 +63,8 @@ class GuidedPoints:
         cells = cells[best.cpu()[cells[:, 0], cells[:, 1]] >= self.threshold]
         scale = torch.tensor([sam.image_size / best.shape[1], sam.image_size / best.shape[0]])
         points = torch.cat([half_cell_grid(self.coarse, sam.image_size), (cells.flip(1) + 0.5) * scale])
-        return self.ask(sam, embedding, point_prompts(points.to(embedding.image.device)))
+        prompts = point_prompts(points.to(embedding.image.device))
+        return sam.decode(embedding, prompts, min_iou=self.min_iou, chunk=self.chunk)
 
 
 @dataclass(frozen=True)
@@ -82,12 +75,15 @@ class ComponentBoxes:
         coarse: G of the sparse half-cell grid; 0: none.
         most: boxes at most, the largest ones.
         threshold: of :func:`class_contrast`, in deviations, above which a patch belongs to a component.
+        chunk, min_iou: see :class:`GuidedPoints`.
     """
 
-    ask: Asking
     coarse: int
     most: int
     threshold: float
+    chunk: int = field(default=256, compare=False)
+    min_iou: float = 0.4
+    reads_references: ClassVar[bool] = True
 
     def __call__(
         self, sam: Sam2Backend, embedding: ImageEmbedding, features: Tensor, bank: MemoryBank
@@ -102,56 +98,70 @@ class ComponentBoxes:
         )
         device = embedding.image.device
         grid = half_cell_grid(self.coarse, sam.image_size).to(device)
-        corners = (boxes * scale).view(-1, 2, 2).to(device)
-        labels = torch.tensor([[2, 3]], dtype=torch.int32, device=device).expand(len(boxes), 2)
-        found = self.ask(sam, embedding, point_prompts(grid))
-        return _both(found, self.ask(sam, embedding, Prompts(corners, labels)), len(grid))
-
-
-@dataclass(frozen=True)
-class TwoLevelGrid:
-    """A coarse grid first; of the full grid only the points that no sure mask of it covers.
-
-    Attributes:
-        points_per_side: G of the full grid.
-        coarse: G of the coarse half-cell grid.
-        sure: predicted IoU from which a coarse mask settles the place that it covers.
-        largest: share of the image above which a mask settles nothing, for it may be the ground.
-    """
-
-    ask: Asking
-    points_per_side: int
-    coarse: int
-    sure: float
-    largest: float = 0.25
-
-    def __call__(
-        self, sam: Sam2Backend, embedding: ImageEmbedding, features: object = None, bank: object = None
-    ) -> DecodedMasks:
-        """Propose masks; neither features nor references are looked at."""
-        device = embedding.image.device
-        coarse = half_cell_grid(self.coarse, sam.image_size).to(device)
-        first = self.ask(sam, embedding, point_prompts(coarse))
-        inside = first.logits > 0
-        counts = (first.ious >= self.sure) & (inside.float().mean(dim=(1, 2)) <= self.largest)
-        settled = inside[counts].any(dim=0)  # (q, q)
-        fine = border_grid(self.points_per_side, sam.image_size).to(device)
-        cells = (fine * settled.shape[0] / sam.image_size).long().clamp(max=settled.shape[0] - 1)
-        fine = fine[~settled[cells[:, 1], cells[:, 0]]]
-        return _both(first, self.ask(sam, embedding, point_prompts(fine)), len(coarse))
-
-    def recipe(self) -> str:
-        """What the masks depend on beside the image; the chunk is none of it."""
-        return (
-            f"border grid of {self.points_per_side} after a half-cell grid of {self.coarse}, sure from "
-            f"{self.sure} up to {self.largest} of the image, predicted IoU above {self.ask.min_iou}"
+        prompts = (point_prompts(grid), corner_prompts((boxes * scale).to(device)))
+        points, boxed = (
+            sam.decode(embedding, some, min_iou=self.min_iou, chunk=self.chunk) for some in prompts
         )
+        return DecodedMasks.join([points, replace(boxed, prompts=boxed.prompts + len(grid))])
 
 
-def _both(first: DecodedMasks, second: DecodedMasks, prompts: int) -> DecodedMasks:
-    """Two sets of masks as one; those of the second are of prompts counted on from ``prompts``."""
-    return DecodedMasks(
-        torch.cat([first.logits, second.logits]),
-        torch.cat([first.ious, second.ious]),
-        torch.cat([first.prompts, second.prompts + prompts]),
-    )
+def class_contrast(features: Tensor, prototypes: Tensor) -> Tensor:
+    """Cosine of every patch to every class, standardised over the image: ``(s − mean) / deviation``.
+
+    Standardised, because the level of the cosine differs between classes and images, while what stands out
+    in an image does not.
+
+    Args:
+        features: (h, w, C) patch features.
+        prototypes: (K, C) unit rows.
+
+    Returns:
+        (K, h, w); zeros for a class that all patches are equally similar to.
+    """
+    cosine = torch.einsum("hwc,kc->khw", F.normalize(features, dim=-1), prototypes)
+    flat = cosine.flatten(1)
+    deviation = flat.std(dim=1, correction=0, keepdim=True)
+    return ((flat - flat.mean(dim=1, keepdim=True)) / deviation.clamp(min=1e-6)).view_as(cosine)
+
+
+def spread_peaks(score: Tensor, most: int, apart: int) -> Tensor:
+    """The highest cells, none within ``apart`` of a higher one that was taken.
+
+    Args:
+        score: (h, w).
+        most: how many at most.
+        apart: Chebyshev distance in cells that two of them keep at least, plus one; 0 takes the highest.
+
+    Returns:
+        (P, 2) int64 row and column, highest first, of equal ones the first in reading order.
+    """
+    height, width = score.shape
+    order = score.flatten().argsort(descending=True, stable=True).tolist()
+    free = np.ones((height, width), dtype=bool)
+    taken: list[tuple[int, int]] = []
+    for place in order:
+        if len(taken) == most:
+            break
+        y, x = divmod(place, width)
+        if free[y, x]:
+            taken.append((y, x))
+            free[max(0, y - apart) : y + apart + 1, max(0, x - apart) : x + apart + 1] = False
+    return torch.tensor(taken, dtype=torch.int64).view(-1, 2)
+
+
+def component_boxes(contrast: Tensor, threshold: float) -> Tensor:
+    """Boxes of the connected parts of each class's map above a threshold.
+
+    Args:
+        contrast: (K, h, w).
+        threshold: in the map's own unit.
+
+    Returns:
+        (N, 4) xyxy in cells, end-exclusive; equal boxes of two classes once, in ascending order.
+    """
+    boxes = set()
+    for own in contrast.cpu().numpy() > threshold:
+        parts, _ = label(own, EIGHT)
+        for rows, columns in find_objects(parts):
+            boxes.add((columns.start, rows.start, columns.stop, rows.stop))
+    return torch.tensor(sorted(boxes), dtype=torch.float32).view(-1, 4)

@@ -1,66 +1,14 @@
-"""How overlapping masks of a class lower each other's scores, or put each other out.
-
-Each rule is a pure function and a small part that holds its settings. All rules work within a class, on masks
-in rank order, and only a better-ranked mask acts on another.
-"""
+"""Other ways in which overlapping masks of a class lower each other's scores, or put each other out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from no_time_to_train.config import MergeConfig
-
-
-@dataclass(frozen=True)
-class Overlaps:
-    """N labelled masks of one image, best rank first, and how they overlap.
-
-    Attributes:
-        scores: (N,) in [0, 1].
-        rank: (N,) the key that they are sorted by, at least 0.
-        labels: (N,) int64.
-        share: (N, N), entry ij = |i ∩ j| / |i|; 0 across labels.
-        similarity: (N, N) cosine between the masks' pooled features, raw ones of this image.
-    """
-
-    scores: Tensor
-    rank: Tensor
-    labels: Tensor
-    share: Tensor
-    similarity: Tensor
-
-
-class MergeRule(Protocol):
-    """New scores of the rows, (N,), never higher than before; below 0 for a row that is put out."""
-
-    def __call__(self, rows: Overlaps, /) -> Tensor: ...
-
-
-def soft_merge(scores: Tensor, share: Tensor, similarity: Tensor, labels: Tensor) -> Tensor:
-    """Semantic-aware soft merging (No Time to Train, arXiv 2507.02798).
-
-    ``s'_i = s_i · (1 − max_{j<i, same label} IoS_ij · max(0, ⟨f_i, f_j⟩))^½``, where the rows stand in
-    rank order, so that only better-ranked masks decay others.
-
-    Args:
-        scores: (N,).
-        share: (N, N), entry ij = |i ∩ j| / |i|.
-        similarity: (N, N) cosine between the masks' pooled features.
-        labels: (N,) int64.
-
-    Returns:
-        (N,) decayed scores, never higher than before.
-    """
-    if scores.shape[0] == 0:
-        return scores
-    decay = (share * similarity.clamp(min=0) * better_of_class(labels)).amax(dim=1)
-    # Rounding can lift a self-similarity above 1; the root of a negative number would be NaN.
-    return scores * (1 - decay.clamp(0, 1)).sqrt()
+from no_time_to_train.models.matching.soft_merge import Overlaps, better_of_class
 
 
 def graph_diffusion(
@@ -170,20 +118,6 @@ def mask_iou(share: Tensor) -> Tensor:
     return both / (share + back - both).clamp(min=torch.finfo(share.dtype).tiny)
 
 
-def better_of_class(labels: Tensor) -> Tensor:
-    """(N, N) bool: column j stands before row i and has its label."""
-    same = labels[:, None] == labels[None, :]
-    return same & torch.ones_like(same).tril(diagonal=-1)
-
-
-@dataclass(frozen=True)
-class SoftMerge:
-    """The published rule, :func:`soft_merge`."""
-
-    def __call__(self, rows: Overlaps) -> Tensor:
-        return soft_merge(rows.scores, rows.share, rows.similarity, rows.labels)
-
-
 @dataclass(frozen=True)
 class GraphDiffusion:
     """:func:`graph_diffusion`."""
@@ -235,15 +169,3 @@ class MaskNms:
     def __call__(self, rows: Overlaps) -> Tensor:
         kept = mask_nms(rows.share, rows.labels, max_iou=self.max_iou, max_containment=self.max_containment)
         return rows.scores.masked_fill(~kept, -1)
-
-
-def build_merge_rule(name: str, cfg: MergeConfig) -> MergeRule | None:
-    """The rule that ``sam2_infer_cfgs.merge`` names; None for ``none``."""
-    rules: dict[str, Callable[[], MergeRule | None]] = {
-        "soft": SoftMerge,
-        "graph_diffusion": lambda: GraphDiffusion(cfg.normalize, cfg.spread, cfg.steps, cfg.exponent),
-        "soft_nms": lambda: SoftNms(cfg.decay, cfg.threshold, cfg.sigma),
-        "mask_nms": lambda: MaskNms(cfg.max_iou, cfg.max_containment),
-        "none": lambda: None,
-    }
-    return rules[name]()

@@ -6,7 +6,6 @@ nothing in them does. Pictures without content show those directions, and a proj
 
 from __future__ import annotations
 
-import json
 import logging
 
 import torch
@@ -14,16 +13,12 @@ from torch import Tensor
 
 from no_time_to_train.errors import ConfigError
 from no_time_to_train.models.encoders.feature_encoder import FeatureEncoder
-from no_time_to_train.models.encoders.fingerprint import encoder_fingerprint
 
 log = logging.getLogger(__name__)
 
 GREYS = (0.0, 0.5, 1.0)
 NOISES = 5
 """Pictures without content: three blank ones and five of uniform noise, drawn with a fixed seed."""
-
-_DIRECTIONS: dict[str, Tensor] = {}
-"""Directions by the encoder's fingerprint, which has the hash of its weights; (C, C) each, on the CPU."""
 
 
 def blank_images(side: int) -> Tensor:
@@ -62,8 +57,7 @@ class PositionBias:
     """Projects patch features off the ``rank`` leading directions of pictures without content.
 
     Linear, and applied to features as the encoder gives them, so that cached ones stay valid. The directions
-    are found at the first use, at the encoder's own size and precision, and kept for all encoders of
-    the same weights in this process.
+    are found at the first use, at the encoder's own size and precision.
 
     Args:
         encoder: its weights must not change after the first use.
@@ -90,14 +84,11 @@ class PositionBias:
 
 
 def position_directions(encoder: FeatureEncoder) -> Tensor:
-    """(C, C) directions of an encoder, the most positional first; worked out once in a process."""
-    key = json.dumps(encoder_fingerprint(encoder), sort_keys=True)
-    if key not in _DIRECTIONS:
-        images = blank_images(encoder.img_size).to(encoder.mean.device)
-        log.info(
-            "measuring the position bias of %s on %d pictures without content", encoder.spec.name, len(images)
-        )
-        with torch.no_grad():
-            rows = torch.cat([encoder(image[None]).flatten(0, 2) for image in images])
-        _DIRECTIONS[key] = leading_directions(rows)
-    return _DIRECTIONS[key]
+    """(C, C) directions of an encoder on the CPU, the most positional first."""
+    images = blank_images(encoder.img_size).to(encoder.mean.device)
+    log.info(
+        "measuring the position bias of %s on %d pictures without content", encoder.spec.name, len(images)
+    )
+    with torch.no_grad():
+        rows = torch.cat([encoder(image[None]).flatten(0, 2) for image in images])
+    return leading_directions(rows)

@@ -1,64 +1,20 @@
-"""How like a class a mask is: one prototype, several, or every reference for itself.
+"""Other similarities to a class: another prototype, several, or every reference for itself.
 
-Each strategy is a small part that takes pooled mask features and the bank, and gives one figure per mask and
-class; what it works out of the bank alone is kept with the bank. With one shot all but ``parts`` are
-the published similarity.
+What a part works out of the bank alone is kept with the bank. With one shot all but ``parts`` are the
+published similarity.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from no_time_to_train.config import MatchingConfig
+from no_time_to_train.models.matching.similarity import best_of_several, instance_cosines, prototype_scores
 from no_time_to_train.models.memory.centers import weighted_centers
 from no_time_to_train.models.memory.memory_bank import MemoryBank, mean_prototypes
-
-
-class ClassSimilarity(Protocol):
-    """(N, C) unit rows and a bank of K classes -> (N, K) in [0, 1]."""
-
-    def __call__(self, features: Tensor, bank: MemoryBank, /) -> Tensor: ...
-
-
-def prototype_scores(features: Tensor, prototypes: Tensor) -> Tensor:
-    """Cosine similarity, negative values cut to 0.
-
-    Args:
-        features: (N, C) unit rows.
-        prototypes: (K, C) unit rows.
-
-    Returns:
-        (N, K) in [0, 1].
-    """
-    return (features @ prototypes.T).clamp(0, 1)
-
-
-def best_of_several(features: Tensor, prototypes: Tensor, filled: Tensor) -> Tensor:
-    """Highest cosine to any prototype of each class, negative values cut to 0.
-
-    Args:
-        features: (N, C) unit rows.
-        prototypes: (K, M, C), of any length.
-        filled: (K, M) bool, which of them exist.
-
-    Returns:
-        (N, K) in [0, 1]; 0 for a class without any.
-    """
-    if prototypes.shape[1] == 0:
-        return features.new_zeros(features.shape[0], prototypes.shape[0])
-    return instance_cosines(features, prototypes, filled, absent=0.0).amax(dim=-1).clamp(0, 1)
-
-
-def instance_cosines(features: Tensor, instances: Tensor, filled: Tensor, *, absent: float) -> Tensor:
-    """(N, K, L) cosine of (N, C) unit rows to (K, L, C) instances; ``absent`` where there is none."""
-    cosine = torch.einsum("nc,klc->nkl", features, F.normalize(instances, dim=-1))
-    return cosine.masked_fill(~filled, absent)
 
 
 def trimmed_filled(means: Tensor, filled: Tensor, share: float) -> Tensor:
@@ -113,14 +69,6 @@ def medoids(means: Tensor, filled: Tensor) -> Tensor:
     # Of two references each is as like the other; rounding must not choose.
     best = (total >= total.amax(dim=1, keepdim=True) - 1e-5).byte().argmax(dim=1)
     return units[torch.arange(len(best), device=best.device), best]
-
-
-@dataclass(frozen=True)
-class MeanPrototype:
-    """The published similarity: cosine to the mean of the references' means."""
-
-    def __call__(self, features: Tensor, bank: MemoryBank) -> Tensor:
-        return prototype_scores(features, bank.prototypes())
 
 
 @dataclass(frozen=True)
@@ -212,18 +160,3 @@ class TopInstances:
         ranked = cosine.sort(dim=-1, descending=True).values
         taken = torch.arange(bank.length, device=count.device) < count[:, None]  # (K, L)
         return (ranked.masked_fill(~taken, 0).sum(dim=-1) / count).clamp(0, 1)
-
-
-def build_similarity(cfg: MatchingConfig) -> ClassSimilarity:
-    """The strategy that ``sam2_infer_cfgs.matching.prototype`` names."""
-    parts: dict[str, Callable[[], ClassSimilarity]] = {
-        "mean": MeanPrototype,
-        "trimmed": lambda: TrimmedPrototype(cfg.trim),
-        "geometric_median": GeometricMedianPrototype,
-        "medoid": MedoidPrototype,
-        "kmeans": lambda: KMeansPrototypes(cfg.k),
-        "parts": PartPrototypes,
-        "kde": lambda: KernelDensity(cfg.bandwidth),
-        "topk": lambda: TopInstances(cfg.k),
-    }
-    return parts[cfg.prototype]()

@@ -1,6 +1,6 @@
 """How well a mask explains a two-way match: distance, purity, coverage, and the filters on them.
 
-Matcher (ICLR 2024), steps 6 to 8 of section 6 of the specification. Pure functions.
+Controllable masks generation of Matcher (arXiv 2305.13310, section 3). Pure functions.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def at_least(values: Tensor, threshold: float) -> Tensor:
 
 
 def best_masks(scores: Tensor, rules: ScoreFilterConfig, limit: int) -> Tensor:
-    """Choose the masks of one class (step 8).
+    """Choose the masks of one class.
 
     With ``score_filter`` a mask stays when its distance ``1 − score`` is below ``score`` (the best always
     passes this) and its distance beyond the best, relative to the worst, is below ``score_norm``. Without

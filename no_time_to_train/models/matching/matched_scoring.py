@@ -1,9 +1,10 @@
-"""Matcher's scores: how well each mask of a class explains its match (section 6, steps 6 to 8)."""
+"""Matcher's scores: how well each mask of a class explains its match (arXiv 2305.13310, section 3)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from no_time_to_train.models.matching.match_quality import (
     transport_scores,
 )
 from no_time_to_train.models.matching.merging import Candidates
-from no_time_to_train.models.proposals.matched_points import ClassProposals
+from no_time_to_train.models.matching.two_way_matching import ClassProposals
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class MatchScorer:
     """
 
     cfg: MatcherConfig
+    reads_outlines_only: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.cfg.alpha > 0 or self.cfg.score_filter_cfg.emd > 0:

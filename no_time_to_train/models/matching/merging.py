@@ -10,15 +10,14 @@ import torch
 from torch import Tensor
 from torchvision.ops import batched_nms
 
-from no_time_to_train.config import Sam2InferConfig
 from no_time_to_train.masks.ops import (
     Resize,
     containment,
     mask_boxes,
     resized_masks,
 )
-from no_time_to_train.models.extensions.merge_rules import MergeRule, Overlaps, SoftMerge, build_merge_rule
-from no_time_to_train.models.matching.stability import MaskQuality, build_quality
+from no_time_to_train.models.matching.soft_merge import MergeRule, Overlaps, SoftMerge
+from no_time_to_train.models.matching.stability import MaskConfidence
 from no_time_to_train.results import RLE, Instances, encode_masks
 
 
@@ -73,7 +72,7 @@ FullSize = Callable[[Tensor, tuple[int, int]], tuple[list[RLE], Tensor]]
 
 @dataclass(frozen=True)
 class RankedMerger:
-    """Box suppression, full-size masks, a merge rule, top-k (specification section 4.5, steps 4 to 9).
+    """Box suppression, full-size masks, a merge rule, top-k (No Time to Train, arXiv 2507.02798).
 
     Attributes:
         nms_threshold: box IoU above which the lower-ranked of two boxes of a class goes; 1 keeps all.
@@ -83,7 +82,7 @@ class RankedMerger:
         rule: what overlapping masks of a class do to each other's scores; None: nothing.
         resolution: at which overlaps are measured.
         box_convention: x2, y2 are the last covered pixel, or one past it.
-        quality: what else counts in rank and score; None: nothing.
+        confidence: what else counts in rank and score; by default nothing.
         to_full_size: what brings the masks to the image's size; None: :func:`full_size`. Another one must
             give the same answer, for example one that remembers.
     """
@@ -94,13 +93,13 @@ class RankedMerger:
     rule: MergeRule | None = field(default_factory=SoftMerge)
     resolution: Literal["original", "low"] = "original"
     box_convention: Literal["inclusive", "exclusive"] = "inclusive"
-    quality: MaskQuality | None = None
+    confidence: MaskConfidence = field(default_factory=MaskConfidence)
     to_full_size: FullSize | None = field(default=None, repr=False, compare=False)
 
     @property
     def reads_outlines_only(self) -> bool:
         """Whether signs, and what resizing reads, are all that matters; stability reads every value."""
-        return self.quality is None or not self.quality.reads_stability
+        return not self.confidence.reads_stability
 
     def __call__(self, found: Candidates, size: tuple[int, int]) -> Instances:
         """Merge the candidates of one image.
@@ -110,9 +109,8 @@ class RankedMerger:
             size: (H, W) of the original image.
         """
         found = self._suppress(found)
-        if self.quality is not None:
-            factor = self.quality.score_factor(found.logits, found.ious)[found.masks]
-            found = replace(found, scores=found.scores * factor)
+        factor = self.confidence.score_factor(found.logits, found.ious)[found.masks]
+        found = replace(found, scores=found.scores * factor)
         if self.resolution == "low":
             small = encode_masks(found.logits[found.masks] > 0)
             found, _ = self._rescore(found, small)
@@ -144,9 +142,7 @@ class RankedMerger:
     def _rank(self, found: Candidates) -> Tensor:
         ious = found.ious[found.masks]
         rank = {"iou": ious, "similarity": found.scores, "product": ious * found.scores}[self.rank_by]
-        if self.quality is None:
-            return rank
-        return rank * self.quality.rank_factor(found.logits, found.ious)[found.masks]
+        return rank * self.confidence.rank_factor(found.logits, found.ious)[found.masks]
 
     def _rescore(self, found: Candidates, rles: Sequence[RLE]) -> tuple[Candidates, Tensor]:
         """Apply the rule and keep the best; also the order in which the rows now stand."""
@@ -180,16 +176,3 @@ def full_size(
         gone = ~masks.flatten(1).any(dim=1)
         boxes.append(mask_boxes(masks).masked_fill(gone[:, None], -1).cpu())
     return rles, torch.cat(boxes)
-
-
-def build_merger(infer: Sam2InferConfig) -> RankedMerger:
-    """The merger that ``sam2_infer_cfgs`` describes."""
-    return RankedMerger(
-        infer.nms_thr,
-        infer.num_out_instance,
-        infer.rank_by,
-        build_merge_rule(infer.merge, infer.merging),
-        infer.merge_resolution,
-        infer.box_convention,
-        build_quality(infer.merging),
-    )

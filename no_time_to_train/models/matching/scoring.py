@@ -9,26 +9,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from no_time_to_train.config import MemoryBankConfig, Sam2InferConfig
 from no_time_to_train.masks.ops import pool_features
-from no_time_to_train.models.extensions.evidence import Evidence, SeenMasks, build_evidence, need
-from no_time_to_train.models.extensions.feature_space import ReferenceSpace
-from no_time_to_train.models.extensions.prototypes import (
+from no_time_to_train.models.encoders.patch_features import PatchView
+from no_time_to_train.models.matching.merging import Candidates
+from no_time_to_train.models.matching.similarity import (
     ClassSimilarity,
+    Evidence,
+    FeatureSpace,
     MeanPrototype,
-    build_similarity,
+    SeenMasks,
+    best_of_several,
     prototype_scores,
 )
-from no_time_to_train.models.matching.merging import Candidates
-from no_time_to_train.models.matching.patch_view import PatchView
 from no_time_to_train.models.memory.memory_bank import MemoryBank
-from no_time_to_train.models.sam.backend import DecodedMasks
+from no_time_to_train.models.sam.prompts import DecodedMasks
 
 
 def negative_decay(positive: Tensor, negative: Tensor, sigma: float) -> Tensor:
     """Lower scores of masks that look more like a negative reference than like the class.
 
-    ``s = s⁺ · exp(−max(0, s⁻ − s⁺) / σ)`` (specification section 4.6).
+    ``s = s⁺ · exp(−max(0, s⁻ − s⁺) / σ)`` (No Time to Train, arXiv 2507.02798, negative references).
 
     Args:
         positive: (N, K) similarity to each class.
@@ -36,21 +36,6 @@ def negative_decay(positive: Tensor, negative: Tensor, sigma: float) -> Tensor:
         sigma: width of the decay, above 0.
     """
     return positive * torch.exp(-(negative - positive).clamp(min=0) / sigma)
-
-
-def negative_scores(features: Tensor, means: Tensor, filled: Tensor) -> Tensor:
-    """Best similarity to any negative reference of each class.
-
-    Args:
-        features: (N, C) unit rows.
-        means: (K, L, C) instance means of the negative references.
-        filled: (K, L) bool, which of them exist.
-
-    Returns:
-        (N, K) in [0, 1]; 0 for a class without negative references.
-    """
-    cosine = torch.einsum("nc,klc->nkl", features, F.normalize(means, dim=-1))
-    return cosine.masked_fill(~filled, 0).amax(dim=-1).clamp(0, 1)
 
 
 def top_labels(scores: Tensor, labels_per_mask: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -80,7 +65,7 @@ def top_labels(scores: Tensor, labels_per_mask: int) -> tuple[Tensor, Tensor, Te
 
 
 def masks_on_grid(logits: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Bring masks to the patch grid by their logits, as the automatic-mask pipeline does (section 5).
+    """Bring masks to the patch grid by their logits, as the automatic-mask pipeline does.
 
     Args:
         logits: (M, q, q), > 0 is inside.
@@ -96,10 +81,12 @@ def masks_on_grid(logits: Tensor, grid: tuple[int, int]) -> Tensor:
 
 @dataclass(frozen=True)
 class PairScorer:
-    """Scores every mask against every class: half of (1 + cosine) of mean feature and prototype (section 5).
+    """Scores every mask against every class: half of (1 + cosine) of mean feature and prototype.
 
     The prototype is the mean over all foreground patches of a class.
     """
+
+    reads_outlines_only: ClassVar[bool] = False
 
     def __call__(
         self, masks: DecodedMasks, features: Tensor, bank: MemoryBank, negatives: MemoryBank | None
@@ -125,9 +112,9 @@ class PairScorer:
 
 @dataclass(frozen=True)
 class PrototypeScorer:
-    """Label each mask by the prototype its pooled feature is nearest to (section 4.5, steps 1 to 3).
+    """Label each mask by the prototype its pooled feature is nearest to (arXiv 2507.02798).
 
-    With a negative bank, scores fall where a mask looks more like a negative reference (section 4.6). The
+    With a negative bank, scores fall where a mask looks more like a negative reference. The
     further attributes are parts beyond the published method, by default without effect; what they see differs
     from what merging within the image sees, which is always the features as they are.
 
@@ -142,7 +129,7 @@ class PrototypeScorer:
     negative_sigma: float = 0.8
     negative_positives: Literal["instance", "pixel"] = "instance"
     view: PatchView = field(default_factory=PatchView)
-    space: ReferenceSpace | None = None
+    space: FeatureSpace | None = None
     similarity: ClassSimilarity = field(default_factory=MeanPrototype)
     evidence: tuple[Evidence, ...] = ()
     reads_outlines_only: ClassVar[bool] = True  # of the logits the sign alone; the cache keeps no more
@@ -180,29 +167,5 @@ class PrototypeScorer:
             scores = part(scores, seen, bank)
         if negatives is None:
             return scores
-        against = negative_scores(seen.pooled, negatives.instance_means(), negatives.filled)
+        against = best_of_several(seen.pooled, negatives.instance_means(), negatives.filled)
         return negative_decay(scores, against, self.negative_sigma)
-
-
-def build_scorer(infer: Sam2InferConfig, memory: MemoryBankConfig, view: PatchView) -> PrototypeScorer:
-    """The scorer of the point-grid pipeline.
-
-    Raises:
-        ConfigError: the memory does not keep what a part needs.
-    """
-    cfg = infer.matching
-    space = None
-    if cfg.center or cfg.whiten != "none":
-        need(memory.background, "center" if cfg.center else "whiten", "background")
-        space = ReferenceSpace(cfg.center, cfg.whiten, cfg.shrinkage)
-    if cfg.prototype == "parts":
-        need(memory.parts, "prototype parts", "parts")
-    return PrototypeScorer(
-        infer.cls_num_per_mask,
-        infer.negative_sigma,
-        infer.negative_positives,
-        view,
-        space,
-        build_similarity(cfg),
-        build_evidence(cfg, memory),
-    )

@@ -1,4 +1,4 @@
-"""How good a mask is, whatever it shows: what else rank and score may take into account."""
+"""How sure SAM 2 is of a mask, whatever it shows: what else rank and score may take into account."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from no_time_to_train.config import MergeConfig
-
 
 def mask_stability(logits: Tensor, offset: float) -> Tensor:
-    """SAM's stability score at the decoder's resolution: ``area(logit > +offset) / area(logit > −offset)``.
+    """SAM's stability score (arXiv 2304.02643): ``area(logit > +offset) / area(logit > −offset)``.
 
     Args:
-        logits: (M, q, q).
+        logits: (M, h, w), w below 32768.
         offset: shift of the cut from 0, at least 0.
 
     Returns:
         (M,) in [0, 1], the IoU of the two cuts; 0 for a mask that is empty at both.
     """
-    high, low = ((logits > cut).flatten(1).sum(dim=1) for cut in (offset, -offset))
+    # Row sums fit 16 bits, and sums of short types are what a CPU is quick at.
+    rows = ((logits > cut).sum(dim=2, dtype=torch.int16) for cut in (offset, -offset))
+    high, low = (count.sum(dim=1, dtype=torch.int32) for count in rows)
     return high / low.clamp(min=1)
 
 
 @dataclass(frozen=True)
-class MaskQuality:
+class MaskConfidence:
     """Factors of the rank and of the score of M masks.
 
     Attributes:
@@ -54,9 +54,3 @@ class MaskQuality:
         if self.score_stability > 0:
             factor = factor * mask_stability(logits, self.offset) ** self.score_stability
         return factor
-
-
-def build_quality(cfg: MergeConfig) -> MaskQuality | None:
-    """What ``sam2_infer_cfgs.merging`` asks for; None for the published method, which asks for nothing."""
-    quality = MaskQuality(cfg.rank_stability, cfg.score_iou, cfg.score_stability, cfg.stability_offset)
-    return quality if quality.reads_stability or cfg.score_iou > 0 else None

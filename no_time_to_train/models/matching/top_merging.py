@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
 
 import torch
 
@@ -50,6 +51,8 @@ class TopMerger:
     resize: Resize
     max_instances: int = 100
     union: bool = False
+    reads_outlines_only: ClassVar[bool] = False
+    box_convention: ClassVar[Literal["inclusive"]] = "inclusive"
 
     def __call__(self, found: Candidates, size: tuple[int, int]) -> Instances:
         """Merge the candidates of one image.

@@ -1,15 +1,21 @@
-"""Two-way matching of patches and the point prompts made from it (Matcher, ICLR 2024). Pure functions.
+"""Two-way matching of patches, and the point prompts that a robust sampler makes from it. Pure functions.
 
-Step numbers are those of section 6 of the specification: 1 and 2 match, 3 makes points, 4 samples prompts.
+Prompts generation of Matcher (arXiv 2305.13310, section 3).
 """
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import dataclass
 from itertools import combinations
 
+import numpy as np
 import torch
+from scipy.cluster.vq import kmeans2
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
+
+from no_time_to_train.models.sam.prompts import DecodedMasks
 
 ALWAYS_KEPT = 40
 """Up to so many matches are all kept; of more, the better half."""
@@ -17,8 +23,8 @@ ALWAYS_KEPT = 40
 ALL_SUBSETS = 8
 """Up to so many points every subset is a prompt; of more, subsets are drawn."""
 
-MAX_RESTARTS = 10
-"""Fresh starts of k-means while a cluster stays empty."""
+MAX_MOVES = 100
+"""Iterations of k-means."""
 
 
 def bounded_patches(foreground: Tensor, limit: int) -> Tensor:
@@ -62,7 +68,7 @@ def assign(similarity: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def two_way_matching(similarity: Tensor, foreground: Tensor) -> Tensor:
-    """Find the target patches that belong to the foreground of the references (steps 1 to 3).
+    """Find the target patches that belong to the foreground of the references.
 
     Foreground patches are assigned to target patches, and these back to all reference patches; a pair whose
     way back ends outside of the foreground is dropped, unless that would drop all.
@@ -109,7 +115,7 @@ def extent(points: Tensor) -> Tensor:
 def point_subsets(
     count: int, sample_range: tuple[int, int], max_iterations: int, generator: torch.Generator
 ) -> list[Tensor]:
-    """Choose which points go into each prompt (step 4).
+    """Choose which points go into each prompt.
 
     Args:
         count: P, number of points.
@@ -131,39 +137,38 @@ def point_subsets(
     return subsets
 
 
-def cluster_centres(
-    points: Tensor, num_centers: int, generator: torch.Generator, max_iterations: int = 100
-) -> Tensor:
+def cluster_centres(points: Tensor, num_centers: int, generator: torch.Generator) -> Tensor:
     """k-means++ centres of the points, in whole pixels.
 
     Args:
         points: (P, 2), distinct.
         num_centers: k; at P or fewer points the points themselves are the centres.
+        generator: of the seed of the start.
 
     Returns:
-        (k, 2) distinct centres, fewer when clusters coincide or stay empty after every restart.
+        (k, 2) distinct centres, fewer when clusters coincide or become empty.
     """
     if points.shape[0] <= num_centers:
         return points
-    for _ in range(MAX_RESTARTS):
-        centres = _spread_start(points, num_centers, generator)
-        for _ in range(max_iterations):
-            nearest = torch.cdist(points, centres).argmin(dim=1)
-            members = torch.nn.functional.one_hot(nearest, num_centers).to(points)
-            sizes = members.sum(dim=0)
-            moved = torch.where(sizes[:, None] > 0, members.T @ points / sizes.clamp(min=1)[:, None], centres)
-            if torch.equal(moved, centres):
-                break
-            centres = moved
-        if bool((sizes > 0).all()):
-            break
-    return centres[sizes > 0].floor().unique(dim=0)
+    seed = int(torch.randint(2**31, (1,), generator=generator))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # SciPy says when a cluster becomes empty
+        centres, own = kmeans2(points.double().numpy(), num_centers, MAX_MOVES, minit="++", seed=seed)
+    return torch.from_numpy(centres[np.unique(own)]).to(points).floor().unique(dim=0)
 
 
-def _spread_start(points: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """k-means++ start: each next centre is drawn with a chance that grows with the squared distance."""
-    chosen = [int(torch.randint(points.shape[0], (1,), generator=generator))]
-    for _ in range(count - 1):
-        distance = torch.cdist(points, points[chosen]).amin(dim=1).square()
-        chosen.append(int(torch.multinomial(distance, 1, generator=generator)))
-    return points[chosen]
+@dataclass(frozen=True)
+class ClassProposals:
+    """What one class proposes in one image.
+
+    Attributes:
+        label: category index.
+        masks: M masks, best predicted IoU first.
+        matched: (P,) row-major indices of the target patches that match.
+        cost: (R, N) distance in [0, 1] of the class's foreground patches to the target patches.
+    """
+
+    label: int
+    masks: DecodedMasks
+    matched: Tensor
+    cost: Tensor

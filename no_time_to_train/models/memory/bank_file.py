@@ -12,19 +12,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from no_time_to_train import __version__
 from no_time_to_train.errors import MemoryMismatchError
 from no_time_to_train.models.memory.legacy_checkpoint import read_legacy
 from no_time_to_train.models.memory.memory_bank import MemoryBank
 from no_time_to_train.models.memory.memory_options import PUBLISHED
-from no_time_to_train.models.memory.patch_bank import PatchBank
+from no_time_to_train.models.memory.stored_references import NEGATIVE, Bank
+from no_time_to_train.version import __version__
 from no_time_to_train.weights.checkpoints import is_safetensors
 
 FORMAT = "no_time_to_train.memory"
 VERSION = 1
-NEGATIVE = "negative."
 PICKLED = (b"PK", b"\x80")  # how files of torch.save begin
-Bank = MemoryBank | PatchBank
 
 
 def save_bank(
@@ -94,31 +92,6 @@ def read_bank(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, metadata
 
 
-def load_bank(
-    path: str | Path, bank: Bank, negatives: MemoryBank | None, expected: Mapping[str, Any]
-) -> None:
-    """Fill ``bank`` (and ``negatives``) from a file that must fit.
-
-    Args:
-        expected: metadata of the running configuration; every key that the file also has must be equal, and
-            a file without ``memory_options`` has those of the paper.
-
-    Raises:
-        MemoryMismatchError: the file was made with another encoder, size or class list.
-    """
-    tensors, metadata = read_bank(path)
-    require_same_making(path, metadata, {**expected, "class_names": list(bank.class_names)})
-    own = {name: part for name, part in tensors.items() if not name.startswith(NEGATIVE)}
-    against = {
-        name.removeprefix(NEGATIVE): part for name, part in tensors.items() if name.startswith(NEGATIVE)
-    }
-    _require_fit(own, bank, f"{path} holds")
-    if negatives is not None and against:
-        _require_fit(against, negatives, f"{path} holds negative references of")
-        negatives.load_state_dict(against)
-    bank.load_state_dict(own)
-
-
 def require_same_making(path: str | Path, metadata: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
     """Refuse a bank file whose figures come from something else than the running configuration.
 
@@ -156,17 +129,3 @@ def _contrast(one: Any, two: Any) -> tuple[str, str]:
         return f"{one[place]!r} at place {place}", f"{two[place]!r} at place {place}"
     shown = [f"{', '.join(map(str, value[:3]))}{', …' if len(value) > 3 else ''}" for value in (one, two)]
     return f"{len(one)} ({shown[0]})", f"{len(two)} ({shown[1]})"
-
-
-def _require_fit(tensors: Mapping[str, Tensor], bank: Bank, holds: str) -> None:
-    if isinstance(bank, MemoryBank) != ("sums" in tensors):
-        raise MemoryMismatchError(
-            f"{holds} references in the form of another model class; use the model_cfg.name that it was "
-            f"made with, or fill the memory again"
-        )
-    if isinstance(bank, MemoryBank) and tuple(tensors["sums"].shape) != tuple(bank.sums.shape):
-        shape = tuple(tensors["sums"].shape)
-        raise MemoryMismatchError(
-            f"{holds} {shape[0]} categories by {shape[1]} shots of {shape[2]} features, the "
-            f"configuration asks for {bank.num_categories} by {bank.length} of {bank.sums.shape[2]}"
-        )

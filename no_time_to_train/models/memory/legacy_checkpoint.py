@@ -1,6 +1,6 @@
 """Reads the memory of the original's Lightning checkpoints, filled or post-processed, into our form.
 
-Buffers ``seg_model.mem_*`` (specification section 7): raw features (K, L, N, C), soft masks (K, L, N), fill
+Buffers ``seg_model.mem_*``: raw features (K, L, N, C), soft masks (K, L, N), fill
 counts (K,), and after post-processing the instance means (K, L, C). Backbone weights are left alone.
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
@@ -17,9 +18,6 @@ Derived = TypeVar("Derived")
 
 CENTERS = ("background", "parts")
 """What a bank may keep of each reference beside its mean: centres of its background, and of its patches."""
-
-ROUNDING = 1e-2
-"""Relative difference up to which two encodings, perhaps in bf16 on two devices, are of one reference."""
 
 
 def reference_weights(mask: Tensor, grid: tuple[int, int], sampling: str) -> Tensor:
@@ -72,8 +70,8 @@ def mean_prototypes(means: Tensor, filled: Tensor) -> Tensor:
 class MemoryBank(nn.Module):
     """Pooled references of K categories by L shots.
 
-    Slots are addressed, not appended: writing one twice replaces it, the order of writing and the number
-    of processes that share the work do not change the result.
+    Slots are addressed, not appended: writing one twice replaces it, the order of writing does not change the
+    result.
 
     Attributes:
         sums: (K, L, C) buffer, Σ weight · feature per instance.
@@ -169,12 +167,17 @@ class MemoryBank(nn.Module):
             centers: ``center_names`` to the rows of this reference, (B, C) and (B,).
 
         Raises:
-            MemoryMismatchError: there is no such slot, or the centres are not those that the bank keeps.
+            MemoryMismatchError: no such slot, or features or centres of another size.
             CheckpointError: the features are not finite, which only broken weights give.
             ValueError: the weight is not above 0.
         """
         check_slot(label, slot, self.num_categories, self.length)
         name = self.class_names[label]
+        if tuple(feature_sum.shape) != self.sums.shape[2:]:
+            raise MemoryMismatchError(
+                f"shot {slot} of {name!r} has {feature_sum.shape[0]} features, the encoder gives "
+                f"{self.sums.shape[2]}; use the encoder and size that it was made with"
+            )
         check_finite(feature_sum, name, slot)
         if not float(weight) > 0:
             raise ValueError(f"shot {slot} of {name!r} needs a weight above 0, got {float(weight)}; skip it")
@@ -189,57 +192,6 @@ class MemoryBank(nn.Module):
         self.weights[label, slot] = torch.as_tensor(weight).to(self.weights)
         self.filled[label, slot] = True
         self._derived.clear()
-
-    def centers_of(self, label: int, slot: int) -> dict[str, Tensor]:
-        """The centres of one reference, as :meth:`write` takes them."""
-        return {name: getattr(self, name)[label, slot] for name in self.center_names}
-
-    def clear(self) -> None:
-        """Forget every reference."""
-        for buffer in self.buffers():
-            buffer.zero_()
-        self._derived.clear()
-
-    def merge(self, other: MemoryBank) -> None:
-        """Take over every slot that ``other`` has filled; slots of both must not contradict each other."""
-        if other.class_names != self.class_names:
-            raise MemoryMismatchError(
-                f"banks of different classes cannot be merged: {', '.join(self.class_names[:5])} here, "
-                f"{', '.join(other.class_names[:5])} there"
-            )
-        self.merge_state(other.state_dict())
-
-    def merge_state(self, state: Mapping[str, Tensor]) -> None:
-        """Like :meth:`merge`, from the state of a bank that another process has filled.
-
-        Merging the banks of all processes gives each the same bank, in whatever order they come. A reference
-        that two of them encoded may differ by rounding (samplers pad, kernels differ).
-        """
-        sums, weights, filled = (state[key].to(self.sums.device) for key in ("sums", "weights", "filled"))
-        if sums.shape != self.sums.shape:
-            raise MemoryMismatchError(
-                f"banks of shapes {tuple(self.sums.shape)} and {tuple(sums.shape)} cannot be merged"
-            )
-        both = self.filled & filled
-        apart = (self.sums - sums)[both].norm(dim=1) > ROUNDING * self.sums[both].norm(dim=1)
-        if apart.any() or not torch.allclose(self.weights[both], weights[both], rtol=ROUNDING):
-            raise MemoryMismatchError("two banks hold different references in the same slot; fill them apart")
-        for mine, other in ((self.sums, sums), (self.weights, weights)):
-            larger = torch.maximum(mine[both], other[both])  # of two roundings the same one in any order
-            mine[filled] = other[filled]
-            mine[both] = larger
-        self._take_centers(filled, state)
-        self.filled |= filled
-        self._derived.clear()
-
-    def _take_centers(self, filled: Tensor, state: Mapping[str, Tensor]) -> None:
-        """Centres of the other's slots; of both, those of the larger sum, the same ones in any order."""
-        for name in self.center_names[::2]:
-            mine, other = getattr(self, name), state[name].to(self.sums)
-            larger = other.flatten(2).sum(dim=2) > mine.flatten(2).sum(dim=2)
-            taken = filled & (~self.filled | larger)
-            for part in (name, f"{name}_weights"):
-                getattr(self, part)[taken] = state[part].to(self.sums)[taken]
 
     def require_filled(self) -> None:
         """Raise :class:`MemoryNotReadyError` naming every category without a reference."""
@@ -287,3 +239,25 @@ class MemoryBank(nn.Module):
     def _load_from_state_dict(self, *args, **kwargs) -> None:  # type: ignore[no-untyped-def]
         self._derived.clear()
         super()._load_from_state_dict(*args, **kwargs)
+
+
+@dataclass(frozen=True)
+class PooledBanks:
+    """Makes empty banks of one kind; see :class:`MemoryBank`."""
+
+    embed_dim: int
+    normalize_instances: bool = False
+    num_background: int = 0
+    num_parts: int = 0
+
+    def __call__(self, class_names: Sequence[str], length: int) -> MemoryBank:
+        """A bank of these classes by up to ``length`` shots."""
+        return MemoryBank(
+            len(class_names),
+            length,
+            self.embed_dim,
+            class_names=class_names,
+            normalize_instances=self.normalize_instances,
+            num_background=self.num_background,
+            num_parts=self.num_parts,
+        )

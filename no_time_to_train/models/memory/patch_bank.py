@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -102,60 +103,20 @@ class PatchBank(nn.Module):
         """Raise :class:`MemoryNotReadyError` naming every category without a reference."""
         require_references(self.filled, self.class_names)
 
-    def clear(self) -> None:
-        """Forget every reference."""
-        self._shots = {}
-
-    def merge(self, other: PatchBank) -> None:
-        """Take over every slot that ``other`` has filled; slots of both must not contradict each other."""
-        if other.class_names != self.class_names:
-            raise MemoryMismatchError(
-                f"banks of different classes cannot be merged: {', '.join(self.class_names[:5])} here, "
-                f"{', '.join(other.class_names[:5])} there"
-            )
-        self.merge_state(other.state_dict())
-
-    def merge_state(self, state: Mapping[str, Tensor]) -> None:
-        """Like :meth:`merge`, from the state of a bank that another process has filled."""
-        for (label, slot), (features, foreground) in _unpack(state).items():
-            mine = self._shots.get((label, slot))
-            if mine is not None and not (torch.equal(mine[0], features) and torch.equal(mine[1], foreground)):
-                raise MemoryMismatchError(
-                    "two banks hold different references in the same slot; fill them apart"
-                )
-            shape = (self.grid, self.grid)
-            self.write(label, slot, features.unflatten(0, shape), foreground.unflatten(0, shape))
-
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         """Two tensors a reference: ``features.<label>.<slot>`` and ``foreground.<label>.<slot>``."""
         for (label, slot), (features, foreground) in sorted(self._shots.items()):
             destination[f"{prefix}features.{label}.{slot}"] = features
             destination[f"{prefix}foreground.{label}.{slot}"] = foreground
 
-    def _load_from_state_dict(self, state_dict: Mapping[str, Tensor], prefix: str, *args: Any) -> None:
-        """Replace every reference by those of the state."""
-        own = {key.removeprefix(prefix): part for key, part in state_dict.items() if key.startswith(prefix)}
-        self.clear()
-        self.merge_state(own)
 
+@dataclass(frozen=True)
+class PatchBanks:
+    """Makes empty banks of one kind; see :class:`PatchBank`."""
 
-def _unpack(state: Mapping[str, Tensor]) -> dict[tuple[int, int], Shot]:
-    """Shots by label and slot.
+    embed_dim: int
+    grid: int
 
-    Raises:
-        MemoryMismatchError: the state is that of something else, or incomplete.
-    """
-    shots = {}
-    for key in state:
-        kind, label, slot = (*key.split("."), "", "")[:3]
-        partner = {"features": "foreground", "foreground": "features"}.get(kind, "")
-        if not (label.isdigit() and slot.isdigit()) or f"{partner}.{label}.{slot}" not in state:
-            raise MemoryMismatchError(
-                f"entry {key!r} does not belong to a bank of patches, or its other half is missing; "
-                f"fill the memory again"
-            )
-        shots[int(label), int(slot)] = (
-            state[f"features.{label}.{slot}"],
-            state[f"foreground.{label}.{slot}"],
-        )
-    return shots
+    def __call__(self, class_names: Sequence[str], length: int) -> PatchBank:
+        """A bank of these classes by up to ``length`` shots."""
+        return PatchBank(len(class_names), length, self.embed_dim, self.grid, class_names=class_names)

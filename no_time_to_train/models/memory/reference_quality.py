@@ -9,7 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from no_time_to_train.models.memory.reference_set import StoredReference, class_names_of
+from no_time_to_train.errors import MemoryMismatchError
+from no_time_to_train.models.memory.reference_encoding import PooledReference
+from no_time_to_train.models.memory.stored_references import StoredReference, class_names_of
 
 FAR = 3.0
 """A reference is an outlier when it lies so many robust deviations below the median of its class."""
@@ -76,7 +78,7 @@ def score_references(references: Sequence[StoredReference]) -> list[ReferenceSco
                     class_name=name,
                     shot=shot,
                     name=item.name,
-                    patches=item.weight,
+                    patches=pooled(item).weight,
                     own=mine,
                     other=against,
                     other_class=nearest,
@@ -87,9 +89,22 @@ def score_references(references: Sequence[StoredReference]) -> list[ReferenceSco
     return scores
 
 
+def pooled(item: StoredReference) -> PooledReference:
+    """What was kept of a reference.
+
+    Raises:
+        MemoryMismatchError: its patches were, as Matcher needs them.
+    """
+    if not isinstance(item.encoded, PooledReference):
+        raise MemoryMismatchError(
+            f"{item.name} was kept patch by patch; references are scored by their means"
+        )
+    return item.encoded
+
+
 def instance_means(references: Sequence[StoredReference]) -> Tensor:
     """(N, C) mean patch feature of each reference, not normalised, as the prototypes take them."""
-    return torch.stack([item.feature_sum.float() / item.weight for item in references])
+    return torch.stack([pooled(item).feature_sum.float() / pooled(item).weight for item in references])
 
 
 def leave_one_out(means: Tensor) -> Tensor:

@@ -6,7 +6,8 @@ Semantics of ``sam2.automatic_mask_generator`` without crops, region clean-up or
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -15,13 +16,15 @@ from torchvision.ops import nms
 
 from no_time_to_train.config import Sam2AmgConfig
 from no_time_to_train.masks.ops import extent_boxes
-from no_time_to_train.models.proposals.point_grid import point_prompts
-from no_time_to_train.models.sam.backend import (
+from no_time_to_train.models.matching.stability import mask_stability
+from no_time_to_train.models.proposals.point_grid import half_cell_grid
+from no_time_to_train.models.sam.backend import Sam2Backend
+from no_time_to_train.models.sam.prompts import (
     DecodedMasks,
     ImageEmbedding,
     Prompts,
-    Sam2Backend,
     Tokens,
+    point_prompts,
 )
 
 DECODED_TOGETHER = 256
@@ -31,25 +34,8 @@ MAX_PIXELS = 2**22
 """Upscaled pixels alive at once; few enough that a CPU's allocator reuses their memory."""
 
 
-def half_cell_grid(points_per_side: int, size: int) -> Tensor:
-    """SAM's point grid: the middles of G by G cells.
-
-    Args:
-        points_per_side: G.
-        size: side of the square input in pixels.
-
-    Returns:
-        (G², 2) xy, y slow.
-    """
-    axis = (torch.arange(points_per_side) + 0.5) * size / points_per_side
-    return torch.cartesian_prod(axis, axis).flip(1)
-
-
 def judge_masks(logits: Tensor, size: int, offset: float) -> tuple[Tensor, Tensor]:
-    """Stability and boxes of masks, at the size at which the generator sees them.
-
-    Stability is the IoU of the mask cut at ``+offset`` and at ``−offset``; a mask that is empty at both is
-    not stable at all.
+    """:func:`mask_stability` and boxes of masks, at the size at which the generator sees them.
 
     Args:
         logits: (M, q, q).
@@ -62,10 +48,7 @@ def judge_masks(logits: Tensor, size: int, offset: float) -> tuple[Tensor, Tenso
     stability, boxes = [logits.new_zeros(0)], [logits.new_zeros(0, 4)]
     for piece in logits[:, None].split(max(1, MAX_PIXELS // size**2)):
         masks = F.interpolate(piece, size=(size, size), mode="bilinear", align_corners=False)[:, 0]
-        # Row sums fit 16 bits, and sums and maxima of short types are what a CPU is quick at.
-        rows = ((masks > cut).sum(dim=2, dtype=torch.int16) for cut in (offset, -offset))
-        high, low = (count.sum(dim=1, dtype=torch.int32) for count in rows)
-        stability.append(high / low.clamp(min=1))
+        stability.append(mask_stability(masks, offset))
         boxes.append(extent_boxes(masks.amax(dim=1) > 0, masks.amax(dim=2) > 0))
     return torch.cat(stability), torch.cat(boxes)
 
@@ -85,13 +68,8 @@ class JudgedMasks:
     @classmethod
     def join(cls, parts: Sequence[JudgedMasks]) -> JudgedMasks:
         """One set out of several; ``prompts`` then only has a meaning within each part."""
-        masks = [part.masks for part in parts]
-        joined = DecodedMasks(
-            torch.cat([part.logits for part in masks]),
-            torch.cat([part.ious for part in masks]),
-            torch.cat([part.prompts for part in masks]),
-        )
-        return cls(joined, torch.cat([part.boxes for part in parts]))
+        masks = DecodedMasks.join([part.masks for part in parts])
+        return cls(masks, torch.cat([part.boxes for part in parts]))
 
 
 @dataclass(frozen=True)
@@ -105,8 +83,8 @@ class StableMasks:
         multimask: three masks a prompt; else the single-mask token alone, without SAM 2's switch to another
             token where that one is unstable.
         size: side at which masks are judged, in pixels; the generator's image side.
-        chunk: prompts per call on a GPU.
         max_overlap: box IoU above which the mask with the lower predicted IoU goes.
+        chunk: prompts per call on a GPU; figures do not depend on it.
     """
 
     min_iou: float
@@ -114,8 +92,8 @@ class StableMasks:
     stability_offset: float
     multimask: bool
     size: int
-    chunk: int
     max_overlap: float
+    chunk: int = field(compare=False)
 
     @classmethod
     def from_config(cls, cfg: Sam2AmgConfig, size: int, *, min_iou: float, max_overlap: float) -> StableMasks:
@@ -153,10 +131,7 @@ class AutomaticMasks:
 
     points_per_side: int
     stable: StableMasks
-
-    def recipe(self) -> str:
-        """What the masks depend on beside the image; the chunk is none of it."""
-        return f"half-cell grid of {self.points_per_side}, {replace(self.stable, chunk=1)}"
+    reads_references: ClassVar[bool] = False
 
     def candidates(self, sam: Sam2Backend, embedding: ImageEmbedding) -> JudgedMasks:
         """The grid's masks before suppression."""

@@ -4,27 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol, TypeVar
 
 from torch import Tensor
 
-from no_time_to_train.models.sam.backend import ImageEmbedding, Sam2Backend
+from no_time_to_train.models.matching.two_way_matching import ClassProposals
+from no_time_to_train.models.memory.stored_references import Bank
+from no_time_to_train.models.sam.backend import Sam2Backend
+from no_time_to_train.models.sam.prompts import DecodedMasks, ImageEmbedding
 from no_time_to_train.preprocess import resize_square
 
-Proposals = Any
-"""What a proposer makes, its scorer takes: one set of masks for all classes, or one set for each in turn."""
+Proposals = DecodedMasks | Iterator[ClassProposals]
+"""One set of masks for all classes, or one set for each class in turn."""
+
+ReadBank = TypeVar("ReadBank", bound=Bank, contravariant=True)
+"""The kind of bank that the parts of a model read."""
+
+ProposalsT = TypeVar("ProposalsT", bound=Proposals, covariant=True)
+"""What a model's proposer makes and its scorer takes."""
 
 
-class Proposer(Protocol):
-    """Masks of one image with target features (g, g, C).
+ScoredT = TypeVar("ScoredT", bound=Proposals, contravariant=True)
+"""The same, as the scorer sees it."""
 
-    A proposer whose masks depend on the image and its own settings alone names those in a method
-    ``recipe() -> str``; what has no recipe is never cached.
-    """
+
+class Proposer(Protocol[ReadBank, ProposalsT]):
+    """Masks of one image with target features (g, g, C)."""
+
+    @property
+    def reads_references(self) -> bool:
+        """Whether the masks depend on features or bank; if not, they may be cached by image and settings."""
 
     def __call__(
-        self, sam: Sam2Backend, embedding: ImageEmbedding, features: Tensor, bank: Any
-    ) -> Proposals: ...
+        self, sam: Sam2Backend, embedding: ImageEmbedding, features: Tensor, bank: ReadBank, /
+    ) -> ProposalsT: ...
 
 
 @dataclass(frozen=True)
@@ -40,12 +53,12 @@ class EncodeAndPropose:
     def __call__(
         self,
         sam: Sam2Backend,
-        propose: Proposer,
+        propose: Proposer[ReadBank, ProposalsT],
         images: Tensor,
         sizes: Sequence[tuple[int, int]],
         features: Tensor,
-        bank: Any,
-    ) -> Iterator[Proposals]:
+        bank: ReadBank,
+    ) -> Iterator[ProposalsT]:
         """Propose masks; those of one image at a time are alive.
 
         Args:

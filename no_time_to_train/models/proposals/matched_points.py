@@ -1,15 +1,17 @@
-"""Matcher's proposals: prompts from the points where a class matches the target (section 6, steps 1 to 5)."""
+"""Matcher's proposals: prompts from the points where a class matches the target (arXiv 2305.13310)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from no_time_to_train.config import MatcherConfig
 from no_time_to_train.models.matching.two_way_matching import (
+    ClassProposals,
     bounded_patches,
     cluster_centres,
     extent,
@@ -19,24 +21,8 @@ from no_time_to_train.models.matching.two_way_matching import (
 )
 from no_time_to_train.models.memory.patch_bank import PatchBank
 from no_time_to_train.models.proposals.automatic_masks import AutomaticMasks, JudgedMasks, StableMasks
-from no_time_to_train.models.sam.backend import DecodedMasks, ImageEmbedding, Prompts, Sam2Backend
-
-
-@dataclass(frozen=True)
-class ClassProposals:
-    """What one class proposes in one image.
-
-    Attributes:
-        label: category index.
-        masks: M masks, best predicted IoU first.
-        matched: (P,) row-major indices of the target patches that match.
-        cost: (R, N) distance in [0, 1] of the class's foreground patches to the target patches.
-    """
-
-    label: int
-    masks: DecodedMasks
-    matched: Tensor
-    cost: Tensor
+from no_time_to_train.models.sam.backend import Sam2Backend
+from no_time_to_train.models.sam.prompts import ImageEmbedding, Prompts
 
 
 @dataclass(frozen=True)
@@ -54,6 +40,7 @@ class MatchedPoints:
     grid: AutomaticMasks | None
     patch_size: int
     cfg: MatcherConfig
+    reads_references: ClassVar[bool] = True
 
     def __call__(
         self, sam: Sam2Backend, embedding: ImageEmbedding, features: Tensor, bank: PatchBank

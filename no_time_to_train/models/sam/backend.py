@@ -6,25 +6,18 @@ no-memory vector), so neither Hydra nor the video memory is needed, and SAM 2.0 
 
 from __future__ import annotations
 
-import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
-from no_time_to_train.models.encoders.encoder_weights import check_keys
-from no_time_to_train.models.sam.modules import (
-    SAM2_SIZES,
-    Sam2Spec,
-    build_heads,
-    build_image_encoder,
-    sam2_size,
-)
+from no_time_to_train.models.encoders.spec import IMAGENET_MEAN, IMAGENET_STD
+from no_time_to_train.models.sam.fitting_chunk import FittingChunk
+from no_time_to_train.models.sam.modules import build_heads, build_image_encoder
 from no_time_to_train.models.sam.point_decoder import PointDecoder, PreparedImage
 from no_time_to_train.models.sam.prompt_embedding import embed_prompts, grid_code
 from no_time_to_train.models.sam.prompts import (
@@ -33,13 +26,10 @@ from no_time_to_train.models.sam.prompts import (
     Prompts,
     Tokens,
     choose_tokens,
+    corner_prompts,
 )
 from no_time_to_train.models.sam.single_thread_map import single_thread_map
-
-log = logging.getLogger(__name__)
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+from no_time_to_train.weights.sam2_models import Sam2Spec
 
 CPU_CHUNK_TOKENS, CPU_CHUNK = 4096, 8
 """Prompts decoded together on a CPU: as many as share this number of image tokens, at most ``CPU_CHUNK``.
@@ -65,6 +55,7 @@ class Sam2Backend(nn.Module):
         super().__init__()
         self.spec = spec
         self.precision: torch.dtype | None = None  # of autocast; None: that of the weights, or of the caller
+        self._fitting = FittingChunk()
         self.image_encoder = build_image_encoder(spec)
         self.sam_prompt_encoder, self.sam_mask_decoder = build_heads(spec)
         self.no_mem_embed = nn.Parameter(torch.zeros(1, 1, spec.d_model))
@@ -130,21 +121,25 @@ class Sam2Backend(nn.Module):
             prompts: any number, none included.
             tokens: which of the decoder's masks to return.
             min_iou: keep masks whose predicted IoU is strictly greater; of the others no mask is made.
-            chunk: prompts per call on a GPU. A CPU has its own fixed chunks, so that figures are the same
-                bits whatever was asked for, and works on as many at once as torch may use threads.
+            chunk: prompts per call on a GPU, fewer where its memory is too small for them. A CPU has its own
+                fixed chunks, so that figures are the same bits whatever was asked for, and works on as many
+                at once as torch may use threads.
 
         Returns:
             M surviving masks in prompt order (token order within a prompt).
         """
+        decode = self._decode_fast if prompts.masks is None else self._decode_plain
         with self._asked_precision():
-            decode = self._decode_fast if prompts.masks is None else self._decode_plain
-            found, size = decode(embedding, prompts, tokens, min_iou, chunk)
+            found, size = self._fitting.decode(
+                lambda fitting: decode(embedding, prompts, tokens, min_iou, fitting), chunk
+            )
         side = 4 * embedding.image.shape[-1]
         empty = torch.zeros(0, side, side, device=embedding.image.device)
         return DecodedMasks(
             torch.cat([empty, *(masks.logits for masks in found)]),
             torch.cat([empty[:, 0, 0], *(masks.ious for masks in found)]),
             torch.cat([empty[:, 0, 0].long(), *(masks.prompts + n * size for n, masks in enumerate(found))]),
+            len(prompts),
         )
 
     def _asked_precision(self) -> AbstractContextManager[Any]:
@@ -243,9 +238,6 @@ class Sam2Backend(nn.Module):
 def decode_boxes(sam: Sam2Backend, embedding: ImageEmbedding, boxes: Tensor) -> DecodedMasks:
     """One mask per box: what SAM 2's image predictor gives with ``multimask_output=False``.
 
-    The predictor, and SAM 2 in training, hand a box over as two points, to which a padding point is added;
-    ``Prompts.boxes`` means the box input of the prompt encoder, which has no padding.
-
     Args:
         embedding: of the image; the predictor adds the no-memory vector, see :meth:`Sam2Backend.encode`.
         boxes: (N, 4) xyxy in pixels of the square SAM input.
@@ -253,51 +245,4 @@ def decode_boxes(sam: Sam2Backend, embedding: ImageEmbedding, boxes: Tensor) -> 
     Returns:
         N masks, in the order of the boxes.
     """
-    labels = torch.tensor([[2, 3]], device=boxes.device).expand(len(boxes), 2)
-    return sam.decode(embedding, Prompts(boxes.view(-1, 2, 2), labels), tokens="single")
-
-
-RANDOM = "random"
-"""``sam2_ckpt_path: random`` leaves the weights untrained, for tests and benchmarks only."""
-
-
-def build_sam2(config_name: str, ckpt_path: str | None) -> Sam2Backend:
-    """Build SAM 2 and load its weights strictly.
-
-    Args:
-        config_name: see :func:`sam2_size`.
-        ckpt_path: file, ``auto`` or ``hf-hub:<repo>``; None takes the weights shipped with the package, which
-            exist for ``sam2_nano``; ``random`` must be asked for by name.
-
-    Raises:
-        ConfigError: unknown configuration.
-        CheckpointError: no weights, or weights of another model.
-    """
-    from no_time_to_train.weights.sam2_files import load_sam2_state
-
-    spec = SAM2_SIZES[sam2_size(config_name)]
-    if ckpt_path == RANDOM:
-        log.warning("%s runs with random weights: its masks mean nothing", config_name)
-        return Sam2Backend(spec)
-    state = load_sam2_state(config_name, ckpt_path)
-    with _SkipInit():
-        model = Sam2Backend(spec)
-    _load(model, state, config_name)
-    return model
-
-
-class _SkipInit(TorchFunctionMode):
-    """Inside, parameters keep what their memory held: filling takes a second, loading overwrites it."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if getattr(func, "__module__", None) == "torch.nn.init":
-            return kwargs["tensor"] if "tensor" in kwargs else args[0]
-        return func(*args, **kwargs)
-
-
-def _load(model: Sam2Backend, state: Mapping[str, Tensor], config_name: str) -> None:
-    """Take over the tensors of a checkpoint, in float32 and without a second copy of them."""
-    target = {key: value.shape for key, value in model.state_dict().items()}
-    check_keys(state, target, "the SAM 2 checkpoint", config_name)
-    model.load_state_dict({key: value.float() for key, value in state.items()}, assign=True)
+    return sam.decode(embedding, corner_prompts(boxes), tokens="single")

@@ -7,13 +7,8 @@ import torch
 from torch import Tensor
 
 from no_time_to_train.masks.ops import resized_masks
-from no_time_to_train.models.proposals.point_grid import point_prompts
-from no_time_to_train.models.sam.backend import (
-    DecodedMasks,
-    ImageEmbedding,
-    Sam2Backend,
-    decode_boxes,
-)
+from no_time_to_train.models.sam.backend import Sam2Backend, decode_boxes
+from no_time_to_train.models.sam.prompts import DecodedMasks, ImageEmbedding, point_prompts
 from no_time_to_train.preprocess import to_square
 
 

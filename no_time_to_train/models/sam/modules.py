@@ -1,72 +1,12 @@
-"""The one file that imports ``sam2``'s models: which sizes exist and how their parts are built."""
+"""The one file that imports ``sam2``'s models: how the parts of each size are built."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from no_time_to_train.errors import ConfigError, did_you_mean
-
-
-@dataclass(frozen=True)
-class Sam2Spec:
-    """Sizes of one SAM 2 model (numbers of the published configurations; Hiera of arXiv 2306.00989)."""
-
-    embed_dim: int
-    num_heads: int
-    stages: tuple[int, int, int, int]
-    global_att_blocks: tuple[int, ...]
-    window_spec: tuple[int, int, int, int] = (8, 4, 14, 7)
-    window_pos_embed_bkg_spatial_size: tuple[int, int] = (7, 7)
-    d_model: int = 256
-    image_size: int = 1024
-    fpn_top_down_levels: tuple[int, ...] = (2, 3)
-
-
-SAM2_SIZES: dict[str, Sam2Spec] = {
-    "tiny": Sam2Spec(96, 1, (1, 2, 7, 2), (5, 7, 9)),
-    "small": Sam2Spec(96, 1, (1, 2, 11, 2), (7, 10, 13)),
-    "base_plus": Sam2Spec(112, 2, (2, 3, 16, 3), (12, 16, 20), window_pos_embed_bkg_spatial_size=(14, 14)),
-    "large": Sam2Spec(144, 2, (2, 6, 36, 4), (23, 33, 43), window_spec=(8, 4, 16, 8)),
-    "nano": Sam2Spec(
-        32,
-        1,
-        (1, 2, 3, 1),
-        (4, 5),
-        window_spec=(8, 8, 16, 8),
-        d_model=96,
-        image_size=256,
-        fpn_top_down_levels=(0, 1, 2, 3),
-    ),
-}
-
-_LETTERS = {"t": "tiny", "s": "small", "b+": "base_plus", "l": "large"}
-
-
-def sam2_size(config_name: str) -> str:
-    """Return the size a configuration name means.
-
-    Args:
-        config_name: ``sam2_hiera_l.yaml``, ``configs/sam2.1/sam2.1_hiera_b+.yaml``,
-            ``sam2.1_hiera_large``, ``sam2_nano``; the folder and ``.yaml`` do not matter.
-
-    Raises:
-        ConfigError: the name is unknown.
-    """
-    stem = Path(config_name).name.removesuffix(".yaml")
-    tail = stem.removeprefix("sam2.1_").removeprefix("sam2_").removeprefix("hiera_")
-    size = _LETTERS.get(tail, tail)
-    if size not in SAM2_SIZES or not stem.startswith(("sam2_", "sam2.1_")):
-        known = [f"sam2_hiera_{letter}" for letter in _LETTERS] + ["sam2.1_hiera_l", "sam2_nano"]
-        raise ConfigError(
-            f"unknown SAM 2 configuration {config_name!r}{did_you_mean(stem, known)} "
-            f"(known: sam2_hiera_{{t,s,b+,l}}, sam2.1_hiera_{{t,s,b+,l}}, sam2_nano)"
-        )
-    return size
+from no_time_to_train.weights.sam2_models import Sam2Spec
 
 
 class _Gelu(nn.Module):

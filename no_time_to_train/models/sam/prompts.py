@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -76,6 +76,24 @@ class Prompts:
         return self.points, self.labels, self.boxes, self.masks
 
 
+def point_prompts(points: Tensor) -> Prompts:
+    """One foreground point per prompt; points are (P, 2) xy in pixels of the square SAM input."""
+    labels = torch.ones(points.shape[0], 1, dtype=torch.int32, device=points.device)
+    return Prompts(points=points[:, None], labels=labels)
+
+
+def corner_prompts(boxes: Tensor) -> Prompts:
+    """One box per prompt, handed over as its two corners, as SAM 2's predictor and its training do.
+
+    ``Prompts.boxes`` is the box input of the prompt encoder instead, which adds no padding point.
+
+    Args:
+        boxes: (P, 4) xyxy in pixels of the square SAM input.
+    """
+    labels = torch.tensor([[2, 3]], dtype=torch.int32, device=boxes.device).expand(len(boxes), 2)
+    return Prompts(boxes.view(-1, 2, 2), labels)
+
+
 @dataclass(frozen=True)
 class DecodedMasks:
     """Masks that SAM 2 proposes; row i of every field is the same mask.
@@ -84,17 +102,29 @@ class DecodedMasks:
         logits: (M, q, q) float32, q a quarter of the input side; > 0 is inside.
         ious: (M,) float32 predicted IoU in [0, 1].
         prompts: (M,) int64, which prompt it came from.
+        asked: how many prompts there were, with those that gave no mask.
     """
 
     logits: Tensor
     ious: Tensor
     prompts: Tensor
+    asked: int = 0
 
     def __len__(self) -> int:
         return self.ious.shape[0]
 
+    @classmethod
+    def join(cls, parts: Sequence[DecodedMasks]) -> DecodedMasks:
+        """One set out of at least one; ``prompts`` stay as they are."""
+        return cls(
+            torch.cat([part.logits for part in parts]),
+            torch.cat([part.ious for part in parts]),
+            torch.cat([part.prompts for part in parts]),
+            sum(part.asked for part in parts),
+        )
+
     def __getitem__(self, index: Tensor) -> DecodedMasks:
-        return DecodedMasks(self.logits[index], self.ious[index], self.prompts[index])
+        return DecodedMasks(self.logits[index], self.ious[index], self.prompts[index], self.asked)
 
 
 Tokens = Literal["best", "all", "single"]

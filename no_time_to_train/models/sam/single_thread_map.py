@@ -12,6 +12,9 @@ import torch
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+_turn = threading.RLock()
+"""The number of threads is one setting of the whole process, so two maps at once would spoil it."""
+
 
 def single_thread_map(
     make_worker: Callable[[], Callable[[Item], Result]], items: Sequence[Item]
@@ -30,11 +33,18 @@ def single_thread_map(
     Returns:
         One result per item, in order.
     """
-    threads = torch.get_num_threads()
-    if threads == 1:
-        with torch.no_grad():
-            work = make_worker()
-            return [work(item) for item in items]
+    with _turn:
+        threads = torch.get_num_threads()
+        if threads > 1:
+            return _on_threads(make_worker, items, threads)
+    with torch.no_grad():
+        work = make_worker()
+        return [work(item) for item in items]
+
+
+def _on_threads(
+    make_worker: Callable[[], Callable[[Item], Result]], items: Sequence[Item], threads: int
+) -> list[Result]:
     own = threading.local()
 
     def begin() -> None:

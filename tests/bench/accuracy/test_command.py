@@ -115,21 +115,19 @@ def test_the_pipeline_run_plainly_gives_the_same_average_precision(whole: Path, 
     from no_time_to_train.bench.accuracy.rows import read_rows
     from no_time_to_train.bench.accuracy.tasks import choose_tasks
     from no_time_to_train.dataset.coco.results import to_coco_rows
-    from no_time_to_train.dataset.references.crops import CropOptions, crop_reference
-    from no_time_to_train.dataset.targets import read_target
     from no_time_to_train.evaluation.coco_ap import evaluate_coco
     from no_time_to_train.models.factory import build_model
+    from no_time_to_train.pipeline.remember import remember
+    from no_time_to_train.pipeline.segment import segment_targets
 
     row = read_rows(rows)[1]
     (task,) = choose_tasks(whole / "scenes", None, ["scenes-val"], 2)
     episode = task.episode(0)
-    names = episode.categories.names
-    model = build_model(row.model, category_num=len(names), length=2, class_names=names)
-    side = model.encoder.img_size
-    model.fill_memory([crop_reference(item, side, CropOptions()) for item in episode.references(2)])
+    model = build_model(row.model)
+    memory = remember(model, episode.given(2))
+    assert memory.class_names == episode.categories.names
     found = []
-    for target in episode.targets():
-        instances = model.segment(read_target(target, model.sam.image_size))
+    for target, instances in segment_targets(model, memory, episode.targets()):
         found += to_coco_rows(instances, target.image_id, episode.categories.ids)
     plain = evaluate_coco(episode.truth, found)
     cells = json.loads((whole / "table.json").read_text())["cells"]

@@ -16,10 +16,11 @@ BASE = ROOT / "no_time_to_train" / "pl_configs" / "accuracy" / "nano.yaml"
 def test_a_draw_has_the_same_figures_after_another_one(tmp_path: Path) -> None:
     row = make_row("few points", BASE, {"model_cfg.sam2_infer_cfgs.points_per_side": 6})
     (task,) = choose_tasks(tmp_path / "scenes", None, ["scenes-val"], 2)
-    trials = Trials(DiskStore(tmp_path / "cache", 10**9), 1)
+    trials = Trials(DiskStore(tmp_path / "cache", 10**9))
     first = trials.run(row, task.episode(0), 1)
     second = trials.run(row, task.episode(1), 1)
-    alone = Trials(DiskStore(tmp_path / "other", 10**9), 1).run(row, task.episode(1), 1)
+    alone = Trials(DiskStore(tmp_path / "other", 10**9)).run(row, task.episode(1), 1)
     assert second == alone != first
-    warm = Trials(DiskStore(tmp_path / "cache", 10**9), 1).run(row, task.episode(1), 1)
+    assert first["prompts"] == second["prompts"] == 36  # asked anew, and known from before
+    warm = Trials(DiskStore(tmp_path / "cache", 10**9)).run(row, task.episode(1), 1)
     assert warm == alone

@@ -12,14 +12,14 @@ from torch import nn
 
 from no_time_to_train.config import CacheConfig
 from no_time_to_train.models.cache.cached_parts import add_cache
-from no_time_to_train.models.segmenter import ReferenceSegmenter
 from tests.models.small_models import MODEL_NAMES, crop, filled, fruits, picture, small_model
 from tests.models.test_contract import assert_same
+from tests.models.with_memory import WithMemory
 
 PUBLISHED = "matching_baseline_noAMG"
 
 
-def cached(model: ReferenceSegmenter, folder: Path) -> ReferenceSegmenter:
+def cached(model: WithMemory, folder: Path) -> WithMemory:
     add_cache(model, CacheConfig(str(folder)))
     return model
 
@@ -27,7 +27,7 @@ def cached(model: ReferenceSegmenter, folder: Path) -> ReferenceSegmenter:
 class Runs:
     """Counts how often the networks of a model run."""
 
-    def __init__(self, model: ReferenceSegmenter) -> None:
+    def __init__(self, model: WithMemory) -> None:
         self.encoder = self.sam = 0
         model.encoder.backbone.patch_embed.register_forward_hook(self._encoder)
         model.sam.image_encoder.register_forward_hook(self._sam)

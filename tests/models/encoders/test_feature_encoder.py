@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from no_time_to_train.config import EncoderConfig
 from no_time_to_train.errors import CheckpointError, ConfigError
 from no_time_to_train.models.encoders import feature_encoder as encoders
-from no_time_to_train.models.encoders.encoder_registry import ENCODERS, EncoderSpec
+from no_time_to_train.models.encoders.encoder_registry import ENCODERS
 from no_time_to_train.models.encoders.feature_encoder import FeatureEncoder, build_encoder
+from no_time_to_train.models.encoders.spec import EncoderSpec
 from tests.weights.dino_files import randomised, tiny_dinov2, tiny_dinov3
 
 SAT = ENCODERS["dinov3_large_sat"]

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import label
 
+from no_time_to_train.models.cache.keys import described
 from no_time_to_train.models.extensions.clean_masks import (
     CleanMasks,
     pinholes,
@@ -15,6 +16,7 @@ from no_time_to_train.models.extensions.clean_masks import (
     without_pinholes,
     without_specks,
 )
+from no_time_to_train.models.extensions.guided_prompts import GuidedPoints
 from no_time_to_train.models.proposals.point_grid import PointGrid
 from no_time_to_train.models.sam.prompts import DecodedMasks
 
@@ -99,11 +101,12 @@ def test_each_mask_is_cleaned_by_itself_in_any_order() -> None:
 def test_the_part_cleans_what_another_one_proposes_and_names_both() -> None:
     logits = torch.where(torch.from_numpy(DRAWN), 1.0, -1.0)[None]
     masks = DecodedMasks(logits, torch.tensor([0.9]), torch.tensor([0]))
-    part = CleanMasks(lambda *_: masks, 1.0)
+    part = CleanMasks(lambda *_: masks, 1.0)  # type: ignore[arg-type]
     found = part(None, None, None, None)  # type: ignore[arg-type]
     assert int((found.logits > 0).sum()) == 5
     assert found.ious is masks.ious
-    assert part.recipe is None
-    parts = (CleanMasks(PointGrid(8), 0.1), CleanMasks(PointGrid(8), 0.5), CleanMasks(PointGrid(8), 0.5, 0.1))
-    recipes = {part.recipe() for part in parts}  # type: ignore[misc]
-    assert len({*recipes, PointGrid(8).recipe()}) == 4
+    grid = PointGrid(8)
+    parts = (grid, CleanMasks(grid, 0.1), CleanMasks(grid, 0.5), CleanMasks(grid, 0.5, 0.1))
+    assert len({described(part) for part in parts}) == 4
+    assert not any(part.reads_references for part in parts)
+    assert CleanMasks(GuidedPoints(8, 4, 1, 1.0), 0.1).reads_references

@@ -13,16 +13,15 @@ from no_time_to_train.errors import ConfigError
 from no_time_to_train.masks.ops import pool_features
 from no_time_to_train.models.extensions.evidence import (
     Contrast,
-    Evidence,
     ReciprocalVote,
     SecondPass,
-    SeenMasks,
     best_other_class,
-    build_evidence,
     returning_patches,
     sure_masks,
 )
+from no_time_to_train.models.matching.similarity import Evidence, SeenMasks
 from no_time_to_train.models.memory.memory_bank import MemoryBank
+from no_time_to_train.models.parts import build_evidence
 from tests.models.tiny import generator, random_bank, random_logits
 
 quick = settings(deadline=None, max_examples=25)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -11,17 +14,19 @@ from hypothesis import strategies as st
 
 from no_time_to_train.config import PromptConfig, Sam2InferConfig
 from no_time_to_train.errors import ConfigError
+from no_time_to_train.models.extensions.coarse_to_fine import CoarseGridFirst, CoarseToFine
 from no_time_to_train.models.extensions.guided_prompts import (
-    Asking,
     ComponentBoxes,
     GuidedPoints,
-    TwoLevelGrid,
+    class_contrast,
+    component_boxes,
+    spread_peaks,
 )
 from no_time_to_train.models.memory.memory_bank import MemoryBank
 from no_time_to_train.models.parts import make_proposer
-from no_time_to_train.models.proposals.point_grid import PointGrid, border_grid, point_prompts
-from no_time_to_train.models.proposals.similarity_map import class_contrast, component_boxes, spread_peaks
-from no_time_to_train.models.sam.backend import Sam2Backend, build_sam2
+from no_time_to_train.models.proposals.point_grid import PointGrid
+from no_time_to_train.models.sam.backend import Sam2Backend
+from no_time_to_train.models.sam.build import build_sam2
 from no_time_to_train.models.sam.prompts import DecodedMasks, ImageEmbedding, Prompts
 
 
@@ -93,24 +98,25 @@ def guide() -> tuple[torch.Tensor, MemoryBank]:
     return torch.stack([disc, 1 - disc], dim=-1), bank
 
 
-class Counting:
-    """Asks SAM 2 and keeps the prompts that it was asked."""
+@pytest.fixture
+def asked(seen, monkeypatch: pytest.MonkeyPatch) -> list[Prompts]:  # type: ignore[no-untyped-def]
+    """What the real SAM 2 is asked."""
+    prompted: list[Prompts] = []
+    decode = seen[0].decode
 
-    def __init__(self) -> None:
-        self.ask = Asking(min_iou=0.0)
-        self.points: list[Prompts] = []
+    def noted(embedding: ImageEmbedding, prompts: Prompts, **options: Any) -> DecodedMasks:
+        prompted.append(prompts)
+        return decode(embedding, prompts, **options)
 
-    def __call__(self, sam: Sam2Backend, embedding: ImageEmbedding, prompts: Prompts) -> DecodedMasks:
-        self.points.append(prompts)
-        return self.ask(sam, embedding, prompts)
+    monkeypatch.setattr(seen[0], "decode", noted)
+    return prompted
 
 
 @torch.inference_mode()
-def test_guided_points_lie_on_what_is_like_the_class(seen, guide) -> None:  # type: ignore[no-untyped-def]
-    counting = Counting()
-    part = GuidedPoints(counting, coarse=3, most=5, apart=1, threshold=1.0)  # type: ignore[arg-type]
+def test_guided_points_lie_on_what_is_like_the_class(seen, guide, asked) -> None:  # type: ignore[no-untyped-def]
+    part = GuidedPoints(coarse=3, most=5, apart=1, threshold=1.0, min_iou=0.0)
     found = part(*seen, *guide)
-    points = counting.points[0].points
+    points = asked[0].points
     assert points is not None
     assert 9 < len(points) <= 14
     guided = points[9:, 0]
@@ -120,15 +126,14 @@ def test_guided_points_lie_on_what_is_like_the_class(seen, guide) -> None:  # ty
 
 @torch.inference_mode()
 def test_without_a_sparse_grid_and_above_every_similarity_nothing_is_asked(seen, guide) -> None:  # type: ignore[no-untyped-def]
-    for part in (GuidedPoints(Asking(), 0, 5, 1, 99.0), ComponentBoxes(Asking(), 0, 5, 99.0)):
+    for part in (GuidedPoints(0, 5, 1, 99.0), ComponentBoxes(0, 5, 99.0)):
         assert len(part(*seen, *guide)) == 0
 
 
 @torch.inference_mode()
-def test_a_component_gives_the_box_around_it(seen, guide) -> None:  # type: ignore[no-untyped-def]
-    counting = Counting()
-    ComponentBoxes(counting, coarse=2, most=5, threshold=1.0)(*seen, *guide)  # type: ignore[arg-type]
-    grid, boxes = counting.points
+def test_a_component_gives_the_box_around_it(seen, guide, asked) -> None:  # type: ignore[no-untyped-def]
+    ComponentBoxes(coarse=2, most=5, threshold=1.0, min_iou=0.0)(*seen, *guide)
+    grid, boxes = asked
     assert len(grid) == 4
     assert len(boxes) == 1
     assert boxes.labels is not None
@@ -142,20 +147,20 @@ def test_a_component_gives_the_box_around_it(seen, guide) -> None:  # type: igno
 
 
 @torch.inference_mode()
-def test_two_levels_ask_what_the_coarse_masks_leave_open(seen) -> None:  # type: ignore[no-untyped-def]
-    counting = Counting()
-    never = TwoLevelGrid(counting, points_per_side=8, coarse=3, sure=1.0, largest=0.0)  # type: ignore[arg-type]
-    found = never(*seen)
-    assert [len(prompts) for prompts in counting.points] == [9, 64]
-    full = Asking(min_iou=0.0)(*seen, point_prompts(border_grid(8, 256)))
+def test_two_levels_ask_what_the_coarse_masks_leave_open(seen, asked) -> None:  # type: ignore[no-untyped-def]
+    never = CoarseToFine(CoarseGridFirst(8, coarse=3), "open", confident=1.0, max_area=0.0, min_iou=0.0)
+    found = never(*seen, None, None)  # type: ignore[arg-type]
+    assert [len(prompts) for prompts in asked] == [9, 64]
+    full = PointGrid(8, min_iou=0.0)(*seen)
     torch.testing.assert_close(found.logits[found.prompts >= 9], full.logits)
-    counting.points.clear()
-    TwoLevelGrid(counting, points_per_side=8, coarse=3, sure=0.0, largest=1.0)(*seen)  # type: ignore[arg-type]
-    assert len(counting.points[1]) < 64
+    assert torch.equal(found.prompts[found.prompts >= 9] - 9, full.prompts)
+    asked.clear()
+    replace(never, confident=0.0, max_area=1.0)(*seen, None, None)  # type: ignore[arg-type]
+    assert len(asked[1]) < 64
 
 
 def test_the_configuration_names_the_part() -> None:
-    parts = {"grid": PointGrid, "guided": GuidedPoints, "boxes": ComponentBoxes, "two_level": TwoLevelGrid}
+    parts = {"grid": PointGrid, "guided": GuidedPoints, "boxes": ComponentBoxes, "two_level": CoarseToFine}
     for name, part in parts.items():
         assert type(make_proposer(Sam2InferConfig(prompts=name))) is part  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="coarse must be at least 1 for two_level"):

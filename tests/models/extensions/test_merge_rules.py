@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from no_time_to_train.config import MergeConfig
+from no_time_to_train.config import MergeConfig, Sam2InferConfig
 from no_time_to_train.errors import ConfigError
 from no_time_to_train.models.extensions.merge_rules import (
     GraphDiffusion,
     MaskNms,
-    MergeRule,
-    Overlaps,
-    SoftMerge,
     SoftNms,
-    build_merge_rule,
     graph_diffusion,
     mask_iou,
     mask_nms,
-    soft_merge,
     soft_nms,
 )
-from no_time_to_train.models.matching.stability import MaskQuality, build_quality, mask_stability
+from no_time_to_train.models.matching.soft_merge import MergeRule, Overlaps, SoftMerge, soft_merge
+from no_time_to_train.models.matching.stability import MaskConfidence, mask_stability
+from no_time_to_train.models.parts import MERGE_RULES, build_merger
 from tests.models.tiny import generator
 
 quick = settings(deadline=None, max_examples=40)
@@ -237,11 +235,11 @@ def test_stability_by_hand() -> None:
 
 def test_every_name_has_its_rule() -> None:
     cfg = MergeConfig(normalize=False, decay="linear", max_containment=0.9)
-    assert build_merge_rule("soft", cfg) == SoftMerge()
-    assert build_merge_rule("graph_diffusion", cfg) == GraphDiffusion(normalize=False)
-    assert build_merge_rule("soft_nms", cfg) == SoftNms("linear")
-    assert build_merge_rule("mask_nms", cfg) == MaskNms(0.5, 0.9)
-    assert build_merge_rule("none", cfg) is None
+    assert MERGE_RULES["soft"](cfg) == SoftMerge()
+    assert MERGE_RULES["graph_diffusion"](cfg) == GraphDiffusion(normalize=False)
+    assert MERGE_RULES["soft_nms"](cfg) == SoftNms("linear")
+    assert MERGE_RULES["mask_nms"](cfg) == MaskNms(0.5, 0.9)
+    assert MERGE_RULES["none"](cfg) is None
 
 
 @pytest.mark.parametrize("wrong", [{"sigma": 0}, {"spread": 1.5}, {"steps": 0}, {"max_iou": -0.1}])
@@ -255,18 +253,22 @@ def test_settings_out_of_range_are_refused(wrong: dict[str, float]) -> None:
 def test_quality_factors_are_in_bounds_and_one_at_power_zero(seed: int, n: int) -> None:
     draw = generator(seed)
     logits, ious = torch.randn(n, 6, 6, generator=draw) * 3, torch.rand(n, generator=draw)
-    assert torch.equal(MaskQuality().score_factor(logits, ious), torch.ones(n))
-    assert torch.equal(MaskQuality().rank_factor(logits, ious), torch.ones(n))
-    quality = MaskQuality(True, 2.0, 0.5, 0.7)
+    assert torch.equal(MaskConfidence().score_factor(logits, ious), torch.ones(n))
+    assert torch.equal(MaskConfidence().rank_factor(logits, ious), torch.ones(n))
+    quality = MaskConfidence(True, 2.0, 0.5, 0.7)
     stability = mask_stability(logits, 0.7)
     torch.testing.assert_close(quality.score_factor(logits, ious), ious**2 * stability**0.5)
     torch.testing.assert_close(quality.rank_factor(logits, ious), stability)
     assert ((quality.score_factor(logits, ious) >= 0) & (quality.score_factor(logits, ious) <= 1)).all()
 
 
+def confidence_of(**merging: Any) -> MaskConfidence:
+    return build_merger(Sam2InferConfig(merging=MergeConfig(**merging))).confidence
+
+
 def test_quality_is_asked_for() -> None:
-    assert build_quality(MergeConfig()) is None
-    assert build_quality(MergeConfig(stability_offset=0.3)) is None
-    assert build_quality(MergeConfig(rank_stability=True)) == MaskQuality(in_rank=True)
-    assert build_quality(MergeConfig(score_iou=1.0)) == MaskQuality(score_iou=1.0)
-    assert build_quality(MergeConfig(score_stability=2.0)) == MaskQuality(score_stability=2.0)
+    assert confidence_of() == MaskConfidence()
+    assert not confidence_of(stability_offset=0.3).reads_stability
+    assert confidence_of(rank_stability=True) == MaskConfidence(in_rank=True)
+    assert confidence_of(score_iou=1.0) == MaskConfidence(score_iou=1.0)
+    assert confidence_of(score_stability=2.0) == MaskConfidence(score_stability=2.0)

@@ -10,12 +10,10 @@ from hypothesis import strategies as st
 from no_time_to_train.config import EncoderConfig
 from no_time_to_train.errors import ConfigError
 from no_time_to_train.models.encoders.feature_encoder import FeatureEncoder, build_encoder
-from no_time_to_train.models.extensions import position_bias
 from no_time_to_train.models.extensions.position_bias import (
     PositionBias,
     blank_images,
     leading_directions,
-    position_directions,
     project_off,
 )
 from tests.models.tiny import generator
@@ -74,16 +72,18 @@ def test_places_of_empty_pictures_agree_less_without_the_bias(encoder: FeatureEn
     torch.testing.assert_close(PositionBias(encoder, 0)(features), features)
 
 
-def test_directions_are_measured_once_for_the_same_weights(
-    encoder: FeatureEncoder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(position_bias, "_DIRECTIONS", {})
-    first = position_directions(encoder)
-    again = build_encoder(EncoderConfig("dinov3_nano", img_size=96), None)
-    assert position_directions(again) is first
-    other = build_encoder(EncoderConfig("dinov3_nano", img_size=80), None)
-    assert position_directions(other) is not first
-    assert len(position_bias._DIRECTIONS) == 2
+def test_directions_are_measured_once_for_many_pictures(encoder: FeatureEncoder) -> None:
+    seen: list[int] = []
+    handle = encoder.backbone.patch_embed.register_forward_hook(lambda *_: seen.append(1))  # type: ignore[union-attr]
+    features = torch.rand(2, 3, encoder.embed_dim, generator=generator(1))
+    bias = PositionBias(encoder, 4)
+    bias(features)
+    measured = len(seen)
+    bias(features)
+    assert measured == len(seen) > 0
+    other = PositionBias(build_encoder(EncoderConfig("dinov3_nano", img_size=80), None), 4)
+    assert not torch.equal(other(features), bias(features))
+    handle.remove()
 
 
 def test_a_rank_that_leaves_nothing_is_refused(encoder: FeatureEncoder) -> None:

@@ -12,21 +12,20 @@ from hypothesis import strategies as st
 
 from no_time_to_train.config import MatchingConfig
 from no_time_to_train.models.extensions.prototypes import (
-    ClassSimilarity,
     GeometricMedianPrototype,
     KernelDensity,
     KMeansPrototypes,
-    MeanPrototype,
     MedoidPrototype,
     PartPrototypes,
     TopInstances,
     TrimmedPrototype,
-    build_similarity,
     geometric_medians,
     medoids,
     trimmed_filled,
 )
+from no_time_to_train.models.matching.similarity import ClassSimilarity, MeanPrototype
 from no_time_to_train.models.memory.memory_bank import MemoryBank
+from no_time_to_train.models.parts import SIMILARITIES
 from tests.models.tiny import generator, random_bank
 
 quick = settings(deadline=None, max_examples=25)
@@ -199,4 +198,4 @@ def test_prototypes_follow_the_bank() -> None:
 def test_every_name_has_its_strategy() -> None:
     cfg = {"k": 2, "trim": 0.3, "bandwidth": 0.1}
     for name, strategy in ALL.items():
-        assert build_similarity(MatchingConfig(prototype=name, **cfg)) == strategy  # type: ignore[arg-type]
+        assert SIMILARITIES[name](MatchingConfig(prototype=name, **cfg)) == strategy  # type: ignore[arg-type]

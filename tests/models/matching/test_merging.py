@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from no_time_to_train.config import MergeConfig
-from no_time_to_train.models.extensions.merge_rules import build_merge_rule, soft_merge
 from no_time_to_train.models.matching.merging import Candidates, RankedMerger, class_nms, full_size
-from no_time_to_train.models.matching.stability import MaskQuality
+from no_time_to_train.models.matching.soft_merge import soft_merge
+from no_time_to_train.models.matching.stability import MaskConfidence
+from no_time_to_train.models.parts import MERGE_RULES
 from no_time_to_train.results import Instances
 from tests.models.tiny import generator, largest_tensor, random_logits
 
@@ -209,7 +210,7 @@ def test_results_are_sorted_finite_and_their_boxes_fit(
     found = random_candidates(seed, n, classes=3, per_mask=per_mask) if n else None
     if found is None:
         return
-    rule = build_merge_rule(merge, MergeConfig())
+    rule = MERGE_RULES[merge](MergeConfig())
     merger = RankedMerger(max_instances=top, resolution=resolution, rule=rule)  # type: ignore[arg-type]
     result = merger(found, (height, width))
     assert len(result) <= top
@@ -282,7 +283,7 @@ def test_suppressed_masks_are_no_instances() -> None:
     logits[1, 3:10, 2:10] = 1
     logits[2, 12:, 12:] = 1
     found = candidates(logits, [0.9, 0.8, 0.7], [0.9, 0.8, 0.7])
-    merger = RankedMerger(nms_threshold=1.0, rule=build_merge_rule("mask_nms", MergeConfig()))
+    merger = RankedMerger(nms_threshold=1.0, rule=MERGE_RULES["mask_nms"](MergeConfig()))
     torch.testing.assert_close(merger(found, (16, 16)).scores, torch.tensor([0.9, 0.7]))
 
 
@@ -293,22 +294,28 @@ def test_stability_takes_part_in_the_rank() -> None:
     logits[0, 4:12, 12:16] = -0.5  # outside, but not by much
     found = candidates(logits, [0.9, 0.6], [0.9, 0.8])
     assert RankedMerger()(found, (16, 16)).scores.tolist() == pytest.approx([0.9])
-    assert RankedMerger(quality=MaskQuality(in_rank=True))(found, (16, 16)).scores.tolist() == pytest.approx(
-        [0.6]
-    )
+    assert RankedMerger(confidence=MaskConfidence(in_rank=True))(
+        found, (16, 16)
+    ).scores.tolist() == pytest.approx([0.6])
 
 
 @pytest.mark.parametrize(
-    "quality", [None, MaskQuality(score_iou=1.0), MaskQuality(in_rank=True), MaskQuality(score_stability=1.0)]
+    "quality",
+    [
+        MaskConfidence(),
+        MaskConfidence(score_iou=1.0),
+        MaskConfidence(in_rank=True),
+        MaskConfidence(score_stability=1.0),
+    ],
 )
-def test_logits_away_from_outlines_matter_to_stability_alone(quality: MaskQuality | None) -> None:
+def test_logits_away_from_outlines_matter_to_stability_alone(quality: MaskConfidence) -> None:
     """What a cache may leave out of a mask: values far from its outline."""
     logits = blank(2) * 5
     logits[:, 4:12, 4:12] = 5
     logits[0, 6:10, 6:10] = 0.5  # inside, not surely
     far = logits.clone()
     far[:, 6:10, 6:10] = 10
-    merger = RankedMerger(quality=quality)
+    merger = RankedMerger(confidence=quality)
     one, two = (merger(candidates(part, [0.9, 0.6], [0.9, 0.8]), (16, 16)) for part in (logits, far))
     assert torch.equal(one.scores, two.scores) == merger.reads_outlines_only
 
@@ -317,6 +324,6 @@ def test_quality_counts_in_the_score() -> None:
     logits = blank(1)
     logits[0, 4:12, 4:12] = 5
     found = candidates(logits, [0.8], [0.5])
-    assert RankedMerger(quality=MaskQuality(score_iou=2.0))(found, (16, 16)).scores.tolist() == [
+    assert RankedMerger(confidence=MaskConfidence(score_iou=2.0))(found, (16, 16)).scores.tolist() == [
         pytest.approx(0.2)
     ]

@@ -8,15 +8,14 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from no_time_to_train.models.extensions.prototypes import prototype_scores
 from no_time_to_train.models.matching.scoring import (
     PrototypeScorer,
     negative_decay,
-    negative_scores,
     top_labels,
 )
+from no_time_to_train.models.matching.similarity import best_of_several, prototype_scores
 from no_time_to_train.models.memory.memory_bank import MemoryBank
-from no_time_to_train.models.sam.backend import DecodedMasks
+from no_time_to_train.models.sam.prompts import DecodedMasks
 from tests.models.tiny import generator, random_bank, random_logits
 
 quick = settings(deadline=None, max_examples=30)
@@ -92,7 +91,7 @@ def test_top_labels_drawn_by_hand() -> None:
 
 
 def test_exactly_six_tenths_of_the_best_does_not_count() -> None:
-    """Section 4.5, step 3: not > 0.6 · best."""
+    """Published: not > 0.6 · best."""
     six_tenths = torch.tensor(0.6) * 0.5
     above = torch.nextafter(six_tenths, torch.tensor(1.0))
     labels = top_labels(torch.tensor([[0.5, float(six_tenths), float(above)]]), -1)[1]
@@ -139,7 +138,7 @@ def test_thousands_of_classes_and_one_class() -> None:
 
 
 def test_decay_by_hand() -> None:
-    """Section 4.6: exp(-max(0, s- - s+) / sigma)."""
+    """Published: exp(-max(0, s- - s+) / sigma)."""
     positive, negative = torch.tensor([[0.5, 0.5, 0.0]]), torch.tensor([[0.9, 0.2, 1.0]])
     expected = torch.tensor([[0.5 * torch.exp(torch.tensor(-0.5)), 0.5, 0.0]])
     torch.testing.assert_close(negative_decay(positive, negative, 0.8), expected)
@@ -148,7 +147,7 @@ def test_decay_by_hand() -> None:
 def test_an_empty_negative_slot_is_no_reference() -> None:
     means = torch.tensor([[[1.0, 0.0], [0.0, 0.0]], [[5.0, 0.0], [0.0, 2.0]], [[9.0, 9.0], [9.0, 9.0]]])
     filled = torch.tensor([[True, False], [True, True], [False, False]])
-    scores = negative_scores(torch.tensor([[0.0, 1.0]]), means, filled)
+    scores = best_of_several(torch.tensor([[0.0, 1.0]]), means, filled)
     assert scores.tolist() == [[0, 1, 0]]
 
 

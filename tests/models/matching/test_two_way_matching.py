@@ -40,7 +40,7 @@ def best_assignment(similarity: list[list[float]]) -> list[tuple[int, int]]:
 
 
 def literal_matching(similarity: Tensor, foreground: Tensor) -> set[int]:
-    """Steps 1 to 3 of the specification, one after the other."""
+    """The way there, the way back, and the better half, one after the other."""
     values = similarity.double().tolist()
     inside = [row for row in range(len(values)) if foreground[row]]
     forward = best_assignment([values[row] for row in inside])

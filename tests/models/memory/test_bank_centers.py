@@ -1,24 +1,22 @@
-"""Centres in the bank: written, merged, edited, saved with their references; absent unless asked for."""
+"""Centres in the bank: written, saved with their references; absent unless asked for."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from no_time_to_train.errors import MemoryMismatchError
-from no_time_to_train.models.memory.bank_editing import drop_classes, join_banks, rename_classes, resize_shots
-from no_time_to_train.models.memory.bank_file import load_bank, read_bank, save_bank
+from no_time_to_train.models.memory.bank_file import read_bank, save_bank
 from no_time_to_train.models.memory.memory_bank import MemoryBank
-from no_time_to_train.models.memory.reference_set import StoredReference, make_bank, make_negative_bank
-from no_time_to_train.models.memory.remembering import RememberPooled
+from no_time_to_train.models.memory.reference_encoding import PooledReference, PoolReference
+from no_time_to_train.models.memory.stored_references import StoredReference, make_bank, make_negative_bank
 from tests.models.small_models import crop
-from tests.models.tiny import generator, random_bank
+from tests.models.tiny import generator, load_bank, random_bank
 
-CENTERS = {"num_background": 3, "num_parts": 2}
+CENTERS: dict[str, Any] = {"num_background": 3, "num_parts": 2}
 
 
 def alike(one: MemoryBank, two: MemoryBank) -> bool:
@@ -39,55 +37,13 @@ def test_centres_belong_to_what_is_written() -> None:
     with pytest.raises(MemoryMismatchError, match="keeps no centres"):
         plain.write(0, 0, torch.ones(4), 1.0, centers)
     keeping.write(0, 0, torch.ones(4), 1.0, centers)
-    keeping.clear()
-    assert not keeping.parts.any()
-    assert not keeping.filled.any()
-
-
-@settings(deadline=None, max_examples=20)
-@given(seed=st.integers(0, 9999))
-def test_merging_gives_the_same_bank_in_any_order(seed: int) -> None:
-    """Slots of one bank only, of the other only, and of both with roundings apart."""
-    whole = random_bank(seed, 3, 2, **CENTERS)
-    parts = []
-    for number in range(2):
-        part = whole.empty_like(whole.class_names, 2)
-        part.load_state_dict(whole.state_dict())
-        part.filled[number, 0] = False
-        for name in ("sums", "background"):
-            getattr(part, name).mul_(1 + 1e-5 * number)
-        parts.append(part)
-    results = []
-    for first, second in ((0, 1), (1, 0)):
-        merged = whole.empty_like(whole.class_names, 2)
-        merged.merge(parts[first])
-        merged.merge(parts[second])
-        results.append(merged)
-    assert alike(*results)
-    assert bool(results[0].filled.all())
-    torch.testing.assert_close(results[0].background, whole.background, rtol=1e-4, atol=1e-4)
-    assert torch.equal(results[0].parts, whole.parts)
-
-
-def test_editing_keeps_the_centres_of_each_reference() -> None:
-    bank = random_bank(3, 3, 2, class_names=["a", "b", "c"], **CENTERS)
-    other = random_bank(4, 1, 2, class_names=["d"], **CENTERS)
-    assert torch.equal(drop_classes(bank, ["b"]).parts, bank.parts[[0, 2]])
-    assert alike(rename_classes(bank, {"a": "x"}), bank)
-    joined = join_banks(bank, other)
-    assert torch.equal(joined.background[:3], bank.background)
-    assert torch.equal(joined.parts_weights[3], other.parts_weights[0])
-    assert resize_shots(bank, 5).parts.shape == (3, 5, 2, 24)
-    with pytest.raises(MemoryMismatchError, match="different centres"):
-        join_banks(bank, random_bank(4, 1, 2, class_names=["d"]))
+    assert torch.equal(keeping.parts[0, 0], centers["parts"])
 
 
 def test_files_and_banks_of_references(tmp_path: Path) -> None:
     bank = random_bank(5, 2, 2, unequal=True, **CENTERS)
     save_bank(tmp_path / "bank", bank, random_bank(6, 2, 1), {})
-    again = bank.empty_like(bank.class_names, 2)
-    load_bank(tmp_path / "bank", again, None, {})
-    assert alike(again, bank)
+    assert alike(load_bank(tmp_path / "bank")[0], bank)
     tensors, _ = read_bank(tmp_path / "bank")
     assert {name for name in tensors if name.startswith("negative.")} == {
         f"negative.{name}" for name in ("sums", "weights", "filled")
@@ -97,10 +53,11 @@ def test_files_and_banks_of_references(tmp_path: Path) -> None:
 def test_negative_references_leave_no_centres() -> None:
     centers = {"parts": torch.ones(2, 4), "parts_weights": torch.ones(2)}
     references = [
-        StoredReference("a", "one", torch.ones(4), 2.0, centers=centers),
-        StoredReference("a", "two", torch.ones(4), 2.0, negative=True, centers=centers),
+        StoredReference("a", "one", PooledReference(torch.ones(4), 2.0, centers)),
+        StoredReference("a", "two", PooledReference(torch.ones(4), 2.0, centers), negative=True),
     ]
-    assert make_bank(references, 4).center_names == ("parts", "parts_weights")
+    bank = make_bank(references, lambda names, length: MemoryBank(len(names), length, 4, num_parts=2))
+    assert torch.equal(bank.parts[0, 0], centers["parts"])
     negatives = make_negative_bank(references, 4)
     assert negatives is not None
     assert negatives.center_names == ()
@@ -109,11 +66,10 @@ def test_negative_references_leave_no_centres() -> None:
 def test_what_is_remembered_of_a_reference() -> None:
     """The background's mean is that of the patches off the mask, the parts' mean that of the reference."""
     features = torch.randn(12, 12, 4, generator=generator(1))
-    bank = MemoryBank(1, 1, 4, **CENTERS)
     reference = crop(0, 0, 2)
-    assert RememberPooled("area")(bank, reference, features)
-    weights = bank.parts_weights[0, 0]
-    torch.testing.assert_close(weights @ bank.parts[0, 0], bank.sums[0, 0])
+    kept = PoolReference("area", **CENTERS)(reference, features)
+    assert kept is not None
+    torch.testing.assert_close(kept.centers["parts_weights"] @ kept.centers["parts"], kept.feature_sum)
     touched = torch.nn.functional.max_pool2d(reference.mask[None], 8)[0] > 0
-    around = bank.background_weights[0, 0]
-    torch.testing.assert_close(around @ bank.background[0, 0], features[~touched].sum(dim=0))
+    around = kept.centers["background_weights"]
+    torch.testing.assert_close(around @ kept.centers["background"], features[~touched].sum(dim=0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from no_time_to_train.models.memory.reference_encoding import PooledReference
 from no_time_to_train.models.memory.reference_quality import (
     enough_of,
     far_below,
@@ -12,12 +13,15 @@ from no_time_to_train.models.memory.reference_quality import (
     leave_one_out,
     score_references,
 )
-from no_time_to_train.models.memory.reference_set import StoredReference
+from no_time_to_train.models.memory.stored_references import StoredReference
 
 
 def stored(class_name: str, *vector: float, weight: float = 2.0, negative: bool = False) -> StoredReference:
     return StoredReference(
-        class_name, f"{class_name} {vector}", weight * torch.tensor(vector), weight, negative
+        class_name,
+        f"{class_name} {vector}",
+        PooledReference(weight * torch.tensor(vector), weight),
+        negative,
     )
 
 

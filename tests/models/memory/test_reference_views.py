@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from no_time_to_train.models.memory.memory_bank import MemoryBank, pool_reference
+from no_time_to_train.models.memory.memory_bank import pool_reference
+from no_time_to_train.models.memory.reference_encoding import PoolReference
 from no_time_to_train.models.memory.reference_views import ReferenceViews, mirrored, scaled, stacked
-from no_time_to_train.models.memory.remembering import RememberPooled
 from no_time_to_train.results import ReferenceCrop
 from tests.models.small_models import crop
 from tests.models.tiny import generator
@@ -53,8 +53,8 @@ def test_views_are_pooled_as_one_reference(sampling: str) -> None:
     draw = generator(5)
     views = ReferenceViews(flip=True, scales=(0.8,))(crop(0, 0, 7))
     features = [torch.randn(6, 6, 8, generator=draw) for _ in views]
-    bank = MemoryBank(1, 1, 8)
-    assert RememberPooled(sampling)(bank, stacked(views), torch.cat(features))
+    kept = PoolReference(sampling)(stacked(views), torch.cat(features))
+    assert kept is not None
     parts = [pool_reference(f, v.mask, sampling) for f, v in zip(features, views, strict=True)]
-    torch.testing.assert_close(bank.sums[0, 0], sum(total for total, _ in parts))
-    torch.testing.assert_close(bank.weights[0, 0], sum(weight for _, weight in parts))
+    torch.testing.assert_close(kept.feature_sum, sum(total for total, _ in parts))
+    assert kept.weight == pytest.approx(float(sum(weight for _, weight in parts)))

@@ -15,13 +15,10 @@ from torch import Tensor, nn
 from no_time_to_train.config import Sam2AmgConfig, parse_block
 from no_time_to_train.errors import ConfigError
 from no_time_to_train.models.proposals import automatic_masks
-from no_time_to_train.models.proposals.automatic_masks import (
-    AutomaticMasks,
-    StableMasks,
-    half_cell_grid,
-    judge_masks,
-)
-from no_time_to_train.models.sam.backend import DecodedMasks, ImageEmbedding, Prompts, Sam2Backend
+from no_time_to_train.models.proposals.automatic_masks import AutomaticMasks, StableMasks, judge_masks
+from no_time_to_train.models.proposals.point_grid import half_cell_grid
+from no_time_to_train.models.sam.backend import Sam2Backend
+from no_time_to_train.models.sam.prompts import DecodedMasks, ImageEmbedding, Prompts
 from tests.models.small_models import lively_sam, picture
 
 SIDE = 256

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from no_time_to_train.models.proposals.point_grid import PointGrid, border_grid, point_prompts
-from no_time_to_train.models.sam.backend import ImageEmbedding, Sam2Backend
+from no_time_to_train.models.proposals.point_grid import PointGrid, border_grid
+from no_time_to_train.models.sam.backend import Sam2Backend
+from no_time_to_train.models.sam.prompts import ImageEmbedding, point_prompts
 from tests.models.tiny import generator, random_sam
 
 

@@ -14,20 +14,11 @@ from torch import Tensor
 
 from no_time_to_train.errors import CheckpointError, ConfigError
 from no_time_to_train.models.sam import backend as sam2_backend
-from no_time_to_train.models.sam.backend import (
-    RANDOM,
-    SAM2_SIZES,
-    DecodedMasks,
-    ImageEmbedding,
-    Prompts,
-    Sam2Backend,
-    _SkipInit,
-    build_sam2,
-    choose_tokens,
-    decode_boxes,
-    sam2_size,
-)
+from no_time_to_train.models.sam.backend import Sam2Backend, choose_tokens, decode_boxes
+from no_time_to_train.models.sam.build import RANDOM, _SkipInit, build_sam2
+from no_time_to_train.models.sam.prompts import DecodedMasks, ImageEmbedding, Prompts
 from no_time_to_train.weights.sam2_files import VIDEO_KEYS
+from no_time_to_train.weights.sam2_models import SAM2_SIZES, sam2_size
 from tests.models.sam2_oracle import KINDS, decode_by_sam2, random_embedding, random_prompts, spread_sam
 
 LETTERS = {"tiny": "t", "small": "s", "base_plus": "b+", "large": "l"}
@@ -57,7 +48,7 @@ def same_bits(first: DecodedMasks, second: DecodedMasks) -> bool:
 
 
 def check_equal(found: DecodedMasks, logits: Tensor, ious: Tensor, tokens: str, min_iou: float) -> None:
-    """The specification's tolerances: IoU within 1e-5, logits within 3e-4, masks but for pixels at zero."""
+    """Tolerances of float32: IoU within 1e-5, logits within 3e-4, masks but for pixels at zero."""
     wanted, keep = choose_tokens(ious, tokens, min_iou)  # type: ignore[arg-type]
     prompt, rank = torch.nonzero(keep, as_tuple=True)
     token = wanted[prompt, rank]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from no_time_to_train.masks.ops import mask_boxes
-from no_time_to_train.models.sam.backend import build_sam2
+from no_time_to_train.models.sam.build import build_sam2
 from no_time_to_train.models.sam.marked_masks import masks_from_boxes, masks_from_points
 from no_time_to_train.scenes import draw_classes, draw_scene
 from no_time_to_train.scenes.composition import SceneStyle
@@ -29,6 +30,19 @@ def test_boxes_and_points_give_masks_of_the_objects_they_mark() -> None:
     assert overlap(found, truth).median() > 0.5
     centres = torch.stack([torch.nonzero(mask).float().mean(0).flip(0) for mask in truth])
     assert masks_from_points(sam, scene.image, centres).shape == truth.shape
+
+
+@pytest.mark.parametrize("size", [(128, 384), (384, 128)])
+def test_marks_on_oblong_pictures_are_scaled_along_their_own_axes(size: tuple[int, int]) -> None:
+    """Two discs: with x and y swapped, or one scale for both, a mark meets the other one or the ground."""
+    y, x = torch.meshgrid(torch.arange(size[0]), torch.arange(size[1]), indexing="ij")
+    centres = torch.tensor([[40.0, 90.0], [size[1] - 40.0, size[0] - 40.0]])
+    truth = torch.stack([(x - cx) ** 2 + (y - cy) ** 2 < 28**2 for cx, cy in centres.tolist()])
+    image = np.full((*size, 3), 40, np.uint8)
+    image[truth[0]], image[truth[1]] = (200, 80, 60), (70, 90, 210)
+    sam = build_sam2("sam2_nano", None)
+    assert (overlap(masks_from_boxes(sam, image, mask_boxes(truth)), truth) > 0.7).all()
+    assert (overlap(masks_from_points(sam, image, centres), truth) > 0.7).all()
 
 
 def test_no_prompts_give_no_masks() -> None:

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from no_time_to_train.models.sam.backend import ImageEmbedding, Prompts, Sam2Backend
+from no_time_to_train.models.sam.backend import Sam2Backend
 from no_time_to_train.models.sam.point_decoder import PointDecoder, PreparedImage
 from no_time_to_train.models.sam.prompt_embedding import embed_prompts, grid_code
+from no_time_to_train.models.sam.prompts import ImageEmbedding, Prompts
 from tests.models.sam2_oracle import random_embedding, random_prompts, spread_sam
 
 

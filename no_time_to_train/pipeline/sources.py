@@ -1,50 +1,25 @@
-"""The loader that each stage needs: crops of the references, squares of the targets."""
+"""What the data blocks of a configuration name: references of classes, and targets with their truth."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-
-import torch
-from torch.utils.data import DataLoader, Dataset
 
 from no_time_to_train.config import FillMemoryDataConfig, TargetDataConfig
 from no_time_to_train.dataset.coco.classes import CategoryMap
 from no_time_to_train.dataset.coco.file import CocoFile
 from no_time_to_train.dataset.coco.reader import category_map, references_from_coco, targets_from_coco
 from no_time_to_train.dataset.readers.detect import list_targets, read_annotated
-from no_time_to_train.dataset.references.crops import CropOptions, ReferenceCrops
-from no_time_to_train.dataset.references.masks import complete_masks
+from no_time_to_train.dataset.references.given import NamedReference
 from no_time_to_train.dataset.samples import Reference, Target
 from no_time_to_train.dataset.shots.file import read_few_shot_file
-from no_time_to_train.dataset.targets import TargetImages
 from no_time_to_train.errors import DatasetError, did_you_mean
-from no_time_to_train.models.sam.backend import Sam2Backend
-from no_time_to_train.models.sam.marked_masks import masks_from_boxes, masks_from_points
-
-
-def as_list(batch: list[Any]) -> list[Any]:
-    """Collate nothing; a module-level function, so that spawned workers can import it."""
-    return batch
-
-
-def make_loader(dataset: Dataset[Any], workers: int, batch_size: int = 1) -> DataLoader[Any]:
-    """Lists of samples, in order."""
-    return DataLoader(
-        dataset,
-        batch_size=batch_size,
-        collate_fn=as_list,
-        num_workers=workers,
-        pin_memory=torch.cuda.is_available(),
-        persistent_workers=False,
-    )
 
 
 class ReferenceSource:
-    """``dataset_cfgs.fill_memory``: which references there are, and their crops.
+    """``dataset_cfgs.fill_memory``: which references there are.
 
     Attributes:
         categories: the classes that take part; class index is the rank of the category id.
@@ -65,45 +40,10 @@ class ReferenceSource:
         )
 
     @property
-    def length(self) -> int:
-        """Most shots of any class."""
-        return 1 + max(reference.slot for reference in self.references)
-
-    def against(self, class_names: Sequence[str], length: int) -> None:
-        """Make these the negative references of other classes.
-
-        A negative of a class that the bank has speaks against that class; one of any other name (say
-        "background") speaks against all of them.
-
-        Args:
-            class_names: classes of the bank.
-            length: most negatives of a class; later ones are left out.
-        """
-        own = self.categories.names
-        negatives: list[Reference] = []
-        used = [0] * len(class_names)
-        for reference in self.references:
-            name = own[reference.label]
-            for label in [class_names.index(name)] if name in class_names else range(len(class_names)):
-                if used[label] < length:
-                    negatives.append(replace(reference, label=label, slot=used[label]))
-                    used[label] += 1
-        self.references = negatives
-
-    def complete(self, sam: Sam2Backend) -> None:
-        """Make the masks of references that are given by a box or a point only."""
-        self.references = complete_masks(
-            self.references,
-            lambda image, boxes: masks_from_boxes(sam, image, boxes),
-            lambda image, points: masks_from_points(sam, image, points),
-        )
-
-    def crops(self, encoder_size: int) -> ReferenceCrops:
-        """Crops at the encoder's size, unless ``image_size`` says otherwise."""
-        block = self.block
-        options = CropOptions.of(block)
-        size = block.image_size or encoder_size
-        return ReferenceCrops(self.references, size, options, skip_unreadable=True)
+    def given(self) -> list[NamedReference]:
+        """The references with the names of their classes."""
+        names = self.categories.names
+        return [NamedReference(names[sample.label], sample) for sample in self.references]
 
 
 class TargetSource:
@@ -119,9 +59,10 @@ class TargetSource:
     def __init__(self, block: TargetDataConfig) -> None:
         self.block = block
         self.coco: CocoFile | None = None
+        self.root = Path(block.root)
         if block.json_file:
-            self.coco, root = read_annotated(block.json_file, block.root or None)
-            self.targets: list[Target] = targets_from_coco(self.coco, root)
+            self.coco, self.root = read_annotated(block.json_file, block.root or None)
+            self.targets: list[Target] = targets_from_coco(self.coco, self.root)
         else:
             self.targets = list_targets(block.root)
 
@@ -138,6 +79,18 @@ class TargetSource:
     def has_annotations(self) -> bool:
         """Whether the results can be scored."""
         return self.coco is not None and bool(self.coco.annotations)
+
+    def require_annotations(self) -> CocoFile:
+        """The annotations.
+
+        Raises:
+            DatasetError: these are bare images.
+        """
+        if self.coco is None:
+            raise DatasetError(
+                f"{self.block.root}: these images need annotations of all their objects; name json_file"
+            )
+        return self.coco
 
     def path_of(self, image_id: Any) -> Path:
         """File of one image."""
@@ -165,15 +118,6 @@ class TargetSource:
                 )
         return tuple(by_name[name] for name in names)
 
-    def squares(
-        self, size: int, encoder_size: int | None, without: Collection[Any] = frozenset()
-    ) -> TargetImages:
-        """Squares for the proposer, and for the encoder when it wants its own.
-
-        Args:
-            size: side of the proposer's input.
-            encoder_size: side of the encoder's input when it is resized from the original.
-            without: image ids to leave out.
-        """
-        wanted = [target for target in self.targets if target.image_id not in without]
-        return TargetImages(wanted, size, encoder_size, skip_unreadable=True)
+    def without(self, image_ids: Collection[Any]) -> list[Target]:
+        """The targets but for some images."""
+        return [target for target in self.targets if target.image_id not in image_ids]

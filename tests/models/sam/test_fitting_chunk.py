@@ -9,23 +9,24 @@ import pytest
 import torch
 
 from no_time_to_train.models.proposals.point_grid import PointGrid
-from no_time_to_train.models.sam.backend import DecodedMasks, Sam2Backend
+from no_time_to_train.models.sam.backend import Sam2Backend
+from no_time_to_train.models.sam.prompts import DecodedMasks
+from no_time_to_train.weights.sam2_models import SAM2_SIZES
 from tests.models.tiny import generator, random_sam
 
 
-class SmallMemory:
+class SmallMemory(Sam2Backend):
     """A real SAM 2 that refuses more than ``room`` prompts at a time, as an accelerator does."""
 
-    def __init__(self, sam: Sam2Backend, room: int) -> None:
-        self.sam, self.room = sam, room
-        self.image_size = sam.image_size
-        self.asked: list[int] = []
+    room = 0
+    asked: list[int]
 
-    def decode(self, *args: Any, chunk: int, **options: Any) -> DecodedMasks:
+    def _decode_fast(self, *args: Any) -> tuple[list[DecodedMasks], int]:
+        chunk = args[-1]
         self.asked.append(chunk)
         if chunk > self.room:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
-        return self.sam.decode(*args, chunk=chunk, **options)
+        return super()._decode_fast(*args)
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +34,19 @@ def sam() -> Sam2Backend:
     return random_sam()
 
 
+@pytest.fixture
+def small(sam: Sam2Backend) -> SmallMemory:
+    small = SmallMemory(SAM2_SIZES["nano"])
+    small.load_state_dict(sam.state_dict())
+    small.asked = []
+    return small
+
+
 def test_the_chunk_is_halved_until_it_fits_and_stays_so(
-    sam: Sam2Backend, caplog: pytest.LogCaptureFixture
+    sam: Sam2Backend, small: SmallMemory, caplog: pytest.LogCaptureFixture
 ) -> None:
     embedding = sam.encode(torch.rand(1, 3, 256, 256, generator=generator(1)))[0]
-    small: Any = SmallMemory(sam, room=5)
+    small.room = 5
     propose = PointGrid(4, 16, min_iou=-1.0)
     with caplog.at_level(logging.WARNING, logger="no_time_to_train"):
         first, second = propose(small, embedding), propose(small, embedding)
@@ -53,9 +62,8 @@ def test_the_chunk_is_halved_until_it_fits_and_stays_so(
     ]
 
 
-def test_a_memory_too_small_for_one_prompt_is_an_error(sam: Sam2Backend) -> None:
+def test_a_memory_too_small_for_one_prompt_is_an_error(sam: Sam2Backend, small: SmallMemory) -> None:
     embedding = sam.encode(torch.rand(1, 3, 256, 256, generator=generator(1)))[0]
-    small: Any = SmallMemory(sam, room=0)
     with pytest.raises(torch.cuda.OutOfMemoryError):
         PointGrid(2, 4)(small, embedding)
     assert small.asked == [4, 2, 1]

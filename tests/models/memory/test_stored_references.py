@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from no_time_to_train.models.memory.bank_file import read_bank, save_bank
-from no_time_to_train.models.memory.reference_set import (
+from no_time_to_train.models.memory.memory_bank import MemoryBank
+from no_time_to_train.models.memory.reference_encoding import PooledReference
+from no_time_to_train.models.memory.stored_references import (
     StoredReference,
     class_names_of,
     described,
@@ -19,7 +22,16 @@ from no_time_to_train.models.memory.reference_set import (
 
 def stored(class_name: str, seed: int, negative: bool = False) -> StoredReference:
     vector = torch.rand(4, generator=torch.Generator().manual_seed(seed))
-    return StoredReference(class_name, f"picture {seed}", vector, float(seed + 1), negative)
+    return StoredReference(class_name, f"picture {seed}", PooledReference(vector, float(seed + 1)), negative)
+
+
+def new_bank(names: Sequence[str], length: int) -> MemoryBank:
+    return MemoryBank(len(names), length, 4, class_names=names)
+
+
+def pooled(item: StoredReference) -> PooledReference:
+    assert isinstance(item.encoded, PooledReference)
+    return item.encoded
 
 
 MIXED = [
@@ -37,9 +49,9 @@ def test_classes_keep_the_order_in_which_they_came() -> None:
 
 
 def test_a_bank_holds_unequal_shots() -> None:
-    bank = make_bank(MIXED, 4)
+    bank = make_bank(MIXED, new_bank)
     assert bank.filled.tolist() == [[True, True], [True, False]]
-    torch.testing.assert_close(bank.sums[0, 1], MIXED[3].feature_sum)
+    torch.testing.assert_close(bank.sums[0, 1], pooled(MIXED[3]).feature_sum)
     assert torch.isfinite(bank.prototypes()).all()
 
 
@@ -52,18 +64,18 @@ def test_a_negative_of_no_class_speaks_against_all() -> None:
 
 def test_a_saved_bank_comes_apart_into_the_same_references(tmp_path: Path) -> None:
     path = tmp_path / "mixed.memory"
-    bank, negatives = make_bank(MIXED, 4), make_negative_bank(MIXED, 4)
+    bank, negatives = make_bank(MIXED, new_bank), make_negative_bank(MIXED, 4)
     save_bank(path, bank, negatives, {"references": described(MIXED)})
     tensors, metadata = read_bank(path)
     back = references_from_bank(tensors, metadata["class_names"], metadata["references"])
     assert described(back) == described(MIXED)
     for one, other in zip(back, MIXED, strict=True):
-        torch.testing.assert_close(one.feature_sum, other.feature_sum, rtol=0, atol=0)
-        assert one.weight == other.weight
+        assert torch.equal(pooled(one).feature_sum, pooled(other).feature_sum)
+        assert pooled(one).weight == pooled(other).weight
 
 
 def test_a_bank_without_names_comes_apart_by_its_slots() -> None:
-    bank = make_bank(MIXED, 4)
+    bank = make_bank(MIXED, new_bank)
     back = references_from_bank(bank.state_dict(), bank.class_names, None)
     assert [item.class_name for item in back] == ["fig", "fig", "date"]
-    torch.testing.assert_close(make_bank(back, 4).prototypes(), bank.prototypes())
+    torch.testing.assert_close(make_bank(back, new_bank).prototypes(), bank.prototypes())
