@@ -1,4 +1,7 @@
-"""The Python face: references in, instances out, without Lightning and without files in between."""
+"""The Python face: references in, instances out, without Lightning and without files in between.
+
+Over 300 lines, because most of them are what ``help(Segmenter)`` says; the work is done in ``pipeline``.
+"""
 
 from __future__ import annotations
 
