@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     from no_time_to_train.runs.run_folder import Timings
 
     formats = read_formats(arguments.format)
-    targets = find_targets(Path(arguments.images), Path(arguments.out))
+    targets = find_targets(arguments.images, Path(arguments.out))
     devices = _devices(arguments)
     rank = 0 if devices is None else devices.rank
     timings = Timings()
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     with nullcontext(Path(arguments.out)) if rank else results_folder(arguments.out, **keep) as folder:
         with timings.stage("references"):
             finder = build_segmenter(arguments)
-        settings = _settings(arguments, finder)
+        settings = _settings(arguments, finder, targets)
         writer = ResultWriter(folder / PARTS, rank, settings=settings, resume=arguments.resume)
         if rank == 0:
             finder.save(folder / MEMORY)
@@ -57,9 +57,12 @@ def run(arguments: argparse.Namespace) -> int:
             return 0  # the first process goes on with what all have written
         found = FoundImages(writer.places(), finder.classes, finder.memory.category_ids, targets)
         if not len(found):
-            raise DatasetError(f"none of the {len(targets)} images in {arguments.images} could be read")
+            raise DatasetError(
+                f"none of the {len(targets)} images in {', '.join(arguments.images)} could be read"
+            )
         with timings.stage("export"):
-            export_found(folder, found, formats, arguments.min_score)
+            copies = {"copy_images": arguments.copy_images}
+            export_found(folder, found, formats, arguments.min_score, **copies)
         if "html" in formats:
             write_html(arguments, finder, found, timings, folder)
         describe(arguments, finder, settings, timings, found.unread, folder)
@@ -70,12 +73,23 @@ def run(arguments: argparse.Namespace) -> int:
 def add_to(commands: Any) -> None:
     """Register the sub-command."""
     command = commands.add_parser("predict", help=run.__doc__, description=f"{run.__doc__} {EXAMPLE}")
-    command.add_argument("--images", required=True, metavar="PATH", help="folder of pictures, or one picture")
+    command.add_argument(
+        "--images",
+        required=True,
+        nargs="+",
+        metavar="PATH",
+        help="folder of pictures, one picture, a pattern such as '*.jpg', or several of these",
+    )
     command.add_argument("--out", default="found", metavar="FOLDER", help="where results go (%(default)s)")
     command.add_argument(
         "--format",
         default="coco,png,overlay,csv,html",
-        help="of coco, png, index, csv, yolo, labelme, overlay, html (%(default)s)",
+        help="of coco, png, index, csv, yolo, labelme, cvat, labelstudio, overlay, html (%(default)s)",
+    )
+    command.add_argument(
+        "--copy-images",
+        action="store_true",
+        help="yolo and labelme get copies of the images, not links (off)",
     )
     command.add_argument(
         "--min-score",
@@ -119,7 +133,7 @@ def read_tile(text: str) -> int | str:
     return int(text) if text.isdecimal() else text
 
 
-def find_targets(images: Path, out: Path) -> list[Target]:
+def find_targets(images: Sequence[str], out: Path) -> list[Target]:
     """The pictures to search; those in the folder of results are none of them.
 
     Raises:
@@ -131,12 +145,9 @@ def find_targets(images: Path, out: Path) -> list[Target]:
 
     targets = list_targets(images)
     inside = out.resolve()
-    if inside.is_relative_to(images.resolve()):
-        targets = [
-            target for target in targets if not Path(str(target.image)).resolve().is_relative_to(inside)
-        ]
-        if not targets:
-            raise DatasetError(f"{images}: no image in it beside those in {out}")
+    targets = [target for target in targets if not Path(str(target.image)).resolve().is_relative_to(inside)]
+    if not targets:
+        raise DatasetError(f"{', '.join(images)}: no image beside those in {out}")
     taken: dict[Path, str] = {}
     for target in targets:
         other = taken.setdefault(Path(target.file_name).with_suffix(""), target.file_name)
@@ -209,14 +220,20 @@ def _search(
             write_soon(pair)
 
 
-def _settings(arguments: argparse.Namespace, finder: Segmenter) -> dict[str, Any]:
+def _settings(arguments: argparse.Namespace, finder: Segmenter, targets: list[Target]) -> dict[str, Any]:
     """What the results depend on; a run with others is not gone on with."""
     return {
         **finder.fingerprint(),
         "config": repr(finder.config.sam2_infer_cfgs),
         "sam2": finder.config.sam2_cfg_file,
         "memory": finder.memory.digest(),
-        "images": str(Path(arguments.images).resolve()),
+        "images": [str(Path(name).expanduser().resolve()) for name in arguments.images],
+        "image_folder": str(_base(targets[0])),
         "min_score": arguments.min_score,
         "search": repr(_how(arguments)),
     }
+
+
+def _base(target: Target) -> Path:
+    """The folder that the names of the images are relative to."""
+    return Path(str(target.image)).absolute().parents[len(Path(target.file_name).parts) - 1]
