@@ -12,6 +12,7 @@ from typing import Any
 from no_time_to_train.dataset.export import export_results
 from no_time_to_train.dataset.export.image_result import ImageResult
 from no_time_to_train.errors import ConfigError, did_you_mean
+from no_time_to_train.runs.folder_lock import held
 from no_time_to_train.runs.found_images import FoundImages
 from no_time_to_train.runs.result_writer import SETTINGS
 
@@ -30,7 +31,7 @@ FORMATS: Mapping[str, tuple[str, ...]] = {
 """Words of ``--format`` and the exporters behind them; ``overlay`` and ``html`` need the pictures."""
 
 DEFAULT_FORMATS = "coco,png,overlay,csv,html"
-PARTS, OVERLAYS, LOCK = "parts", "overlays", ".ntt.lock"
+PARTS, OVERLAYS = "parts", "overlays"
 OURS = (
     PARTS,
     OVERLAYS,
@@ -75,22 +76,8 @@ def results_folder(path: str | Path, *, resume: bool, overwrite: bool) -> Iterat
         ConfigError: it cannot be written to, another run is writing to it, or it holds the results of an
             earlier run and the caller did not say what should become of them.
     """
-    from filelock import FileLock, Timeout  # comes with torch
-
     folder = Path(path)
-    lock = FileLock(str(folder / LOCK), timeout=0)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout:
-        raise ConfigError(
-            f"another run is writing to {folder}; wait for it, or choose another --out"
-        ) from None
-    except OSError as error:
-        raise ConfigError(
-            f"{folder} cannot be written to ({error.strerror or error}); choose another --out"
-        ) from None
-    try:
+    with held(folder, "--out"):
         if (folder / PARTS / SETTINGS).exists() and not resume:
             if not overwrite:
                 raise ConfigError(
@@ -99,9 +86,6 @@ def results_folder(path: str | Path, *, resume: bool, overwrite: bool) -> Iterat
                 )
             _remove_ours(folder)
         yield folder
-    finally:
-        lock.release()
-        (folder / LOCK).unlink(missing_ok=True)
 
 
 def export_found(
