@@ -31,10 +31,9 @@ while entered < 20:
 
 
 def test_another_run_is_refused_in_one_sentence(tmp_path: Path) -> None:
-    with held(tmp_path, "--out"):
-        with pytest.raises(ConfigError, match=r"another run is writing to .*choose another --output_dir"):
-            with held(tmp_path, "--output_dir"):
-                pass
+    refused = pytest.raises(ConfigError, match=r"another run is writing to .*choose another --output_dir")
+    with held(tmp_path, "--out"), refused, held(tmp_path, "--output_dir"):
+        pass
     with held(tmp_path, "--out"):
         assert (tmp_path / LOCK).exists()  # and it stays, so that two cannot lock different files
 
