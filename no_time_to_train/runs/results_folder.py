@@ -22,6 +22,8 @@ FORMATS: Mapping[str, tuple[str, ...]] = {
     "csv": ("counts", "presence"),
     "yolo": ("yolo",),
     "labelme": ("labelme",),
+    "cvat": ("cvat",),
+    "labelstudio": ("label_studio",),
     "overlay": (),
     "html": (),
 }
@@ -38,6 +40,9 @@ OURS = (
     "labelme",
     "predictions.json",
     "annotations.json",
+    "cvat.xml",
+    "label_studio.json",
+    "label_studio.xml",
     "counts.csv",
     "presence.csv",
     "report.html",
@@ -105,6 +110,8 @@ def export_found(
     formats: Iterable[str],
     min_score: float,
     image_ids: Sequence[Any] | None = None,
+    *,
+    copy_images: bool = False,
 ) -> None:
     """Write the formats, in one pass over the images.
 
@@ -114,6 +121,7 @@ def export_found(
     Args:
         image_ids: of the data set of the images, which has its ``predictions.json`` already; None numbers
             them from 1.
+        copy_images: formats that come with their images hold copies, not links.
     """
     chosen = [name for word in formats for name in FORMATS[word]]
     if image_ids is not None:
@@ -121,7 +129,7 @@ def export_found(
     if chosen:
         ids = itertools.count(1) if image_ids is None else image_ids
         results = (ImageResult(item.name, item, key) for item, key in zip(found, ids, strict=False))
-        export_results(results, folder, found.class_names, chosen, min_score)
+        export_results(results, folder, found.class_names, chosen, min_score, copy_images)
 
 
 def _remove_ours(folder: Path) -> None:
