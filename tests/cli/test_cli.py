@@ -128,7 +128,7 @@ def test_a_saved_memory_finds_the_same(finished: Path, predict: Callable[..., in
     memory = tmp_path / "memory of one.safetensors"
     shutil.copy(finished / "memory.safetensors", memory)
     pictures = read(finished / "run.json")["config"]["images"]
-    words = ["--memory", str(memory), "--images", pictures, "--out", str(tmp_path / "o"), "--format", "coco"]
+    words = ["--memory", str(memory), "--images", *pictures, "--out", str(tmp_path / "o"), "--format", "coco"]
     assert main(["predict", "--device", "cpu", *words]) == 0
     assert read(tmp_path / "o" / "predictions.json") == read(finished / "predictions.json")
     assert main(["predict", *MODELS, *words]) == 2  # an encoder does not go with a memory
