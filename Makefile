@@ -8,7 +8,7 @@ env:
 	@$(PYTHON) tools/environment.py
 
 demo: env
-	$(RUN) -m no_time_to_train.cli demo --real
+	$(RUN) -m no_time_to_train.cli demo
 
 demo-staged: env
 	$(RUN) -m no_time_to_train.cli demo --staged --out runs/demo-staged

@@ -32,12 +32,12 @@ from no_time_to_train.weights.sam2_models import sam2_entry, sam2_size
 
 log = logging.getLogger(__name__)
 
-NANO_ENCODER, NANO_SAM2 = "dinov3_nano", "sam2_nano"
+NANO_ENCODER, NANO_SAM2 = "lite2_photographs", "sam2_nano"
 NANO_LIMITS = (
-    "trained on generated scenes only; in photographs they outline separate objects on an even ground at "
-    "best, and their scores mean little"
+    "outline separate things in photographs well, and tell classes of clearly different looks apart; parts "
+    "of things, clutter and very small things they often miss"
 )
-"""What is said wherever the nano weights work on someone's own pictures."""
+"""What is said wherever the embedded models work on someone's own pictures; figures: ``weights/NANO.md``."""
 
 OPTIONS: Mapping[type, tuple[str, ...]] = {
     EncoderConfig: ("img_size", "layers", "layer_fusion", "debias", "repo", "allow_random_weights"),
@@ -104,6 +104,11 @@ def choose_models(
     )
 
 
+def is_embedded(name: str) -> bool:
+    """Whether the weights of an encoder or SAM 2 come with the package."""
+    return name in CATALOGUE and CATALOGUE[name].embedded is not None
+
+
 def preset_of(entry: str) -> str:
     """Encoder preset of a catalogue entry."""
     return next(name for name, spec in ENCODERS.items() if spec.weights == entry)
@@ -124,7 +129,7 @@ def model_config(choice: Choice, options: Mapping[str, Any]) -> tuple[ModelConfi
         parse_block(known[name], {name: options[name]}, f"option {name}")  # so that a message names it
     values: dict[type, dict[str, Any]] = {kind: {} for kind in OPTIONS}
     values[EncoderConfig]["name"] = choice.encoder
-    usual = nano_options(sam2=sam2_size(choice.sam2) == "nano", encoder=choice.encoder == NANO_ENCODER)
+    usual = nano_options(sam2=sam2_size(choice.sam2) == "nano", encoder=is_embedded(choice.encoder))
     for name, value in {**usual, **options}.items():
         values[known[name]][name] = value
     config = ModelConfig(

@@ -1,10 +1,11 @@
-"""``ntt demo``: the whole chain on generated scenes."""
+"""``ntt demo``: photographs, then the whole chain on generated scenes."""
 
 from __future__ import annotations
 
 import argparse
 import time
 from importlib.resources import as_file, files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +14,18 @@ if TYPE_CHECKING:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Generate scenes of classes that were never trained on, find the objects, print AP, write pictures."""
+    """Search photographs, then generated scenes of classes never trained on; write pictures and figures."""
+    from no_time_to_train.api.settings import NANO_LIMITS
     from no_time_to_train.cli.demo_photographs import describe, load_real_pictures, search_real_pictures
     from no_time_to_train.pl_wrapper.entry import main as run_lightning
     from no_time_to_train.scenes import write_demo_dataset
 
     folder = Path(arguments.out)
-    photographs = load_real_pictures() if arguments.real else []
     started = time.monotonic()
+    if arguments.photographs is None and find_spec("skimage") is None:
+        print("no photographs: they come with scikit-image (pip install scikit-image)")
+    elif arguments.photographs is not False:
+        print(describe(search_real_pictures(folder, load_real_pictures())), flush=True)
     print(f"generated scenes with {arguments.shots} references per class -> {folder / 'data'}", flush=True)
     data = write_demo_dataset(
         folder / "data", seed=arguments.seed, num_targets=arguments.images, shots=arguments.shots
@@ -35,13 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
     if code == 0:
         print(f"report: {folder / 'report.html'}")
         print(f"pictures with masks: {folder / 'overlays'}; detections: {folder / 'predictions.json'}")
-        if photographs:
-            print(describe(search_real_pictures(folder, photographs)))
         print(f"{time.monotonic() - started:.0f} s in all")
-        print(
-            "The nano weights were trained on generated scenes: for trying out and for tests. "
-            "Take the large weights for photographs (README.md)."
-        )
+        print(f"The embedded models {NANO_LIMITS}; the large weights see more (README.md).")
     return code
 
 
@@ -54,7 +54,10 @@ def add_to(commands: Any) -> None:
     command.add_argument("--seed", type=int, default=0, help="seed of the scenes (%(default)s)")
     command.add_argument("--staged", action="store_true", help="three commands with files between them")
     command.add_argument(
-        "--real", action="store_true", help="also search two photographs (needs scikit-image)"
+        "--photographs",
+        "--real",
+        action=argparse.BooleanOptionalAction,
+        help="search the photographs of scikit-image first (where it is installed)",
     )
     command.set_defaults(run=run)
 

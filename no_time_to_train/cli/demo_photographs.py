@@ -1,14 +1,16 @@
-"""``ntt demo --real``: photographs from scikit-image, one object of each shown, the others searched for."""
+"""The photographs of ``ntt demo``: one object of each class is shown, the others are found."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 
 from no_time_to_train.errors import ConfigError
 
@@ -16,82 +18,139 @@ if TYPE_CHECKING:
     from no_time_to_train.results import Instances
 
 MATCH_IOU = 0.5
-"""A mask that overlaps an object so much has found it."""
+"""A mask of the same class that overlaps an object so much has found it."""
 MIN_SCORE = 0.5
 FOLDER, FIGURES = "real", "figures.json"
-WHEELS = ((201, 322, 80, 88), (598, 370, 84, 86))
-"""Rear and front wheel of the motorcycle, drawn by hand: centre x, y and radii in pixels."""
+
+Ellipse = tuple[float, float, float, float]
+Outline = Ellipse | list[tuple[float, float]]
+"""Drawn by hand, in pixels: an ellipse by centre x, y and radii, or the corners of a polygon."""
+
+MOTORCYCLE: Mapping[str, Sequence[Outline]] = {
+    "wheel": [(201, 322, 80, 88), (598, 370, 84, 86)],
+    "box": [
+        [(530, 31), (594, 30), (592, 60), (587, 98), (528, 98)],
+        [(592, 66), (600, 65), (641, 63), (637, 80), (634, 98), (589, 98)],
+        [(639, 79), (679, 80), (677, 95), (674, 101), (635, 99)],
+        [(618, 185), (683, 189), (677, 275), (614, 272)],
+    ],
+}
+GALAXIES: Mapping[str, Sequence[Outline]] = {
+    "galaxy": [
+        (727, 474, 22, 22),
+        (978, 491, 16, 17),
+        (421, 717, 16, 17),
+        (772, 738, 15, 14),
+        (419, 403, 13, 13),
+        (292, 109, 17, 15),
+        (123, 401, 19, 20),
+        (406, 75, 15, 13),
+        (486, 65, 15, 10),
+        (482, 553, 10, 10),
+        (485, 357, 10, 10),
+        (309, 333, 11, 11),
+        (499, 597, 10, 10),
+        [(494, 446), (503, 436), (530, 424), (536, 432), (522, 443), (506, 452)],
+    ]
+}
+EYES: Mapping[str, Sequence[Outline]] = {
+    "eye": [
+        (170, 113, 32, 29),
+        [(296, 140), (303, 127), (314, 117), (328, 111), (340, 112), (340, 125), (335, 142), (310, 160)],
+    ]
+}
+"""``MOTORCYCLE``, ``GALAXIES`` and ``EYES``: all large ones of each class, the one that is shown first."""
 
 
 @dataclass(frozen=True)
 class RealPicture:
-    """A photograph with the masks of all objects of one kind.
+    """A photograph with the masks of all large objects of some classes.
 
     Attributes:
-        name: of that kind.
+        name: of the picture.
         image: (H, W, 3) uint8 RGB.
-        objects: (N, H, W) bool; the first one is shown as the reference, the others are to be found.
+        objects: class to (N, H, W) bool; the first is shown as the reference, the others are to be found.
         truth: how ``objects`` came about.
     """
 
     name: str
     image: NDArray[np.uint8]
-    objects: NDArray[np.bool_]
+    objects: Mapping[str, NDArray[np.bool_]]
     truth: str
 
 
-def search_real_pictures(folder: Path, pictures: list[RealPicture]) -> list[dict[str, Any]]:
-    """Search each picture for the rest of its objects with the nano weights; write pictures and figures.
+def search_real_pictures(folder: Path, pictures: Sequence[RealPicture]) -> list[dict[str, Any]]:
+    """Search each picture for the rest of its objects with the embedded models; write pictures and figures.
 
     Args:
         folder: ``real/`` is made in it.
         pictures: from :func:`load_real_pictures`.
 
     Returns:
-        For each picture its name, how many objects were to be found, how many were, how many masks were
-        given, and where the picture with masks is.
+        See :func:`figures_of`, and where the picture with masks is.
     """
     from no_time_to_train.api import Segmenter
+    from no_time_to_train.api.settings import NANO_ENCODER, NANO_SAM2
 
     figures = []
     for picture in pictures:
-        finder = Segmenter("dinov3_nano", sam2="sam2_nano")
-        finder.add(picture.name, picture.image, mask=picture.objects[0])
+        finder = Segmenter(NANO_ENCODER, sam2=NANO_SAM2)
+        for name, masks in picture.objects.items():
+            finder.add(name, picture.image, mask=masks[0])
         found = finder.predict(picture.image, min_score=MIN_SCORE)
         path = folder / FOLDER / f"{picture.name}.jpg"
-        found.save(path, picture.image)
+        found.save(path, _with_references(picture))
         figures.append(figures_of(picture, found) | {"picture": str(path)})
     (folder / FOLDER / FIGURES).write_text(json.dumps(figures, indent=2))
     return figures
 
 
-def figures_of(picture: RealPicture, found: Instances) -> dict[str, Any]:
-    """Which of the objects that were not shown were found, each by its best mask.
+def _with_references(picture: RealPicture) -> NDArray[np.uint8]:
+    """The picture with a white frame around each object that was shown."""
+    image = Image.fromarray(picture.image)
+    draw = ImageDraw.Draw(image)
+    for masks in picture.objects.values():
+        y, x = np.nonzero(masks[0])
+        frame = (int(x.min()) - 3, int(y.min()) - 3, int(x.max()) + 3, int(y.max()) + 3)
+        draw.rectangle(frame, outline=(255, 255, 255), width=2)
+    return np.asarray(image)
 
-    A mask of the object that was shown counts neither for nor against.
+
+def figures_of(picture: RealPicture, found: Instances) -> dict[str, Any]:
+    """Which of the objects that were not shown were found, each by its best mask of its class.
+
+    A mask of an object that was shown counts neither for nor against.
+
+    Returns:
+        ``name``, ``truth``, ``to_find``, ``found``, ``mean_best_iou``, ``masks`` and how many of them are
+        ``right_masks``.
     """
     import torch
 
     from no_time_to_train.masks.overlaps import mask_iou
     from no_time_to_train.results import encode_masks
 
-    overlaps = mask_iou(found.rles, encode_masks(torch.from_numpy(picture.objects)))  # (found, objects)
-    others = overlaps[overlaps[:, 0] < MATCH_IOU, 1:]
-    best = others.max(axis=0, initial=0.0)
-    right = int((others.max(axis=1, initial=0.0) >= MATCH_IOU).sum())
+    best, masks, right = [], 0, 0
+    for label, name in enumerate(picture.objects):
+        own = [code for code, own in zip(found.rles, found.labels.tolist(), strict=True) if own == label]
+        overlaps = mask_iou(own, encode_masks(torch.from_numpy(picture.objects[name])))  # (found, objects)
+        others = overlaps[overlaps[:, 0] < MATCH_IOU, 1:]
+        best += others.max(axis=0, initial=0.0).tolist()
+        masks += len(others)
+        right += int((others.max(axis=1, initial=0.0) >= MATCH_IOU).sum())
     return {
         "name": picture.name,
         "truth": picture.truth,
         "to_find": len(best),
-        "found": int((best >= MATCH_IOU).sum()),
-        "mean_best_iou": float(best.mean()),
-        "masks": len(others),
+        "found": sum(value >= MATCH_IOU for value in best),
+        "mean_best_iou": float(np.mean(best)),
+        "masks": masks,
         "right_masks": right,
     }
 
 
 def load_real_pictures() -> list[RealPicture]:
-    """Coins and a motorcycle's wheels.
+    """Coins, a motorcycle in a garage, far galaxies, and the eyes of a cat.
 
     Raises:
         ConfigError: scikit-image is not installed.
@@ -99,16 +158,23 @@ def load_real_pictures() -> list[RealPicture]:
     try:
         from skimage import data
     except ImportError as error:
-        raise ConfigError("--real needs the pictures of scikit-image: pip install scikit-image") from error
+        raise ConfigError("the photographs come with scikit-image: pip install scikit-image") from error
     coins = np.repeat(np.asarray(data.coins())[..., None], 3, axis=2)
-    motorcycle = np.asarray(data.stereo_motorcycle()[0])
+    drawn = {
+        "garage": (data.stereo_motorcycle()[0], MOTORCYCLE),
+        "galaxies": (data.hubble_deep_field(), GALAXIES),
+        "cat": (data.chelsea(), EYES),
+    }
     return [
-        RealPicture("coin", coins, _coin_masks(coins[..., 0]), "by watershed"),
-        RealPicture("wheel", motorcycle, _ellipses(*motorcycle.shape[:2]), "drawn by hand"),
+        RealPicture("coins", coins, {"coin": coin_masks(coins[..., 0])}, "by watershed"),
+        *(
+            RealPicture(name, np.asarray(image), _drawn(image.shape[:2], outlines), "drawn by hand")
+            for name, (image, outlines) in drawn.items()
+        ),
     ]
 
 
-def _coin_masks(grey: NDArray[np.uint8]) -> NDArray[np.bool_]:
+def coin_masks(grey: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Watershed of the edges between what is surely ground and surely coin, as in scikit-image's example."""
     from scipy import ndimage
     from skimage.filters import sobel
@@ -122,16 +188,28 @@ def _coin_masks(grey: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return masks[masks.sum(axis=(1, 2)) > 500]  # specks of the ground are far smaller than any coin
 
 
-def _ellipses(height: int, width: int) -> NDArray[np.bool_]:
-    y, x = np.mgrid[:height, :width]
-    return np.stack([((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2 <= 1 for cx, cy, rx, ry in WHEELS])
+def _drawn(size: tuple[int, int], outlines: Mapping[str, Sequence[Outline]]) -> dict[str, NDArray[np.bool_]]:
+    return {name: np.stack([_filled(size, one) for one in some]) for name, some in outlines.items()}
 
 
-def describe(figures: list[dict[str, Any]]) -> str:
-    """A line for each picture, and what to make of them."""
-    lines = [
-        f"photograph, one {row['name']} of it shown: {row['found']} of {row['to_find']} others found "
-        f"({row['right_masks']} of {row['masks']} masks right; truth {row['truth']}) -> {row['picture']}"
+def _filled(size: tuple[int, int], outline: Outline) -> NDArray[np.bool_]:
+    mask = Image.new("1", (size[1], size[0]))
+    draw = ImageDraw.Draw(mask)
+    if isinstance(outline, tuple):
+        x, y, across, down = outline
+        draw.ellipse((x - across, y - down, x + across, y + down), fill=1)
+    else:
+        draw.polygon(outline, fill=1)
+    return np.asarray(mask)
+
+
+def describe(figures: Sequence[Mapping[str, Any]]) -> str:
+    """A line for each picture."""
+    return "\n".join(
+        f"photograph {row['name']}, one of each class shown: "
+        f"{row['found']} of {row['to_find']} "
+        f"others found, "
+        f"mean IoU {row['mean_best_iou']:.2f} ({row['right_masks']} of {row['masks']} masks right; "
+        f"truth {row['truth']}) -> {row['picture']}"
         for row in figures
-    ]
-    return "\n".join(lines)
+    )

@@ -42,10 +42,11 @@ def write_html(
 
 
 def _notes(finder: Segmenter, unread: list[str]) -> list[str]:
-    from no_time_to_train.api.settings import NANO_LIMITS
+    from no_time_to_train.api.settings import NANO_LIMITS, is_embedded
 
     notes = []
-    nano = [name for name in (finder.config.encoder_cfg.name, finder.config.sam2_cfg_file) if "nano" in name]
+    used = (finder.config.encoder_cfg.name, finder.config.sam2_cfg_file)
+    nano = [name for name in used if is_embedded(name)]
     if nano:
         notes.append(
             f"{' and '.join(nano)}: {NANO_LIMITS}. "

@@ -116,6 +116,13 @@ _ENTRIES = [
     CatalogueEntry(
         "dinov3_nano", "dinov3_nano.safetensors", "nano", APACHE, embedded="dinov3_nano.safetensors"
     ),
+    CatalogueEntry(
+        "lite2_photographs",
+        "lite2_photographs.safetensors",
+        "nano",
+        APACHE,
+        embedded="lite2_photographs.safetensors",
+    ),
     *(_sam2("2", size, "072824") for size in ("tiny", "small", "base_plus", "large")),
     *(_sam2("2.1", size, "092824") for size in ("tiny", "small", "base_plus", "large")),
     CatalogueEntry("sam2_nano", "sam2_nano.safetensors", "nano", APACHE, embedded="sam2_nano.safetensors"),

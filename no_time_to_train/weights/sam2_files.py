@@ -10,7 +10,7 @@ from torch import Tensor
 from no_time_to_train.errors import CheckpointError
 from no_time_to_train.weights.checkpoints import read_checkpoint
 from no_time_to_train.weights.locate import find_weights, naming
-from no_time_to_train.weights.sam2_models import SAM2_SIZES, Sam2Model, model_of_config
+from no_time_to_train.weights.sam2_models import SAM2_SIZES, Hiera, Sam2Model, model_of_config
 from no_time_to_train.weights.wrappers import find_state_dict
 
 VIDEO_KEYS = (
@@ -31,16 +31,21 @@ ONLY_IN_2_1 = ("no_obj_embed_spatial", "obj_ptr_tpos_proj")
 
 def model_of_state(state: Mapping[str, Tensor]) -> Sam2Model | None:
     """Read version and size from keys and shapes; None where it is no SAM 2."""
-    patch = state.get("image_encoder.trunk.patch_embed.proj.weight")
+    lite = "image_encoder.trunk.stem.weight" in state
+    patch = state.get("image_encoder.trunk." + ("stem.weight" if lite else "patch_embed.proj.weight"))
     if patch is None or not any(key.startswith("sam_mask_decoder.") for key in state):
         return None
     numbers = [int(m[1]) for key in state if (m := re.match(r"image_encoder\.trunk\.blocks\.(\d+)\.", key))]
-    trunk = (patch.shape[0], len(set(numbers)))
-    fits = (size for size, spec in SAM2_SIZES.items() if (spec.embed_dim, sum(spec.stages)) == trunk)
+    trunk = "lite0" if lite else (patch.shape[0], len(set(numbers)))
+    fits = (size for size, spec in SAM2_SIZES.items() if _sizes(spec.trunk) == trunk)
     size = next(fits, f"of width {patch.shape[0]}")
     if any(key.startswith(ONLY_IN_2_1) for key in state):
         return Sam2Model("2.1", size)
     return Sam2Model("2" if any(key.startswith("memory_encoder.") for key in state) else "", size)
+
+
+def _sizes(trunk: Hiera | str) -> tuple[int, int] | str:
+    return (trunk.embed_dim, sum(trunk.stages)) if isinstance(trunk, Hiera) else trunk
 
 
 def load_sam2_state(config_name: str, ckpt_path: str | None) -> dict[str, Tensor]:

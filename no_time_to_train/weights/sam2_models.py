@@ -11,8 +11,8 @@ from no_time_to_train.errors import ConfigError, did_you_mean
 
 
 @dataclass(frozen=True)
-class Sam2Spec:
-    """Sizes of one SAM 2 model (numbers of the published configurations; Hiera of arXiv 2306.00989)."""
+class Hiera:
+    """Sizes of a trunk (arXiv 2306.00989; numbers of the published configurations)."""
 
     embed_dim: int
     num_heads: int
@@ -20,26 +20,27 @@ class Sam2Spec:
     global_att_blocks: tuple[int, ...]
     window_spec: tuple[int, int, int, int] = (8, 4, 14, 7)
     window_pos_embed_bkg_spatial_size: tuple[int, int] = (7, 7)
+
+
+@dataclass(frozen=True)
+class Sam2Spec:
+    """One SAM 2 model; ``trunk`` of our own small one is a size of EfficientNet-Lite."""
+
+    trunk: Hiera | str
     d_model: int = 256
+    decoder_heads: int = 8
     image_size: int = 1024
     fpn_top_down_levels: tuple[int, ...] = (2, 3)
 
 
 SAM2_SIZES: dict[str, Sam2Spec] = {
-    "tiny": Sam2Spec(96, 1, (1, 2, 7, 2), (5, 7, 9)),
-    "small": Sam2Spec(96, 1, (1, 2, 11, 2), (7, 10, 13)),
-    "base_plus": Sam2Spec(112, 2, (2, 3, 16, 3), (12, 16, 20), window_pos_embed_bkg_spatial_size=(14, 14)),
-    "large": Sam2Spec(144, 2, (2, 6, 36, 4), (23, 33, 43), window_spec=(8, 4, 16, 8)),
-    "nano": Sam2Spec(
-        32,
-        1,
-        (1, 2, 3, 1),
-        (4, 5),
-        window_spec=(8, 8, 16, 8),
-        d_model=96,
-        image_size=256,
-        fpn_top_down_levels=(0, 1, 2, 3),
+    "tiny": Sam2Spec(Hiera(96, 1, (1, 2, 7, 2), (5, 7, 9))),
+    "small": Sam2Spec(Hiera(96, 1, (1, 2, 11, 2), (7, 10, 13))),
+    "base_plus": Sam2Spec(
+        Hiera(112, 2, (2, 3, 16, 3), (12, 16, 20), window_pos_embed_bkg_spatial_size=(14, 14))
     ),
+    "large": Sam2Spec(Hiera(144, 2, (2, 6, 36, 4), (23, 33, 43), window_spec=(8, 4, 16, 8))),
+    "nano": Sam2Spec("lite0", d_model=96, decoder_heads=4, image_size=512, fpn_top_down_levels=(0, 1, 2, 3)),
 }
 
 LETTERS = {"t": "tiny", "s": "small", "b+": "base_plus", "l": "large"}

@@ -104,12 +104,12 @@ def test_without_large_weights_nano_is_taken_and_said_in_one_line(
     monkeypatch.setenv("NTT_CHECKPOINTS", str(tmp_path))
     with caplog.at_level(logging.WARNING):
         choice = choose_models(None, None, "auto", "auto")
-    assert (choice.encoder, choice.sam2) == ("dinov3_nano", "sam2_nano")
+    assert (choice.encoder, choice.sam2) == ("lite2_photographs", "sam2_nano")
     (record,) = caplog.records
     text = record.getMessage()
     assert "\n" not in text
-    assert "generated scenes" in text
-    assert "photographs" in text
+    assert "separate things in photographs" in text
+    assert "often miss" in text
     assert "ntt download dinov2_large sam2.1_hiera_large" in text
 
 
@@ -134,7 +134,7 @@ def test_the_best_weights_on_the_machine_are_taken(
         assert choice.encoder == expected
         assert choice.encoder_weights == str(tmp_path / name)
     assert "sam2_nano" in caplog.records[-1].getMessage()
-    assert "dinov3_nano" not in caplog.records[-1].getMessage()
+    assert "lite2_photographs" not in caplog.records[-1].getMessage()
     (tmp_path / "sam2.1_hiera_tiny.pt").touch()
     assert choose_models(None, None, "auto", "auto").sam2 == "sam2.1_hiera_tiny"
     assert on_this_machine.best_sam2() == "sam2.1_hiera_tiny"
@@ -612,11 +612,11 @@ def test_tiles_are_chosen_by_the_size_of_the_picture(
     layout: Layout, shown: Segmenter, tmp_path: Path
 ) -> None:
     path = pictures(layout)[0]
-    wide = Image.open(path).convert("RGB").resize((1025, 192))  # the nano SAM 2 sees 256 pixels
+    wide = Image.open(path).convert("RGB").resize((2049, 192))  # the nano SAM 2 sees 512 pixels
     wide.save(tmp_path / "wide.png")
-    assert_same(shown.predict(tmp_path / "wide.png"), shown.predict(wide, tile=512))
+    assert_same(shown.predict(tmp_path / "wide.png"), shown.predict(wide, tile=1024))
     assert len(shown.predict(wide)) > len(shown.predict(wide, tile="off"))
-    whole = wide.crop((0, 0, 1024, 192))
+    whole = wide.crop((0, 0, 2048, 192))
     assert_same(shown.predict(whole), shown.predict(whole, tile="off"))
 
 

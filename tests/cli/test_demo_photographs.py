@@ -1,4 +1,4 @@
-"""The photographs of ``ntt demo --real``: their truth, and how what was found is counted."""
+"""The photographs of ``ntt demo``: their truth, and how what was found is counted."""
 
 from __future__ import annotations
 
@@ -26,16 +26,23 @@ def found(masks: np.ndarray) -> Instances:
 
 
 def test_the_truth_is_of_separate_objects_inside_the_picture() -> None:
-    coins, wheels = load_real_pictures()
-    assert (len(coins.objects), len(wheels.objects)) == (24, 2)
-    for picture in (coins, wheels):
-        assert picture.image.shape == (*picture.objects.shape[1:], 3)
-        assert picture.objects.sum(axis=0).max() == 1
-        assert not picture.objects[:, [0, -1]].any()
+    pictures = load_real_pictures()
+    counts = {p.name: {name: len(masks) for name, masks in p.objects.items()} for p in pictures}
+    assert counts == {
+        "coins": {"coin": 24},
+        "garage": {"wheel": 2, "box": 4},
+        "galaxies": {"galaxy": 14},
+        "cat": {"eye": 2},
+    }
+    for picture in pictures:
+        objects = np.concatenate(list(picture.objects.values()))
+        assert picture.image.shape == (*objects.shape[1:], 3)
+        assert objects.sum(axis=0).max() == 1
+        assert objects.any(axis=(1, 2)).all()
 
 
 def test_only_objects_that_were_not_shown_count() -> None:
-    picture = RealPicture("x", np.zeros((8, 40, 3), np.uint8), squares(0, 10, 20, 30), "drawn")
+    picture = RealPicture("x", np.zeros((8, 40, 3), np.uint8), {"x": squares(0, 10, 20, 30)}, "drawn")
     # the shown one, one exactly, one by a third (8 of 24 pixels), one on the ground
     row = figures_of(picture, found(squares(0, 10, 22, 34)))
     assert (row["to_find"], row["found"], row["masks"], row["right_masks"]) == (3, 1, 3, 1)
@@ -43,6 +50,6 @@ def test_only_objects_that_were_not_shown_count() -> None:
 
 
 def test_nothing_found_counts_as_nothing() -> None:
-    picture = RealPicture("x", np.zeros((8, 40, 3), np.uint8), squares(0, 10), "drawn")
+    picture = RealPicture("x", np.zeros((8, 40, 3), np.uint8), {"x": squares(0, 10)}, "drawn")
     row = figures_of(picture, found(squares()))
     assert (row["found"], row["masks"], row["mean_best_iou"]) == (0, 0, 0.0)

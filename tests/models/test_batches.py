@@ -35,7 +35,7 @@ def test_one_image_alone_is_a_batch_of_one() -> None:
 def test_squares_of_several_sizes_are_no_batch() -> None:
     model = filled(small_model(MODEL_NAMES[0]))
     with pytest.raises(ValueError, match="must have one size"):
-        model.segment_batch([Query(torch.rand(3, side, side), (20, 20)) for side in (112, 256)])
+        model.segment_batch([Query(torch.rand(3, side, side), (20, 20)) for side in (112, 512)])
 
 
 def test_a_batch_keeps_the_memory_layout() -> None:

@@ -32,7 +32,7 @@ def built(**changes: Any) -> WithMemory:
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_both_networks_compute_in_it(precision: str) -> None:
     exact, short = built(), built(precision=precision)
-    image = torch.from_numpy(picture(0, (256, 256))).permute(2, 0, 1)[None] / 255
+    image = torch.from_numpy(picture(0, (512, 512))).permute(2, 0, 1)[None] / 255
     with torch.inference_mode():
         features = [model.encoder(image) for model in (exact, short)]
         found = [

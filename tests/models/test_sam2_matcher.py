@@ -49,7 +49,7 @@ class RecordingSam(Sam2Backend):
 def recording_sam() -> tuple[RecordingSam, ImageEmbedding]:
     sam = RecordingSam()
     with torch.inference_mode():
-        image = torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(0))
+        image = torch.rand(1, 3, 512, 512, generator=torch.Generator().manual_seed(0))
         return sam, sam.encode(image)[0]
 
 
@@ -90,8 +90,8 @@ def prompts_of(**options: Any) -> tuple[list[Prompts], list[ClassProposals]]:
 def test_points_are_scaled_from_the_encoders_image_to_that_of_sam() -> None:
     given_prompts, found = prompts_of()
     assert found[0].matched.tolist() == [4, 9, 10]
-    # cells 4, 9, 10 of 4 x 4: middles (8, 24), (24, 40), (40, 40) of 64 pixels; SAM's side is 256
-    points = [[32.0, 96.0], [96.0, 160.0], [160.0, 160.0]]
+    # cells 4, 9, 10 of 4 x 4: middles (8, 24), (24, 40), (40, 40) of 64 pixels; SAM's side is 512
+    points = [[64.0, 192.0], [192.0, 320.0], [320.0, 320.0]]
     assert [prompt.points.tolist() for prompt in given_prompts if prompt.points is not None] == [
         [[points[index] for index in subset] for subset in combinations(range(3), size)] for size in (1, 2, 3)
     ]
@@ -103,7 +103,7 @@ def test_box_prompt_is_the_extent_of_the_points() -> None:
     given_prompts, _ = prompts_of(use_box=True)
     for prompt in given_prompts:
         assert prompt.boxes is not None
-        assert prompt.boxes.tolist() == [[32, 96, 160, 160]] * len(prompt)
+        assert prompt.boxes.tolist() == [[64, 192, 320, 320]] * len(prompt)
 
 
 def test_centres_instead_of_points() -> None:

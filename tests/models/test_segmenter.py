@@ -92,8 +92,8 @@ def test_references_and_targets_meet_the_encoder_alike(monkeypatch: pytest.Monke
     model = build(monkeypatch)
     seen: list[Tensor] = []
     model.encoder.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
-    image = torch.rand(3, 256, 256, generator=generator(0))
-    mask = torch.ones(256, 256)
+    image = torch.rand(3, 512, 512, generator=generator(0))
+    mask = torch.ones(512, 512)
     model.fill_memory([ReferenceCrop(image, mask, k, 0) for k in range(CATEGORIES)])
     model.segment(Query(image, (40, 50)))
     assert all(torch.equal(given[0], image) for given in seen)
@@ -181,7 +181,7 @@ def test_broken_weights_are_named_not_averaged(monkeypatch: pytest.MonkeyPatch) 
     model = fill(build(monkeypatch))
     model.encoder.project.weight.fill_(float("nan"))
     with pytest.raises(CheckpointError, match=r"not finite for a\.jpg"):
-        model.segment(Query(torch.rand(3, 256, 256), (20, 20), name="a.jpg"))
+        model.segment(Query(torch.rand(3, 512, 512), (20, 20), name="a.jpg"))
     with pytest.raises(CheckpointError, match="not finite"):
         fill(model)
 

@@ -13,7 +13,7 @@ from no_time_to_train.errors import CheckpointError
 from no_time_to_train.models.sam.backend import Sam2Backend
 from no_time_to_train.weights.catalogue import CATALOGUE
 from no_time_to_train.weights.sam2_files import load_sam2_state, model_of_state
-from no_time_to_train.weights.sam2_models import SAM2_SIZES, model_of_config, sam2_entry
+from no_time_to_train.weights.sam2_models import SAM2_SIZES, Hiera, model_of_config, sam2_entry
 from tests.weights.dino_files import tiny_dinov3
 
 VIDEO = {
@@ -57,10 +57,17 @@ def test_configuration_names(name: str, version: str, size: str, entry: str) -> 
 
 @pytest.mark.parametrize("size", SAM2_SIZES)
 def test_sizes_from_keys(size: str) -> None:
-    key = (SAM2_SIZES[size].embed_dim, sum(SAM2_SIZES[size].stages))
-    assert model_of_state(trunk(*key)) == ("", size)
-    assert model_of_state({**trunk(*key), **VIDEO}) == ("2", size)
-    assert model_of_state({**trunk(*key), **VIDEO, **ONLY_2_1}) == ("2.1", size)
+    sizes = SAM2_SIZES[size].trunk
+    if isinstance(sizes, Hiera):
+        state = trunk(sizes.embed_dim, sum(sizes.stages))
+    else:
+        state = {
+            "image_encoder.trunk.stem.weight": torch.zeros(32, 3, 3, 3),
+            "sam_mask_decoder.x": torch.zeros(1),
+        }
+    assert model_of_state(state) == ("", size)
+    assert model_of_state({**state, **VIDEO}) == ("2", size)
+    assert model_of_state({**state, **VIDEO, **ONLY_2_1}) == ("2.1", size)
 
 
 @pytest.mark.parametrize("kind", ["model", "flat", "module", "safetensors"])

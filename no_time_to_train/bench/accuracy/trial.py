@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -79,9 +79,15 @@ class Trials:
 
     Args:
         store: for what encoder and SAM 2 compute.
+        build: makes the model of a row.
     """
 
-    def __init__(self, store: DiskStore) -> None:
+    def __init__(
+        self,
+        store: DiskStore,
+        build: Callable[[Row], ReferenceSegmenter[Any]] = lambda row: build_model(row.model),
+    ) -> None:
+        self._build = build
         self._cache, self._full_size = MemoryStore(store), FullSizes()
         self._models: dict[str, tuple[ReferenceSegmenter[Any], Watched]] = {}
         self._masked: dict[Any, NamedReference] = {}
@@ -117,9 +123,13 @@ class Trials:
             measures |= recall_measures(np.concatenate(overlaps))
         return measures | {"prompts": (watched.prompts - before) / len(episode.truth.images)}
 
+    def model(self, row: Row) -> ReferenceSegmenter[Any]:
+        """The model of a row, built once."""
+        return self._model(row)[0]
+
     def _model(self, row: Row) -> tuple[ReferenceSegmenter[Any], Watched]:
         if row.name not in self._models:
-            model = build_model(row.model)
+            model = self._build(row)
             cache_in(self._cache, model, whole_masks=True)
             if isinstance(model.merge, RankedMerger):
                 model.merge = replace(model.merge, to_full_size=self._full_size)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from no_time_to_train.errors import CheckpointError
 from no_time_to_train.models.encoders.backbones import build_backbone
 from no_time_to_train.models.encoders.encoder_registry import ENCODERS
+from no_time_to_train.models.encoders.spec import EncoderSpec
 from no_time_to_train.weights.architecture import Architecture, architecture_of
 from no_time_to_train.weights.backbone_files import BackboneCheckpoint
 from no_time_to_train.weights.checkpoints import read_checkpoint
@@ -74,6 +75,19 @@ def load_timm(model: nn.Module, path: str | Path, name: str) -> None:
     inner.load_state_dict(state, strict=True)
 
 
+def load_stages(model: nn.Module, path: str | Path, spec: EncoderSpec) -> None:
+    """Load a file of :class:`StageFeatures` under its own names.
+
+    Raises:
+        CheckpointError: unreadable, or of another model.
+    """
+    state = find_state_dict(read_checkpoint(path), str(path))
+    check_keys(state, {key: value.shape for key, value in model.state_dict().items()}, str(path), spec.name)
+    _check_finite(state, str(path))
+    model.load_state_dict(state, strict=True)
+    check_features(model, spec.patch_size, str(path), spec.name)
+
+
 def check_features(model: nn.Module, patch_size: int, source: str, name: str) -> None:
     """Run the smallest picture with positions.
 
@@ -105,7 +119,11 @@ def presets_of(found: Architecture) -> list[str]:
 def _own_architecture(name: str, like: Architecture) -> Architecture | None:
     """The architecture of a preset, or None where its network is another one."""
     spec = ENCODERS[name]
-    if (FAMILIES[spec.encoder_type], spec.embed_dim, spec.depth) != (like.family, like.embed_dim, like.depth):
+    if (FAMILIES.get(spec.encoder_type), spec.embed_dim, spec.depth) != (
+        like.family,
+        like.embed_dim,
+        like.depth,
+    ):
         return None  # spares building it
     with torch.device("meta"):
         shapes = {key: value.shape for key, value in build_backbone(spec).state_dict().items()}

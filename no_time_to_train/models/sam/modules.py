@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from no_time_to_train.weights.sam2_models import Sam2Spec
+from no_time_to_train.models.encoders.efficientnet_lite import EfficientNetLite
+from no_time_to_train.weights.sam2_models import Hiera, Sam2Spec
 
 
 class _Gelu(nn.Module):
@@ -23,25 +27,32 @@ class _NoPositions(nn.Module):
         return x.new_zeros(()).expand(x.shape)
 
 
-def build_image_encoder(spec: Sam2Spec) -> nn.Module:
-    """The image encoder with random weights."""
-    from sam2.modeling.backbones.hieradet import Hiera
-    from sam2.modeling.backbones.image_encoder import FpnNeck, ImageEncoder
+class _LiteTrunk(EfficientNetLite):
+    """Strides of 4, 8, 16 and 32; the neck asks for their widths coarsest first."""
 
-    trunk = Hiera(
-        embed_dim=spec.embed_dim,
-        num_heads=spec.num_heads,
-        stages=spec.stages,
-        global_att_blocks=spec.global_att_blocks,
-        window_spec=spec.window_spec,
-        window_pos_embed_bkg_spatial_size=spec.window_pos_embed_bkg_spatial_size,
-    )
+    def __init__(self, size: str) -> None:
+        super().__init__(size, (1, 2, 4, 6))
+        self.channel_list = self.widths[::-1]
+
+
+def _hiera(sizes: Hiera) -> Any:
+    from sam2.modeling.backbones.hieradet import Hiera as Trunk
+
+    trunk = Trunk(**asdict(sizes))
     for block in trunk.blocks:
         block.mlp.act = _Gelu()
+    return trunk
+
+
+def build_image_encoder(spec: Sam2Spec) -> nn.Module:
+    """The image encoder with random weights."""
+    from sam2.modeling.backbones.image_encoder import FpnNeck, ImageEncoder
+
+    trunk = _hiera(spec.trunk) if isinstance(spec.trunk, Hiera) else _LiteTrunk(spec.trunk)
     neck = FpnNeck(
         position_encoding=_NoPositions(),
         d_model=spec.d_model,
-        backbone_channel_list=[spec.embed_dim * 2**level for level in (3, 2, 1, 0)],
+        backbone_channel_list=trunk.channel_list,
         fpn_top_down_levels=list(spec.fpn_top_down_levels),
         fpn_interp_model="nearest",
     )
@@ -63,7 +74,9 @@ def build_heads(spec: Sam2Spec) -> tuple[nn.Module, nn.Module]:
     )
     mask_decoder = MaskDecoder(
         num_multimask_outputs=3,
-        transformer=TwoWayTransformer(depth=2, embedding_dim=spec.d_model, mlp_dim=2048, num_heads=8),
+        transformer=TwoWayTransformer(
+            depth=2, embedding_dim=spec.d_model, mlp_dim=2048, num_heads=spec.decoder_heads
+        ),
         transformer_dim=spec.d_model,
         iou_head_depth=3,
         iou_head_hidden_dim=256,

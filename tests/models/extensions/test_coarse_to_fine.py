@@ -99,7 +99,7 @@ def test_finer_points_by_rule(where: Any, count: int) -> None:
 @pytest.mark.parametrize("where", ["open", "open_or_alike", "open_and_alike", "alike"])
 def test_masks_are_those_of_the_full_grid_bit_for_bit(where: Any) -> None:
     model = filled(small_model("matching_baseline_noAMG"))
-    sam, image = lively_sam(), torch.from_numpy(picture(0, (256, 256))).permute(2, 0, 1)[None] / 255
+    sam, image = lively_sam(), torch.from_numpy(picture(0, (512, 512))).permute(2, 0, 1)[None] / 255
     embedding, features = sam.encode(image)[0], model.encoder(image)[0]
     full = PointGrid(6, 256, 0.0)(sam, embedding)
     rule = CoarseToFine(HalvedStrides(6, 3), where, confident=0.0, alike_share=0.3, min_iou=0.0)

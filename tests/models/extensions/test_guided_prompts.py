@@ -81,7 +81,7 @@ def test_components_give_their_boxes_once() -> None:
 def seen() -> tuple[Sam2Backend, ImageEmbedding]:
     """Nano SAM 2, and its embedding of a bright disc on a dark ground."""
     sam = build_sam2("sam2_nano", None)
-    y, x = torch.meshgrid(torch.arange(256), torch.arange(256), indexing="ij")
+    y, x = torch.meshgrid(torch.arange(512) / 2, torch.arange(512) / 2, indexing="ij")
     disc = ((y - 90) ** 2 + (x - 160) ** 2 < 45**2).float()
     image = torch.stack([0.15 + 0.7 * disc, 0.2 + 0.2 * disc, 0.25 * torch.ones_like(disc)])[None]
     with torch.inference_mode():

@@ -21,7 +21,7 @@ from no_time_to_train.models.sam.backend import Sam2Backend
 from no_time_to_train.models.sam.prompts import DecodedMasks, ImageEmbedding, Prompts
 from tests.models.small_models import lively_sam, picture
 
-SIDE = 256
+SIDE = 512
 
 
 def stable_masks(**options: object) -> StableMasks:

@@ -45,7 +45,7 @@ def test_a_prompt_is_one_foreground_point() -> None:
 
 @pytest.fixture(scope="module")
 def embedding(sam: Sam2Backend) -> ImageEmbedding:
-    return sam.encode(torch.rand(1, 3, 256, 256, generator=generator(1)))[0]
+    return sam.encode(torch.rand(1, 3, 512, 512, generator=generator(1)))[0]
 
 
 @pytest.mark.parametrize(("side", "chunk"), [(1, 256), (2, 3), (3, 1), (5, 7), (5, 256)])
@@ -72,7 +72,7 @@ def test_only_masks_strictly_above_the_threshold_survive(sam: Sam2Backend, embed
 
 def test_the_no_memory_vector_is_an_option_and_left_out_by_default(sam: Sam2Backend) -> None:
     """D2: SAM 2's own predictor adds it, the published pipeline did not."""
-    image = torch.rand(1, 3, 256, 256, generator=generator(3))
+    image = torch.rand(1, 3, 512, 512, generator=generator(3))
     plain, added = sam.encode(image)[0], sam.encode(image, add_no_mem_embed=True)[0]
     torch.testing.assert_close(
         added.image - plain.image, sam.no_mem_embed.view(1, -1, 1, 1).expand_as(plain.image)

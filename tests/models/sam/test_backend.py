@@ -138,7 +138,7 @@ def test_no_prompts_and_no_survivors(nano: Sam2Backend, kind: str) -> None:
     embedding = random_embedding(nano)
     for prompts, min_iou in ((random_prompts(nano, kind, 0), -1.0), (random_prompts(nano, kind, 9), 1.0)):
         found = nano.decode(embedding, prompts, min_iou=min_iou)
-        assert found.logits.shape == (0, 64, 64)
+        assert found.logits.shape == (0, 128, 128)
         assert found.ious.shape == found.prompts.shape == (0,)
         assert found.prompts.dtype == torch.int64
     assert len(nano.decode(embedding, Prompts())) == 0
@@ -197,7 +197,7 @@ def test_mask_prompts_under_autocast(nano: Sam2Backend) -> None:
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_weights(nano: Sam2Backend, dtype: torch.dtype) -> None:
     half = copy.deepcopy(nano).to(dtype)
-    embedding = half.encode(torch.rand(1, 3, 256, 256))[0]
+    embedding = half.encode(torch.rand(1, 3, 512, 512))[0]
     assert embedding.image.dtype == dtype
     whole = ImageEmbedding(embedding.image.float(), tuple(part.float() for part in embedding.high_res))
     for kind in ("box and points", "mask and point"):
@@ -246,11 +246,11 @@ def test_boxes_give_one_mask_each(nano: Sam2Backend) -> None:
 
 
 def test_encoding_a_batch(nano: Sam2Backend) -> None:
-    images = torch.rand(3, 3, 256, 256, generator=torch.Generator().manual_seed(0))
+    images = torch.rand(3, 3, 512, 512, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         together = nano.encode(images)
         added = nano.encode(images[1:2], add_no_mem_embed=True)[0]
-    assert [part.shape for part in together[0].high_res] == [(1, 12, 64, 64), (1, 24, 32, 32)]
+    assert [part.shape for part in together[0].high_res] == [(1, 12, 128, 128), (1, 24, 64, 64)]
     for index, embedding in enumerate(together):
         with torch.no_grad():
             alone = nano.encode(images[index : index + 1])[0]
@@ -259,18 +259,18 @@ def test_encoding_a_batch(nano: Sam2Backend) -> None:
             torch.testing.assert_close(part, own, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(
         added.image - together[1].image,
-        nano.no_mem_embed.view(1, -1, 1, 1).expand(1, -1, 16, 16),
+        nano.no_mem_embed.view(1, -1, 1, 1).expand(1, -1, 32, 32),
         atol=1e-4,
         rtol=1e-4,
     )
-    with pytest.raises(ValueError, match=r"\(B, 3, 256, 256\)"):
+    with pytest.raises(ValueError, match=r"\(B, 3, 512, 512\)"):
         nano.encode(images[..., :128])
 
 
 def test_encoding_is_differentiable(nano: Sam2Backend) -> None:
     """The nano weights are trained through it; GELU works in place only where no gradient is asked for."""
     sam = copy.deepcopy(nano).requires_grad_(True)
-    image = torch.rand(1, 3, 256, 256)
+    image = torch.rand(1, 3, 512, 512)
     embedding = sam.encode(image)[0]
     (embedding.image.sum() + embedding.high_res[0].sum()).backward()
     assert all(parameter.grad is not None for parameter in sam.image_encoder.trunk.parameters())

@@ -45,7 +45,7 @@ def small(sam: Sam2Backend) -> SmallMemory:
 def test_the_chunk_is_halved_until_it_fits_and_stays_so(
     sam: Sam2Backend, small: SmallMemory, caplog: pytest.LogCaptureFixture
 ) -> None:
-    embedding = sam.encode(torch.rand(1, 3, 256, 256, generator=generator(1)))[0]
+    embedding = sam.encode(torch.rand(1, 3, 512, 512, generator=generator(1)))[0]
     small.room = 5
     propose = PointGrid(4, 16, min_iou=-1.0)
     with caplog.at_level(logging.WARNING, logger="no_time_to_train"):
@@ -63,7 +63,7 @@ def test_the_chunk_is_halved_until_it_fits_and_stays_so(
 
 
 def test_a_memory_too_small_for_one_prompt_is_an_error(sam: Sam2Backend, small: SmallMemory) -> None:
-    embedding = sam.encode(torch.rand(1, 3, 256, 256, generator=generator(1)))[0]
+    embedding = sam.encode(torch.rand(1, 3, 512, 512, generator=generator(1)))[0]
     with pytest.raises(torch.cuda.OutOfMemoryError):
         PointGrid(2, 4)(small, embedding)
     assert small.asked == [4, 2, 1]

@@ -78,7 +78,7 @@ def test_any_mask_token_and_number_of_prompts(nano: Sam2Backend) -> None:
     decoder, image = prepared(nano, random_embedding(nano))
     decoded = decoder.run(image, embedded(nano, random_prompts(nano, "points", 4)))
     every = decoder.masks(image, decoded, torch.arange(4).expand(4, -1))
-    assert every.shape == (4, 4, 64, 64)
+    assert every.shape == (4, 4, 128, 128)
     wanted = torch.tensor([[2], [0], [3], [1]])
     one = decoder.masks(image, decoded, wanted)
     torch.testing.assert_close(one[:, 0], every[torch.arange(4), wanted[:, 0]])

@@ -29,7 +29,7 @@ def test_sparse_embeddings(sam: Sam2Backend, kind: str, count: int) -> None:
 
 
 def test_every_label(sam: Sam2Backend) -> None:
-    points, labels = torch.rand(1, 5, 2) * 256, torch.tensor([[-1, 0, 1, 2, 3]])
+    points, labels = torch.rand(1, 5, 2) * 512, torch.tensor([[-1, 0, 1, 2, 3]])
     expected, _ = sam.sam_prompt_encoder(points=(points, labels), boxes=None, masks=None)
     found = embed_prompts(sam.sam_prompt_encoder, 1, points, labels, None)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
@@ -42,7 +42,7 @@ def test_no_prompts(sam: Sam2Backend) -> None:
 
 def test_position_code_of_the_grid(sam: Sam2Backend) -> None:
     expected = sam.sam_prompt_encoder.get_dense_pe()[0].flatten(1).T
-    torch.testing.assert_close(grid_code(sam.sam_prompt_encoder, 16, 16), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(grid_code(sam.sam_prompt_encoder, 32, 32), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_half_weights(sam: Sam2Backend) -> None:

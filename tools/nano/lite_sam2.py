@@ -1,0 +1,148 @@
+"""SAM 2 with an EfficientNet-Lite trunk: the modules of ``sam2``, many images and many prompts at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from sam2.modeling.backbones.image_encoder import FpnNeck, ImageEncoder
+from sam2.modeling.sam.mask_decoder import MaskDecoder
+from sam2.modeling.sam.prompt_encoder import PromptEncoder
+from sam2.modeling.sam.transformer import TwoWayTransformer
+from torch import Tensor, nn
+
+from no_time_to_train.models.encoders.efficientnet_lite import EfficientNetLite, fold
+
+SIZE, WIDTH, HEADS = 512, 96, 4
+"""Side of the input in pixels, width of the decoder, attention heads (of 12 numbers, where 8 would have
+6)."""
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+FINE_SHARE, FINE_FACTOR = 0.5, 3.0
+"""This share of the position code's frequencies is so many times higher, to tell things of 8 pixels apart."""
+
+
+class NoPositions(nn.Module):
+    """Stands where SAM 2 makes position codes that only its video memory reads."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.new_zeros(()).expand(x.shape)
+
+
+class LiteTrunk(EfficientNetLite):
+    """The trunk as ``ImageEncoder`` wants it: finest level first, widths of the neck coarsest first."""
+
+    def __init__(self, size: str = "lite0") -> None:
+        super().__init__(size, (1, 2, 4, 6))
+        self.channel_list = self.widths[::-1]
+
+
+class LiteSam2(nn.Module):
+    """Parameter names as in the released files, but for the trunk and ``prompt_head``.
+
+    ``prompt_head`` says where objects have their middle, on a grid of 8 pixels; it reads the features of the
+    neck and does not teach them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        trunk = LiteTrunk()
+        neck = FpnNeck(
+            position_encoding=NoPositions(),
+            d_model=WIDTH,
+            backbone_channel_list=trunk.channel_list,
+            fpn_top_down_levels=[0, 1, 2, 3],
+            fpn_interp_model="nearest",
+        )
+        self.image_encoder = ImageEncoder(trunk=trunk, neck=neck, scalp=1)
+        self.sam_prompt_encoder = PromptEncoder(
+            embed_dim=WIDTH,
+            image_embedding_size=(SIZE // 16, SIZE // 16),
+            input_image_size=(SIZE, SIZE),
+            mask_in_chans=16,
+        )
+        self.sam_mask_decoder = MaskDecoder(
+            num_multimask_outputs=3,
+            transformer=TwoWayTransformer(depth=2, embedding_dim=WIDTH, mlp_dim=2048, num_heads=HEADS),
+            transformer_dim=WIDTH,
+            iou_head_depth=3,
+            iou_head_hidden_dim=256,
+            use_high_res_features=True,
+            iou_prediction_use_sigmoid=True,
+            pred_obj_scores=True,
+            pred_obj_scores_mlp=True,
+            use_multimask_token_for_obj_ptr=True,
+        )
+        self.no_mem_embed = nn.Parameter(torch.zeros(1, 1, WIDTH), requires_grad=False)
+        self.prompt_head = nn.Sequential(
+            nn.Conv2d(WIDTH, 48, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(48, 48, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(48, 1, 1),
+        )
+        nn.init.constant_(self.prompt_head[-1].bias, -4.0)
+        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
+
+    def encode(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """(B, 3, S, S) RGB in [0, 1] to features.
+
+        Returns:
+            (B, C/8, S/4, S/4), (B, C/4, S/8, S/8), (B, C, S/16, S/16), and (B, 1, S/8, S/8) logits of
+            middles.
+        """
+        levels = self.image_encoder((images - self.mean) / self.std)["backbone_fpn"]
+        fine, middle = self.sam_mask_decoder.conv_s0(levels[0]), self.sam_mask_decoder.conv_s1(levels[1])
+        return fine, middle, levels[2], self.prompt_head(levels[1].detach())
+
+    def decode(self, features: tuple[Tensor, ...], points: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Masks of P prompts for each of B images.
+
+        Args:
+            features: fine, middle, coarse of :meth:`encode`.
+            points: (B, P, T, 2) xy in pixels.
+            labels: (B, P, T) 1 inside, 0 outside, 2 and 3 corners, -1 nothing.
+
+        Returns:
+            Logits (B, P, 4, S/4, S/4) and predicted IoU (B, P, 4); token 0 is the single mask.
+        """
+        count, each = labels.shape[:2]
+        prompts = self.sam_prompt_encoder
+        sparse = prompts._embed_points(points.flatten(0, 1), labels.flatten(0, 1), pad=False)
+        fine, middle, coarse = (level.repeat_interleave(each, 0) for level in features[:3])
+        dense = prompts.no_mask_embed.weight.view(1, -1, 1, 1).expand(len(sparse), -1, *coarse.shape[-2:])
+        logits, ious, _, _ = self.sam_mask_decoder.predict_masks(
+            image_embeddings=coarse,
+            image_pe=prompts.get_dense_pe(),
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            repeat_image=False,
+            high_res_features=[fine, middle],
+        )
+        return logits.unflatten(0, (count, each)), ious.unflatten(0, (count, each))
+
+
+TRUNK = "image_encoder.trunk."
+
+
+def from_study(model: LiteSam2, values: Mapping[str, Tensor], trunk_order: Sequence[str]) -> None:
+    """Begin with the weights of the study, whose trunk has batch normalisation and an input of its own.
+
+    Args:
+        values: of the study, float32.
+        trunk_order: names of the trunk's entries from the first layer to the last.
+    """
+    folded = fold({name: values[TRUNK + name] for name in trunk_order}, model.image_encoder.trunk)
+    weight = folded["stem.weight"]  # of (255 · RGB - 127) / 128; here RGB comes normalised
+    folded["stem.bias"] = folded["stem.bias"] + (weight * (255 * model.mean - 127) / 128).sum((1, 2, 3))
+    folded["stem.weight"] = weight * model.std * 255 / 128
+    kept = {name: value.clone() for name, value in values.items() if not name.startswith(TRUNK)}
+    frequencies = kept["sam_prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"]
+    frequencies[:, round(frequencies.shape[1] * (1 - FINE_SHARE)) :] *= FINE_FACTOR
+    head = {f"prompt_head.{name}": value for name, value in model.prompt_head.state_dict().items()}
+    model.load_state_dict({**kept, **{TRUNK + name: value for name, value in folded.items()}, **head})
+
+
+def half(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What is written: fp16, contiguous, on the CPU."""
+    return {name: value.detach().half().contiguous().cpu() for name, value in values.items()}

@@ -1,0 +1,515 @@
+"""Batches of photographs, cut-outs and scenes: augmented, composed and asked about on the device, all at
+once.
+
+Letters: B images, K masks looked at in each, M objects pasted, P prompts, T points of a prompt, S side
+in pixels.
+Everything random comes from one generator of the device.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tools.nano.lite_sam2 import SIZE as S
+from tools.nano.photograph_store import MAX_SHARE, MIN_AREA, MOST, Store, unpack
+
+
+@dataclass
+class Views:
+    """Augmented pictures with what can be asked about them.
+
+    Attributes:
+        images: (B, 3, S, S) in [0, 1].
+        masks: (B, K, S, S) in [0, 1], in half precision on a GPU.
+        open: (B, 1, S, S) bool, where there is surely no object.
+        free: (B, 1, S, S) bool, where no object is named.
+        middles: (B, N, 2) xy in pixels of objects, those asked for and others.
+        areas: (B, N) of them in pixels; 0 means none.
+        sources: (B, K) where the masks are from: numbers in the store, -2 - c for cut-out c, -1 for none.
+    """
+
+    images: Tensor
+    masks: Tensor
+    open: Tensor
+    free: Tensor
+    middles: Tensor
+    areas: Tensor
+    sources: Tensor
+
+    @staticmethod
+    def join(parts: list[Views]) -> Views:
+        """Side by side in B; K and N filled up with nothing."""
+        most, many = max(p.masks.shape[1] for p in parts), max(p.areas.shape[1] for p in parts)
+        return Views(
+            torch.cat([p.images for p in parts]),
+            torch.cat([F.pad(p.masks, (0, 0, 0, 0, 0, most - p.masks.shape[1])) for p in parts]),
+            torch.cat([p.open for p in parts]),
+            torch.cat([p.free for p in parts]),
+            torch.cat([F.pad(p.middles, (0, 0, 0, many - p.middles.shape[1])) for p in parts]),
+            torch.cat([F.pad(p.areas, (0, many - p.areas.shape[1])) for p in parts]),
+            torch.cat([F.pad(p.sources, (0, most - p.sources.shape[1]), value=-1) for p in parts]),
+        )
+
+
+@dataclass
+class Asked:
+    """Prompts and what they ask for.
+
+    Attributes:
+        points: (B, P, T, 2) xy in pixels. labels: (B, P, T) as in ``LiteSam2.decode``.
+        targets: (B, P, S/4, S/4) covered share of each cell; zeros for background.
+        present: (B, P) bool: there is an object.
+        fair: (B, P, K) bool: masks of the picture that answer the prompt as well.
+        masks: (B, K, S/2 · S/2) bool.
+    """
+
+    points: Tensor
+    labels: Tensor
+    targets: Tensor
+    present: Tensor
+    fair: Tensor
+    masks: Tensor
+
+
+class Augment:
+    """Makes batches.
+
+    Args:
+        store: where everything lies.
+        generator: of the same device.
+    """
+
+    def __init__(self, store: Store, generator: torch.Generator) -> None:
+        self.store, self.generator, self.device = store, generator, store.device
+        self.dtype = torch.float16 if store.device.type == "cuda" else torch.float32
+
+    def rand(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
+        return torch.rand(shape, generator=self.generator, device=self.device) * (high - low) + low
+
+    def log_rand(self, *shape: int, low: float, high: float) -> Tensor:
+        return self.rand(*shape, low=math.log(low), high=math.log(high)).exp()
+
+    def randint(self, high: int, *shape: int) -> Tensor:
+        return torch.randint(high, shape, generator=self.generator, device=self.device)
+
+    def window(self, focus: Tensor, extent: Tensor, smallest: float) -> Tensor:
+        """Affine maps (B, 2, 3) from output to input, both in [-1, 1]: a window of the picture, turned,
+        mirrored.
+
+        Args:
+            focus: (B, 2) in [0, 1] that the window should show.
+            extent: (B,) size of what is there, as share of the side.
+            smallest: share of the side that a window has at least.
+        """
+        count = len(focus)
+        scale = self.log_rand(count, low=smallest, high=1.0)
+        scale = torch.where(self.rand(count) < 0.25, torch.ones_like(scale), scale)
+        whole = self.rand(count) < 0.85  # mostly all of the object is seen
+        scale = torch.where(whole, scale.maximum((1.4 * extent).clamp(max=1)), scale)
+        aspect = (self.rand(count, low=-0.4, high=0.4) / 2).exp()
+        size = torch.stack([scale * aspect, scale / aspect], 1).clamp(max=1)
+        middle = focus + (self.rand(count, 2) - 0.5) * (size - extent[:, None]).clamp(min=0.1) * 0.9
+        middle = middle.maximum(size / 2).minimum(1 - size / 2)
+        any_angle, small = self.rand(count) < 0.15, self.rand(count) < 0.25
+        angle = torch.where(
+            any_angle,
+            self.rand(count, low=-math.pi, high=math.pi),
+            torch.where(small, self.rand(count, low=-0.25, high=0.25), torch.zeros_like(scale)),
+        )
+        angle = angle + (math.pi / 2) * self.randint(4, count) * (self.rand(count) < 0.3)
+        turn = torch.stack(
+            [torch.stack([angle.cos(), -angle.sin()], 1), torch.stack([angle.sin(), angle.cos()], 1)], 1
+        )
+        mirror = torch.where(self.rand(count, 1, 1) < 0.5, -1.0, 1.0) * torch.tensor(
+            [1.0, 0.0], device=self.device
+        ) + torch.tensor([0.0, 1.0], device=self.device)
+        return torch.cat([size[:, :, None] * turn * mirror, (2 * middle - 1)[:, :, None]], 2)
+
+    def look(self, images: Tensor, maps: Tensor, padding: str = "reflection") -> Tensor:
+        """Sample (B, C, h, w) through (B, 2, 3) to (B, C, S, S)."""
+        grid = F.affine_grid(maps, [len(maps), 1, S, S], align_corners=False).to(images.dtype)
+        with torch.autocast(images.device.type, enabled=False):
+            return F.grid_sample(images, grid.to(images.dtype), padding_mode=padding, align_corners=False)
+
+    def photographs(self, rows: Tensor, most: int, smallest: float = 0.25) -> Views:
+        """Windows of pictures with masks; at most so many masks of each."""
+        store, count = self.store, len(rows)
+        have = store.count[rows]
+        keys = self.rand(count, MOST).masked_fill(
+            torch.arange(MOST, device=self.device) >= have[:, None], 2.0
+        )
+        order = keys.argsort(1)
+        exists = torch.arange(MOST, device=self.device) < have[:, None]
+        numbers = (store.first[rows, None] + order).clamp(max=len(store.bits) - 1)
+        facts = store.facts[numbers] * exists[..., None]  # (B, MOST, 7)
+        shown = have > 0
+        focus = torch.where(shown[:, None], facts[:, 0, :2] / S, self.rand(count, 2))
+        maps = self.window(focus, facts[:, 0, 2].sqrt() / S, smallest)
+        images = self.look(store.images[rows].float() / 255, maps).to(
+            self.dtype
+        )  # half would sample a tenth of a pixel off
+        packed = torch.cat([store.bits[numbers[:, :most]], store.unions[rows, None]], 1)
+        masks = self.look(unpack(packed).to(self.dtype), maps, "zeros")
+        masks, union = masks[:, :-1] * exists[:, :most, None, None], masks[:, -1:]
+        inside = (
+            self.look(torch.ones(count, 1, 8, 8, device=self.device, dtype=self.dtype), maps, "zeros") > 0.99
+        )
+        free = (F.max_pool2d(union, 17, 1, 8) < 0.01) & inside
+        back = torch.linalg.inv(maps[:, :, :2])
+        middles = torch.einsum("bij,bnj->bni", back, 2 * facts[..., :2] / S - 1 - maps[:, None, :, 2])
+        areas = facts[..., 2] / torch.linalg.det(maps[:, :, :2]).abs()[:, None]
+        seen = (middles.abs() < 1).all(-1) & exists
+        sure = free & store.closed[rows].view(-1, 1, 1, 1)
+        return Views(
+            images,
+            masks,
+            sure,
+            free,
+            (middles + 1) * S / 2,
+            areas * seen,
+            torch.where(exists, numbers, -1)[:, :most],
+        )
+
+    def mosaics(self, count: int, most: int) -> Views:
+        """Four windows in one picture, so that large things become small ones."""
+        four = self.photographs(self.photo_rows(4 * count), most, smallest=0.6)
+        images = F.avg_pool2d(four.images, 2).view(count, 2, 2, 3, S // 2, S // 2)
+        images = images.permute(0, 3, 1, 4, 2, 5).reshape(count, 3, S, S)
+        small = F.avg_pool2d(four.masks, 2).view(count, 4, most, S // 2, S // 2)
+
+        def tiled(four_maps: Tensor) -> Tensor:
+            small = F.max_pool2d(1 - four_maps.to(self.dtype), 2).view(count, 2, 2, S // 2, S // 2) < 0.5
+            return small.permute(0, 1, 3, 2, 4).reshape(count, 1, S, S)
+
+        masks = torch.zeros(count, 4, most, S, S, device=self.device, dtype=self.dtype)
+        for part in range(4):
+            top, left = (part // 2) * S // 2, (part % 2) * S // 2
+            masks[:, part, :, top : top + S // 2, left : left + S // 2] = small[:, part]
+        corner = torch.tensor([[0, 0], [1, 0], [0, 1], [1, 1]], device=self.device) * S / 2
+        middles = four.middles.reshape(count, 4, -1, 2) / 2 + corner[:, None]
+        return Views(
+            images,
+            masks.flatten(1, 2),
+            tiled(four.open),
+            tiled(four.free),
+            middles.flatten(1, 2),
+            four.areas.reshape(count, -1) / 4,
+            four.sources.reshape(count, -1),
+        )
+
+    def crops(
+        self, rows: Tensor, numbers: Tensor, low: float = 0.3, high: float = 2.5
+    ) -> tuple[Tensor, Tensor]:
+        """References: the box of a mask with some context, cut at the border, now and then turned.
+
+        Args:
+            rows, numbers: (B,) pictures, and masks of them.
+            low, high: range of the context, in sides of the box.
+
+        Returns:
+            (B, 3, S, S) images and (B, 1, S, S) masks.
+        """
+        count, store = len(rows), self.store
+        first, last = store.facts[numbers, 3:5] / S, store.facts[numbers, 5:7] / S
+        side = (last - first).amax(1, keepdim=True) * (1 + self.log_rand(count, 1, low=low, high=high))
+        middle = (first + last) / 2
+        begin, end = (middle - side / 2).clamp(0, 1), (middle + side / 2).clamp(0, 1)
+        size, middle = end - begin, (begin + end) / 2
+        angle = (math.pi / 2) * self.randint(4, count) * (self.rand(count) < 0.3)
+        turn = torch.stack(
+            [torch.stack([angle.cos(), -angle.sin()], 1), torch.stack([angle.sin(), angle.cos()], 1)], 1
+        )
+        maps = torch.cat([size[:, :, None] * turn, (2 * middle - 1)[:, :, None]], 2)
+        images = self.look(store.images[rows].float() / 255, maps).to(self.dtype)
+        return images, self.look(unpack(store.bits[numbers, None]).to(self.dtype), maps, "zeros")
+
+    def photo_rows(self, count: int) -> Tensor:
+        picked = torch.multinomial(
+            self.store.photo_weights, count, replacement=True, generator=self.generator
+        )
+        return self.store.row_tensors["train"][picked]
+
+    def rows(self, kind: str, count: int) -> Tensor:
+        rows = self.store.row_tensors[kind]
+        return rows[self.randint(len(rows), count)]
+
+    def even_grounds(self, count: int) -> tuple[Tensor, Tensor]:
+        """Plain pictures, or a colour with a slope and grain; and which of them are surely empty."""
+        pictures = self.photographs(self.rows("plain", count), 1, smallest=0.2).images
+        corners = self.rand(count, 3, 1, 1) + self.rand(count, 1, 2, 2, low=-0.15, high=0.15)
+        slope = F.interpolate(corners, (S, S), mode="bilinear", align_corners=True)
+        grain = F.interpolate(self.rand(count, 1, S // 4, S // 4) - 0.5, (S, S), mode="bilinear")
+        made = (slope + grain * self.rand(count, 1, 1, 1, high=0.15)).clamp(0, 1).to(self.dtype)
+        even = self.rand(count) < 0.4
+        faint = (self.rand(count, 1, 1, 1, low=0.0, high=0.3) * (self.rand(count, 1, 1, 1) < 0.5)).to(
+            self.dtype
+        )
+        made = made + faint * (pictures - 0.5)
+        return torch.where(even.view(-1, 1, 1, 1), made, pictures), even
+
+    def pasted(
+        self, base: Views, level: int, most: int, low: float, high: float, picked: Tensor | None = None
+    ) -> Views:
+        """Paste cut-outs over pictures, on a loose lattice or anywhere.
+
+        Args:
+            level: of ``LEVELS``, from which they are sampled.
+            most: objects at most.
+            low, high: their longer side in pixels.
+            picked: (B, M) which cut-outs, all of them near the middle; left out: a few kinds, anywhere.
+        """
+        count, store = len(base.images), self.store
+        cutouts = store.cutouts[level]
+        central = picked is not None
+        if picked is None:
+            kinds = self.randint(len(cutouts), count, 6)
+            variety = 1 + self.randint(6, count, 1)
+            picked = kinds.gather(1, self.randint(6, count, most) % variety)  # few kinds, many of each
+        alike = self.rand(count, 1) < 0.5
+        side = torch.where(
+            alike,
+            self.log_rand(count, 1, low=low, high=high) * self.rand(count, most, low=0.8, high=1.25),
+            self.log_rand(count, most, low=low, high=high),
+        )
+        across = math.ceil(math.sqrt(most))
+        step = torch.arange(across * across, device=self.device)
+        lattice = torch.stack([step % across, step // across], 1)[:most] + 0.5
+        spacing = (side.mean(1) * self.rand(count, low=0.9, high=1.8)).clamp(max=S / across)
+        origin = self.rand(count, 1, 2) * (S - spacing * across).clamp(min=0)[:, None, None]
+        laid = origin + spacing[:, None, None] * (lattice + self.rand(count, most, 2, low=-0.2, high=0.2))
+        anywhere = (
+            self.rand(count, most, 2, low=0.35, high=0.65) * S if central else self.rand(count, most, 2) * S
+        )
+        ordered = (self.rand(count, 1, 1) < 0.5) & (not central)
+        place = torch.where(ordered, laid, anywhere)
+        exists = ((self.rand(count, most) < self.rand(count, 1, low=0.3, high=1.0)) | central).float()
+        common = self.rand(count, 1, low=-math.pi, high=math.pi)
+        angle = torch.where(
+            self.rand(count, 1) < 0.4,
+            common + self.rand(count, most, low=-0.1, high=0.1),
+            self.rand(count, most, low=-math.pi, high=math.pi),
+        )
+        angle = torch.where(
+            self.rand(count, 1) < 0.25, (angle / (math.pi / 2)).round() * (math.pi / 2), angle
+        )
+        stretch = (self.rand(count, most, low=-0.25, high=0.25)).exp()
+        shrink = torch.stack(
+            [S / side * stretch, S / side / stretch], -1
+        )  # of the output's [-1, 1] to the cut-out's
+        turn = torch.stack(
+            [torch.stack([angle.cos(), -angle.sin()], -1), torch.stack([angle.sin(), angle.cos()], -1)], -2
+        )
+        matrix = shrink[..., None] * turn
+        moved = -(matrix @ (2 * place / S - 1)[..., None])
+        maps = torch.cat([matrix, moved], -1).flatten(0, 1)
+        objects = cutouts[picked.flatten()].to(self.dtype) / 255
+        drawn = self.look(objects, maps, "zeros").unflatten(0, (count, most))  # (B, M, 4, S, S)
+        alpha = drawn[:, :, 3:] * exists.view(count, most, 1, 1, 1).to(self.dtype)
+        gain = (
+            self.rand(count, most, 1, 1, 1, low=0.55, high=1.25)
+            * self.rand(count, most, 3, 1, 1, low=0.9, high=1.1)
+        ).to(self.dtype)
+        colours = (drawn[:, :, :3] * gain).clamp(0, 1)
+        through = (1 - alpha).flip(1).cumprod(1).flip(1)  # what an object and all above it let through
+        above = torch.cat([through[:, 1:], torch.ones_like(through[:, :1])], 1)
+        visible = alpha * above
+        images = base.images * through[:, 0] + (visible * colours).sum(1)
+        masks = torch.cat([visible[:, :, 0], base.masks * through[:, 0]], 1)
+        covered = F.max_pool2d(1 - through[:, 0], 17, 1, 8) > 0.01
+        areas = (masks[:, :most] > 0.5).float().sum((2, 3))
+        return Views(
+            images,
+            masks,
+            base.open & ~covered,
+            base.free & ~covered,
+            torch.cat([place, base.middles], 1),
+            torch.cat([areas, base.areas * (self._at(through[:, 0], base.middles) > 0.5)], 1),
+            torch.cat([-2 - picked, base.sources], 1),
+        )
+
+    def _at(self, image: Tensor, points: Tensor) -> Tensor:
+        """(B, 1, S, S) at (B, N, 2) pixels -> (B, N)."""
+        x, y = points.long().clamp(0, S - 1).unbind(-1)
+        return image.flatten(1).gather(1, y * S + x)
+
+    def compositions(
+        self, count: int, level: int, most: int, low: float, high: float, picked: Tensor | None = None
+    ) -> Views:
+        """Cut-outs on pictures without masks, or on even grounds."""
+        images, even = self.even_grounds(count)
+        nothing = torch.zeros(count, 0, S, S, device=self.device, dtype=self.dtype)
+        free = even.view(-1, 1, 1, 1).expand(-1, 1, S, S)
+        empty = torch.zeros(count, 0, device=self.device)
+        base = Views(
+            images,
+            nothing,
+            free,
+            torch.ones_like(free),
+            empty[..., None].expand(-1, -1, 2),
+            empty,
+            empty.long(),
+        )
+        return self.pasted(base, level, most, low, high, picked)
+
+    def colours(self, images: Tensor) -> Tensor:
+        """Other light, other colours, blur, grain and the blocks of a poor JPEG, each now and then."""
+        count, x = len(images), images.float()
+
+        def some(share: float) -> Tensor:
+            return self.rand(count, 1, 1, 1) < share
+
+        x = x * self.rand(count, 1, 1, 1, low=0.7, high=1.3) + self.rand(count, 1, 1, 1, low=-0.1, high=0.1)
+        mean = x.mean((1, 2, 3), keepdim=True)
+        x = (x - mean) * self.rand(count, 1, 1, 1, low=0.6, high=1.35) + mean
+        grey = x.mean(1, keepdim=True)
+        x = grey + (x - grey) * torch.where(some(0.15), 0.0, self.rand(count, 1, 1, 1, low=0.4, high=1.5))
+        x = x * self.rand(count, 3, 1, 1, low=0.85, high=1.15)
+        x = torch.where(some(0.04), 1 - x, x).clamp(0, 1)
+        x = torch.where(some(0.3), x ** self.rand(count, 1, 1, 1, low=0.6, high=1.6), x)
+        x = torch.where(some(0.12), F.interpolate(F.avg_pool2d(x, 2), (S, S), mode="bilinear"), x)
+        x = torch.where(some(0.05), F.interpolate(F.avg_pool2d(x, 4), (S, S), mode="bilinear"), x)
+        noise = torch.randn(x.shape, generator=self.generator, device=self.device)
+        x = x + noise * self.rand(count, 1, 1, 1, high=0.06) * some(0.25)
+        return torch.where(some(0.15), self._blocks(x), x).clamp(0, 1)
+
+    def _blocks(self, x: Tensor) -> Tensor:
+        """Quantised cosine coefficients of 8 x 8 pixels, as JPEG leaves them."""
+        k = torch.arange(8, device=self.device, dtype=torch.float32)
+        table = (
+            torch.cos((2 * k[None] + 1) * k[:, None] * math.pi / 16)
+            * torch.where(k == 0, 0.5**0.5, 1.0)[:, None]
+            / 2
+        )
+        tiles = x.unflatten(2, (S // 8, 8)).unflatten(4, (S // 8, 8))  # (B, 3, h, 8, w, 8)
+        freq = torch.einsum("ij,bchjwk,lk->bchiwl", table, tiles, table)
+        step = self.rand(len(x), 1, 1, 1, 1, 1, low=0.02, high=0.1) * (1 + k[:, None, None] + k) / 4
+        return (
+            torch.einsum("ij,bchiwl,lk->bchjwk", table, (freq / step).round() * step, table)
+            .flatten(4, 5)
+            .flatten(2, 3)
+        )
+
+    def batch(self, size: int) -> Views:
+        """A mixed batch: half photographs, the rest mosaics, compositions of three scales, and scenes."""
+        shares = {"photo": 0.44, "mosaic": 0.1, "tiny": 0.1, "mid": 0.1, "large": 0.1}
+        n = {name: max(1, round(share * size)) for name, share in shares.items()}
+        scenes = max(1, size - sum(n.values()))
+        on_photo = self.photographs(self.photo_rows(1), 12)
+        parts = [
+            self.photographs(self.photo_rows(n["photo"] - 1), 20),
+            self.pasted(on_photo, 1, 8, 30, 140),
+            self.mosaics(n["mosaic"], 6),
+            self.compositions(n["tiny"], 2, 48, 9, 36),
+            self.compositions(n["mid"], 1, 24, 24, 100),
+            self.compositions(n["large"], 0, 9, 70, 340),
+            self.photographs(self.rows("scene", scenes), 20, smallest=0.5),
+        ]
+        views = Views.join(parts)
+        views.images = self.colours(views.images)
+        return views
+
+    def ask(self, views: Views, each: int, points: int, background: float = 0.15) -> Asked:
+        """Draw prompts.
+
+        Args:
+            each: P.
+            points: 1: single points, now and then a box without padding; 2: boxes, or two points; 3: three
+                points. One more entry of T is the padding.
+            background: share of the single points that ask for nothing, where a picture allows that.
+        """
+        masks = views.masks
+        count, most = masks.shape[:2]
+        solid = masks > 0.5
+        areas = solid.flatten(2).sum(2)
+        usable = (areas >= MIN_AREA) & (areas <= MAX_SHARE * S * S)
+        order = (self.rand(count, most) + 2 * ~usable).argsort(1)
+        number = usable.sum(1, keepdim=True).clamp(min=1)
+        turn = torch.arange(each, device=self.device)
+        owner = order.gather(1, turn % number)  # (B, P)
+        present = usable.any(1, keepdim=True).expand(-1, each).clone()
+        free = F.avg_pool2d(views.open.to(self.dtype), 2).flatten(2) > 0.99
+        if points == 1:
+            present &= ~((self.rand(count, each) < background) & free.any(2))
+        half = F.avg_pool2d(masks, 2)  # (B, K, S/2, S/2)
+        wanted = half.gather(1, owner[..., None, None].expand(-1, -1, *half.shape[2:]))
+        inside = torch.where(present[..., None], wanted.flatten(2) > 0.5, free)
+        inside = inside | ~inside.any(2, keepdim=True)  # nothing to ask for: anywhere, and not counted
+        drawn = [self._spots(inside) for _ in range(points)]
+        labels = [torch.ones_like(owner) for _ in range(points)]
+        rows, columns = (wanted > 0.5).any(3), (wanted > 0.5).any(2)
+        corners = self._corners(rows, columns)
+        if points == 1:
+            box = (self.rand(count, each) < 0.04) & present
+            drawn = [
+                torch.where(box[..., None], corners[0], drawn[0]),
+                torch.where(box[..., None], corners[1], 0.0),
+            ]
+            labels = [torch.where(box, 2, 1), torch.where(box, 3, -1)]
+        else:
+            # negative points: beside the object, mostly on what lies next to it
+            near = F.max_pool2d(F.avg_pool2d(wanted, 4), 9, 1, 4)
+            beside = (F.interpolate(near, scale_factor=4) > 0.01).flatten(2) & (wanted.flatten(2) < 0.01)
+            able = beside.any(2)
+            negative = (self.rand(count, each) < 0.5) & able
+            other = self._spots(beside | ~able[..., None])
+            drawn[-1] = torch.where(negative[..., None], other, drawn[-1])
+            labels[-1] = torch.where(negative, 0, 1)
+            if points == 2:
+                box = self.rand(count, each) < 0.6
+                drawn = [
+                    torch.where(box[..., None], corner, spot)
+                    for corner, spot in zip(corners, drawn, strict=True)
+                ]
+                labels = [torch.where(box, 2 + i, label) for i, label in enumerate(labels)]
+            drawn.append(torch.zeros_like(drawn[0]))
+            labels.append(torch.full_like(owner, -1))
+        targets = F.avg_pool2d(wanted, 2).float() * present[..., None, None]
+        fair = F.one_hot(owner, most).bool()
+        flat = half.flatten(2) > 0.5
+        if points == 1:  # any other mask of the picture that holds the point would be right as well
+            x, y = (drawn[0] / 2).long().clamp(0, S // 2 - 1).unbind(-1)
+            place = (y * (S // 2) + x)[:, None].expand(-1, most, -1)
+            holds = flat.gather(2, place).transpose(1, 2) & usable[:, None]
+            fair = fair | (holds & (labels[0] == 1)[..., None])
+        return Asked(
+            torch.stack(drawn, 2), torch.stack(labels, 2), targets, present, fair & present[..., None], flat
+        )
+
+    def _spots(self, weights: Tensor) -> Tensor:
+        """One pixel (B, P, 2) of each (B, P or 1, (S/2)²) bool map, anywhere in it."""
+        count, each = weights.shape[:2]
+        picked = torch.multinomial(weights.flatten(0, 1).float(), 1, generator=self.generator)
+        cell = picked.view(count, each)
+        spot = torch.stack([cell % (S // 2), cell // (S // 2)], -1).float() * 2
+        return spot + self.rand(count, each, 2, low=0.0, high=1.0)
+
+    def _corners(self, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+        """Upper left and lower right corner (B, P, 2) of masks at half size, a little wrong."""
+
+        def ends(line: Tensor) -> tuple[Tensor, Tensor]:
+            places = torch.arange(S // 2, device=self.device)
+            first = torch.where(line, places, S).amin(-1).clamp(max=S // 2 - 1)
+            return first * 2.0, (torch.where(line, places, -1).amax(-1).clamp(min=0) + 1) * 2.0
+
+        (top, bottom), (left, right) = ends(rows), ends(columns)
+        spread = (0.04 * torch.maximum(bottom - top, right - left)).clamp(min=1.0)[..., None]
+
+        def near(x: Tensor, y: Tensor) -> Tensor:
+            noise = torch.randn(*x.shape, 2, generator=self.generator, device=self.device)
+            return torch.stack([x, y], -1) + noise * spread
+
+        return near(left, top), near(right, bottom)
+
+    def heat(self, views: Views) -> Tensor:
+        """(B, 1, S/8, S/8) in [0, 1]: how near to the middle of an object, by its size."""
+        cells = (torch.arange(S // 8, device=self.device) + 0.5) * 8
+        width = (0.18 * views.areas.clamp(min=1).sqrt()).clamp(4.0, 24.0)[..., None]
+        x = (-0.5 * ((cells - views.middles[..., :1]) / width) ** 2).exp()
+        y = (-0.5 * ((cells - views.middles[..., 1:]) / width) ** 2).exp()
+        alive = (views.areas >= MIN_AREA).float()[..., None, None]
+        return (y[..., :, None] * x[..., None, :] * alive).amax(1, keepdim=True)
