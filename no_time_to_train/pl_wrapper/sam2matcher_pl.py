@@ -33,7 +33,7 @@ from no_time_to_train.models.segmenter import ReferenceSegmenter
 from no_time_to_train.pipeline.calibration import calibrated
 from no_time_to_train.pipeline.memory import Memory, SavedMemory, make_memory, read_memory, save_memory
 from no_time_to_train.pipeline.remember import encode_crops, reference_crops, with_masks
-from no_time_to_train.pipeline.segment import Preparer, segment_prepared
+from no_time_to_train.pipeline.segment import Preparer, require_thresholds, segment_prepared
 from no_time_to_train.pipeline.sources import ReferenceSource, TargetSource
 from no_time_to_train.pipeline.streams import Skips
 from no_time_to_train.pl_wrapper.data_pass import DataPass, Each, gathered
@@ -215,6 +215,7 @@ class Sam2MatcherLightningModel(DataPass):
         """
         self.targets = TargetSource(block)
         memory = self.ready_memory()
+        require_thresholds(memory, self.how)
         self.category_ids = self.targets.category_ids(memory.class_names, memory.category_ids)
         self.writer = ResultWriter(
             folder / "parts", self.global_rank, settings=self._settings(block), resume=resume
