@@ -1,7 +1,7 @@
-"""The pictures of ``docs/method.md`` and of the README, made by the code itself from generated scenes.
+"""The pictures of ``docs/method.md``, made by the code itself from generated scenes.
 
 python -m tools.method_pictures --out docs/pictures
-ntt demo && python -m tools.method_pictures --demo runs/demo
+ntt demo && cp runs/demo/real/coins.jpg docs/pictures/  # that of the README
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ from no_time_to_train.scenes import DemoDataset, write_demo_dataset
 Picture = np.ndarray  # (H, W, 3) uint8 RGB
 SIDE, POINTS, QUALITY = 384, 20, 82
 SHOWN = 0.4  # score that an instance needs in the pictures of merging
-DEMO_PICTURES = (10, 12, 13, 24)  # targets of the demo whose results the README shows
 
 
 @dataclass(frozen=True)
@@ -62,15 +61,9 @@ def main() -> None:
     parser.add_argument("--out", default="docs/pictures", help="folder (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the scenes (%(default)s)")
     parser.add_argument("--target", type=int, default=13, help="which target scene (%(default)s)")
-    parser.add_argument("--demo", help="folder of ntt demo: collect its results for the README instead")
     arguments = parser.parse_args()
     out = Path(arguments.out)
     out.mkdir(parents=True, exist_ok=True)
-    if arguments.demo:
-        overlays = Path(arguments.demo) / "overlays" / "images"
-        shown = [read_image(overlays / f"targets_{number:04d}.jpg") for number in DEMO_PICTURES]
-        save(out / "demo.jpg", shown, len(shown), 320)
-        return
     with TemporaryDirectory() as folder, torch.inference_mode():
         data = write_demo_dataset(folder, seed=arguments.seed, num_targets=arguments.target + 1, size=SIDE)
         demo = fill(data, arguments.target)

@@ -35,31 +35,31 @@ MOTORCYCLE: Mapping[str, Sequence[Outline]] = {
         [(618, 185), (683, 189), (677, 275), (614, 272)],
     ],
 }
-GALAXIES: Mapping[str, Sequence[Outline]] = {
+SKY: Mapping[str, Sequence[tuple[int, int]]] = {
     "galaxy": [
-        (727, 474, 22, 22),
-        (978, 491, 16, 17),
-        (421, 717, 16, 17),
-        (772, 738, 15, 14),
-        (419, 403, 13, 13),
-        (292, 109, 17, 15),
-        (123, 401, 19, 20),
-        (406, 75, 15, 13),
-        (486, 65, 15, 10),
-        (482, 553, 10, 10),
-        (485, 357, 10, 10),
-        (309, 333, 11, 11),
-        (499, 597, 10, 10),
-        [(494, 446), (503, 436), (530, 424), (536, 432), (522, 443), (506, 452)],
-    ]
+        *(
+            (724, 472),
+            (979, 488),
+            (421, 716),
+            (773, 738),
+            (420, 403),
+            (291, 110),
+            (123, 400),
+            (486, 65),
+            (404, 74),
+        ),
+        *((513, 438), (496, 594), (280, 605), (818, 166), (485, 356), (585, 850), (339, 77), (309, 335)),
+    ],
+    "star": [(754, 577), (253, 166), (147, 217)],
 }
+"""A pixel of each large one; their outlines are those of equal brightness."""
 EYES: Mapping[str, Sequence[Outline]] = {
     "eye": [
         (170, 113, 32, 29),
         [(296, 140), (303, 127), (314, 117), (328, 111), (340, 112), (340, 125), (335, 142), (310, 160)],
     ]
 }
-"""``MOTORCYCLE``, ``GALAXIES`` and ``EYES``: all large ones of each class, the one that is shown first."""
+"""``MOTORCYCLE``, ``SKY`` and ``EYES``: all large ones of each class, the one that is shown first."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,14 @@ class RealPicture:
         image: (H, W, 3) uint8 RGB.
         objects: class to (N, H, W) bool; the first is shown as the reference, the others are to be found.
         truth: how ``objects`` came about.
+        tile: side in pixels of the tiles that it is searched in, for things that are small in it.
     """
 
     name: str
     image: NDArray[np.uint8]
     objects: Mapping[str, NDArray[np.bool_]]
     truth: str
+    tile: int | None = None
 
 
 def search_real_pictures(folder: Path, pictures: Sequence[RealPicture]) -> list[dict[str, Any]]:
@@ -97,7 +99,7 @@ def search_real_pictures(folder: Path, pictures: Sequence[RealPicture]) -> list[
         finder = Segmenter(NANO_ENCODER, sam2=NANO_SAM2)
         for name, masks in picture.objects.items():
             finder.add(name, picture.image, mask=masks[0])
-        found = finder.predict(picture.image, min_score=MIN_SCORE)
+        found = finder.predict(picture.image, min_score=MIN_SCORE, tile=picture.tile or "auto")
         path = folder / FOLDER / f"{picture.name}.jpg"
         found.save(path, _with_references(picture))
         figures.append(figures_of(picture, found) | {"picture": str(path)})
@@ -150,7 +152,7 @@ def figures_of(picture: RealPicture, found: Instances) -> dict[str, Any]:
 
 
 def load_real_pictures() -> list[RealPicture]:
-    """Coins, a motorcycle in a garage, far galaxies, and the eyes of a cat.
+    """Coins, galaxies and stars, a motorcycle in a garage, and the eyes of a cat.
 
     Raises:
         ConfigError: scikit-image is not installed.
@@ -162,11 +164,12 @@ def load_real_pictures() -> list[RealPicture]:
     coins = np.repeat(np.asarray(data.coins())[..., None], 3, axis=2)
     drawn = {
         "garage": (data.stereo_motorcycle()[0], MOTORCYCLE),
-        "galaxies": (data.hubble_deep_field(), GALAXIES),
         "cat": (data.chelsea(), EYES),
     }
+    sky = np.asarray(data.hubble_deep_field())
     return [
         RealPicture("coins", coins, {"coin": coin_masks(coins[..., 0])}, "by watershed"),
+        RealPicture("sky", sky, _bright(sky), "by brightness", tile=512),
         *(
             RealPicture(name, np.asarray(image), _drawn(image.shape[:2], outlines), "drawn by hand")
             for name, (image, outlines) in drawn.items()
@@ -186,6 +189,14 @@ def coin_masks(grey: NDArray[np.uint8]) -> NDArray[np.bool_]:
     labels, count = ndimage.label(coins)
     masks = np.stack([labels == number for number in range(1, count + 1)])
     return masks[masks.sum(axis=(1, 2)) > 500]  # specks of the ground are far smaller than any coin
+
+
+def _bright(image: NDArray[np.uint8]) -> dict[str, NDArray[np.bool_]]:
+    """The spots of ``SKY``, as far as they are brighter than 60 of 255 when smoothed by two pixels."""
+    from scipy import ndimage
+
+    labels, _ = ndimage.label(ndimage.gaussian_filter(image.max(axis=2).astype(float), 2) > 60)
+    return {name: np.stack([labels == labels[y, x] for x, y in spots]) for name, spots in SKY.items()}
 
 
 def _drawn(size: tuple[int, int], outlines: Mapping[str, Sequence[Outline]]) -> dict[str, NDArray[np.bool_]]:
@@ -209,7 +220,7 @@ def describe(figures: Sequence[Mapping[str, Any]]) -> str:
         f"photograph {row['name']}, one of each class shown: "
         f"{row['found']} of {row['to_find']} "
         f"others found, "
-        f"mean IoU {row['mean_best_iou']:.2f} ({row['right_masks']} of {row['masks']} masks right; "
+        f"mean IoU {row['mean_best_iou']:.2f} ({row['right_masks']} of {row['masks']} masks are of these; "
         f"truth {row['truth']}) -> {row['picture']}"
         for row in figures
     )

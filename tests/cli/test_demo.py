@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-FLOOR = {"segm/AP": 0.47, "segm/AP50": 0.76, "bbox/AP": 0.49}
-"""A few points under what ``ntt demo --images 12`` reaches (0.53, 0.83 and 0.56 when this was written)."""
+FLOOR = {"segm/AP": 0.59, "segm/AP50": 0.75, "bbox/AP": 0.57}
+"""A few points under what ``ntt demo --images 12`` reaches (0.645, 0.792 and 0.625 when this was written)."""
 
 
 @pytest.mark.slow
@@ -30,11 +30,12 @@ def test_demo_finds_objects_of_classes_it_was_never_trained_on(tmp_path: Path) -
     figures = json.loads((tmp_path / "my demo" / "real" / "figures.json").read_text())
     assert [(row["name"], row["to_find"]) for row in figures] == [
         ("coins", 23),
+        ("sky", 18),
         ("garage", 4),
-        ("galaxies", 13),
         ("cat", 1),
     ]
     assert figures[0]["found"] == 23
+    assert figures[1]["found"] >= 12
     for row in figures:
         assert f"{row['found']} of {row['to_find']} others found" in done.stdout
         assert Path(row["picture"]).is_file()

@@ -52,7 +52,8 @@ def lively_sam(seed: int = 3) -> Sam2Backend:
     for name, parameter in sam.named_parameters():
         if parameter.ndim > 1:
             fan_in = 1 if "embed" in name or "token" in name else parameter[0].numel()
-            parameter.copy_(torch.randn(parameter.shape, generator=draw) / fan_in**0.5)
+            gain = 1.2 if ".trunk." in name else 1.0  # ReLU6 cuts off half of what a convolution gives
+            parameter.copy_(gain * torch.randn(parameter.shape, generator=draw) / fan_in**0.5)
         else:
             parameter.fill_(1.0 if "norm" in name and name.endswith("weight") else 0.0)
     return sam

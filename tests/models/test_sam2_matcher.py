@@ -110,8 +110,8 @@ def test_centres_instead_of_points() -> None:
     given_prompts, _ = prompts_of(use_points_or_centers=False, num_centers=1)
     (prompt,) = given_prompts
     assert prompt.points is not None
-    # mean of (8, 24), (24, 40), (40, 40) is (24, 34.67), in whole pixels (24, 34), times 4
-    assert prompt.points.tolist() == [[[96.0, 136.0]]]
+    # mean of (8, 24), (24, 40), (40, 40) is (24, 34.67), in whole pixels (24, 34), times 8
+    assert prompt.points.tolist() == [[[192.0, 272.0]]]
 
 
 def test_cost_is_the_distance_of_foreground_to_target() -> None:

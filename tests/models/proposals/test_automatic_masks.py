@@ -73,6 +73,9 @@ def original_generator(sam: Sam2Backend, **options: object) -> object:
         use_obj_ptrs_in_encoder=True,
         use_multimask_token_for_obj_ptr=True,
     ).eval()
+    for part in base.sam_mask_decoder.modules():
+        if hasattr(part, "num_heads"):
+            part.num_heads = sam.spec.decoder_heads
     base.sam_mask_decoder.load_state_dict(sam.sam_mask_decoder.state_dict())
     base.sam_prompt_encoder.load_state_dict(sam.sam_prompt_encoder.state_dict())
     base.no_mem_embed.data.copy_(sam.no_mem_embed)
@@ -216,7 +219,7 @@ def test_blocks_do_not_change_the_masks(
 def test_nothing_to_propose(sam: Sam2Backend, embedding: ImageEmbedding) -> None:
     found = propose(sam, embedding, 2, pred_iou_thresh=1.0)
     assert len(found) == 0
-    assert found.logits.shape[1:] == (64, 64)
+    assert found.logits.shape[1:] == (128, 128)
     none = Prompts(points=torch.zeros(0, 1, 2), labels=torch.zeros(0, 1, dtype=torch.int32))
     with torch.inference_mode():
         assert len(stable_masks().suppress(stable_masks().decode(sam, embedding, none))) == 0

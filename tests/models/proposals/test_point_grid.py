@@ -66,7 +66,7 @@ def test_only_masks_strictly_above_the_threshold_survive(sam: Sam2Backend, embed
     some = PointGrid(4, 16, min_iou=threshold)(sam, embedding)
     assert some.prompts.tolist() == everything.prompts[everything.ious > threshold].tolist()
     none = PointGrid(4, 16, min_iou=1.0)(sam, embedding)
-    assert none.logits.shape == (0, 64, 64)
+    assert none.logits.shape == (0, 128, 128)
     assert none.ious.shape == none.prompts.shape == (0,)
 
 
