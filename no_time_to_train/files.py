@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @contextmanager
@@ -33,6 +35,11 @@ def whole_file(path: str | Path, mode: str = "w", newline: str | None = None) ->
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def table_row(cells: Iterable[Any]) -> list[Any]:
+    """Cells of a CSV row; a text that a spreadsheet would take for a formula gets an apostrophe before it."""
+    return [f"'{cell}" if isinstance(cell, str) and cell[:1] in FORMULA else cell for cell in cells]
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:

@@ -191,7 +191,7 @@ def shows(line: str, message: str) -> bool:
     return re.fullmatch(pattern, message, re.DOTALL) is not None
 
 
-LANGUAGES = {"bash", "python", "pycon", "yaml", "json", "text", "message", "bibtex"}
+LANGUAGES = {"bash", "python", "pycon", "yaml", "json", "text", "message", "bibtex", "diff"}
 
 
 @pytest.mark.parametrize("page", [*PAGES, *MORE_PAGES], **by_name)

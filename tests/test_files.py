@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from no_time_to_train.files import whole_file, write_bytes, write_json, write_text
+from no_time_to_train.files import table_row, whole_file, write_bytes, write_json, write_text
 
 
 def test_what_is_written_is_what_lies_there(tmp_path: Path) -> None:
@@ -28,3 +28,12 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         write_json(tmp_path / "a.txt", {"a": object()})
     assert (tmp_path / "a.txt").read_text() == "old"
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@sum", "\tx", "a=b", ""])
+def test_a_table_holds_no_formula(name: str) -> None:
+    """Class and file names come from strangers, and tables are opened in spreadsheets."""
+    (cell, number) = table_row([name, -3])
+    assert number == -3
+    assert cell.lstrip("'") == name
+    assert cell.startswith("'") == (name[:1] in ("=", "+", "-", "@", "\t") and name != "")

@@ -10,6 +10,7 @@ import argparse
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +26,8 @@ from no_time_to_train.models.factory import build_model
 from no_time_to_train.models.matching.merging import Candidates, RankedMerger
 from no_time_to_train.models.proposals.point_grid import border_grid
 from no_time_to_train.models.segmenter import ReferenceSegmenter
+from no_time_to_train.pipeline.memory import Memory
+from no_time_to_train.pipeline.remember import remember
 from no_time_to_train.preprocess import resize_square
 from no_time_to_train.report.memory_panels import ClassLook, look_of_class, memory_panel
 from no_time_to_train.report.overlay import contact_sheet, draw_instances
@@ -39,16 +42,17 @@ SHOWN = 0.4  # score that an instance needs in the pictures of merging
 
 @dataclass(frozen=True)
 class Demo:
-    """A filled model, the crops that it was filled with, and one picture to search."""
+    """A model, its memory with the crops that it is made of, and one picture to search."""
 
-    model: ReferenceSegmenter
+    model: ReferenceSegmenter[Any]
+    memory: Memory[Any]
     crops: list[ReferenceCrop]
     target: Picture
 
     @property
     def names(self) -> tuple[str, ...]:
         """Class names."""
-        return tuple(self.model.bank.class_names)
+        return self.memory.class_names
 
 
 def main() -> None:
@@ -82,11 +86,11 @@ def fill(data: DemoDataset, target: int) -> Demo:
         encoder_cfg=EncoderConfig("dinov3_nano"),
         sam2_infer_cfgs=Sam2InferConfig(points_per_side=POINTS),
     )
-    model = build_model(config, category_num=len(names), length=len(given), class_names=names)
+    model = build_model(config)
     crops = crops_of(given, names, model.encoder.img_size)
-    model.fill_memory(crops)
+    memory = remember(model, given)
     picture = data.images / f"targets_{target:04d}.png"
-    return Demo(model, crops, read_image(picture))
+    return Demo(model, memory, crops, read_image(picture))
 
 
 def crops_of(given: list[NamedReference], names: list[str], size: int) -> list[ReferenceCrop]:
@@ -119,8 +123,8 @@ def search_pictures(demo: Demo) -> dict[str, list[Picture]]:
     query = model.prepare(demo.target)
     features = model.encoder(query.image[None])[0]
     image = resize_square(query.image[None], model.sam.image_size)
-    masks = model.propose(model.sam, model.sam.encode(image)[0], features, model.bank)
-    found: Candidates = model.score(masks, features, model.bank, None)
+    masks = model.propose(model.sam, model.sam.encode(image)[0], features, demo.memory.bank)
+    found: Candidates = model.score(masks, features, demo.memory.bank, None)
     merger = RankedMerger()
     unmerged = replace(merger, nms_threshold=1.0, rule=None, max_instances=len(found) or 1)
     suppressed = replace(merger, rule=None)
@@ -156,7 +160,7 @@ def any_colour(demo: Demo, found: Instances) -> Picture:
 
 def similarity(demo: Demo, features: Tensor, label: int) -> Picture:
     """Cosine of every patch to the prototype of a class: the brighter, the more alike."""
-    cosine = F.normalize(features, dim=-1) @ demo.model.bank.prototypes()[label]
+    cosine = F.normalize(features, dim=-1) @ demo.memory.bank.prototypes()[label]
     height, width = demo.target.shape[:2]
     large = F.interpolate(cosine.clamp(0, 1)[None, None], (height, width), mode="bilinear")[0, 0, :, :, None]
     colour = torch.tensor(class_palette(label + 1)[label], dtype=torch.float32)

@@ -1,7 +1,11 @@
-"""The Python face: references in, instances out, without Lightning and without files in between."""
+"""The Python face: references in, instances out, without Lightning and without files in between.
+
+Over 300 lines, because most of them are what ``help(Segmenter)`` says; the work is done in ``pipeline``.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, is_dataclass, replace
 from pathlib import Path
@@ -15,7 +19,12 @@ from no_time_to_train.api.settings import checked_precision, choose_device, choo
 from no_time_to_train.config import CacheConfig, Precision, SearchConfig, TargetDataConfig, Tile
 from no_time_to_train.config.presets import preset_options
 from no_time_to_train.dataset.references.crops import crop_reference
-from no_time_to_train.dataset.references.given import NamedReference, references_by_hand, references_in
+from no_time_to_train.dataset.references.given import (
+    NamedReference,
+    reference_key,
+    references_by_hand,
+    references_in,
+)
 from no_time_to_train.errors import ConfigError, MemoryMismatchError, MemoryNotReadyError, did_you_mean
 from no_time_to_train.models.factory import build_model
 from no_time_to_train.models.memory.memory_options import memory_fingerprint, stored_options
@@ -37,6 +46,8 @@ from no_time_to_train.pipeline.remember import encode_references
 from no_time_to_train.pipeline.segment import segment
 from no_time_to_train.pipeline.streams import Skips, is_one_image
 from no_time_to_train.results import ReferenceCrop
+
+log = logging.getLogger(__name__)
 
 OnError = Literal["skip", "stop"]
 
@@ -185,6 +196,15 @@ class Segmenter:
             DatasetError: the image cannot be read, or the mark is missing, empty or does not fit.
         """
         given = references_by_hand(name, image, mask=mask, box=box, point=point, annotation=annotation)
+        known = {
+            reference_key(NamedReference(item.class_name, item.source))
+            for item in self._references
+            if item.source is not None
+        }
+        if any(reference_key(item) in known for item in given):
+            log.warning(
+                "%s: this reference is there already; now it counts twice (remove takes one out)", name
+            )
         self._remember(given, negative, skip=False)
         return self
 

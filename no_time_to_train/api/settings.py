@@ -40,7 +40,7 @@ NANO_LIMITS = (
 """What is said wherever the embedded models work on someone's own pictures; figures: ``weights/NANO.md``."""
 
 OPTIONS: Mapping[type, tuple[str, ...]] = {
-    EncoderConfig: ("img_size", "dtype", "layers", "layer_fusion", "debias", "repo", "allow_random_weights"),
+    EncoderConfig: ("img_size", "layers", "layer_fusion", "debias", "repo", "allow_random_weights"),
     MemoryBankConfig: tuple(
         item.name
         for item in fields(MemoryBankConfig)

@@ -76,6 +76,8 @@ def _line(score: ReferenceScore) -> str:
 
 
 def _write_table(path: Path, scores: list[ReferenceScore]) -> None:
+    from no_time_to_train.files import table_row
+
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(
@@ -83,18 +85,8 @@ def _write_table(path: Path, scores: list[ReferenceScore]) -> None:
         )
         for score in scores:
             numbers = ["" if value is None else f"{value:.4f}" for value in (score.own, score.other)]
-            table.writerow(
-                [
-                    score.class_name,
-                    score.shot,
-                    score.name,
-                    f"{score.patches:.1f}",
-                    *numbers,
-                    score.other_class,
-                    int(score.outlier),
-                    score.remark,
-                ]
-            )
+            own = [score.class_name, score.shot, score.name, f"{score.patches:.1f}", *numbers]
+            table.writerow(table_row([*own, score.other_class, int(score.outlier), score.remark]))
 
 
 def _write_pictures(folder: Path, finder: Segmenter) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from no_time_to_train.cli.predict_outcome import describe, summary, write_html
 from no_time_to_train.cli.segmenter_arguments import (
     add_model_arguments,
     add_reference_arguments,
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from no_time_to_train.dataset.samples import Target
     from no_time_to_train.pl_wrapper.many_devices import ManyDevices
     from no_time_to_train.results import Instances
-    from no_time_to_train.runs.found_images import FoundImages
     from no_time_to_train.runs.result_writer import ResultWriter
 
 EXAMPLE = "Example: ntt predict --references refs/ --images pictures/ --out found/"
@@ -38,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     from no_time_to_train.runs.run_folder import Timings
 
     formats = read_formats(arguments.format)
-    targets = find_targets(Path(arguments.images), Path(arguments.out))
+    targets = find_targets(arguments.images, Path(arguments.out))
     devices = _devices(arguments)
     rank = 0 if devices is None else devices.rank
     timings = Timings()
@@ -46,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     with nullcontext(Path(arguments.out)) if rank else results_folder(arguments.out, **keep) as folder:
         with timings.stage("references"):
             finder = build_segmenter(arguments)
-        settings = _settings(arguments, finder)
+        settings = _settings(arguments, finder, targets)
         writer = ResultWriter(folder / PARTS, rank, settings=settings, resume=arguments.resume)
         if rank == 0:
             finder.save(folder / MEMORY)
@@ -58,25 +57,39 @@ def run(arguments: argparse.Namespace) -> int:
             return 0  # the first process goes on with what all have written
         found = FoundImages(writer.places(), finder.classes, finder.memory.category_ids, targets)
         if not len(found):
-            raise DatasetError(f"none of the {len(targets)} images in {arguments.images} could be read")
+            raise DatasetError(
+                f"none of the {len(targets)} images in {', '.join(arguments.images)} could be read"
+            )
         with timings.stage("export"):
-            export_found(folder, found, formats, arguments.min_score)
+            copies = {"copy_images": arguments.copy_images}
+            export_found(folder, found, formats, arguments.min_score, **copies)
         if "html" in formats:
-            _write_report(arguments, finder, found, timings, folder)
-        _describe(arguments, finder, settings, timings, found.unread, folder)
-    print(_summary(arguments, finder, found))
+            write_html(arguments, finder, found, timings, folder)
+        describe(arguments, finder, settings, timings, found.unread, folder)
+    print(summary(arguments, finder, found))
     return 0
 
 
 def add_to(commands: Any) -> None:
     """Register the sub-command."""
     command = commands.add_parser("predict", help=run.__doc__, description=f"{run.__doc__} {EXAMPLE}")
-    command.add_argument("--images", required=True, metavar="PATH", help="folder of pictures, or one picture")
+    command.add_argument(
+        "--images",
+        required=True,
+        nargs="+",
+        metavar="PATH",
+        help="folder of pictures, one picture, a pattern such as '*.jpg', or several of these",
+    )
     command.add_argument("--out", default="found", metavar="FOLDER", help="where results go (%(default)s)")
     command.add_argument(
         "--format",
         default="coco,png,overlay,csv,html",
-        help="of coco, png, index, csv, yolo, labelme, overlay, html (%(default)s)",
+        help="of coco, png, index, csv, yolo, labelme, cvat, labelstudio, overlay, html (%(default)s)",
+    )
+    command.add_argument(
+        "--copy-images",
+        action="store_true",
+        help="yolo and labelme get copies of the images, not links (off)",
     )
     command.add_argument(
         "--min-score",
@@ -120,7 +133,7 @@ def read_tile(text: str) -> int | str:
     return int(text) if text.isdecimal() else text
 
 
-def find_targets(images: Path, out: Path) -> list[Target]:
+def find_targets(images: Sequence[str], out: Path) -> list[Target]:
     """The pictures to search; those in the folder of results are none of them.
 
     Raises:
@@ -132,12 +145,9 @@ def find_targets(images: Path, out: Path) -> list[Target]:
 
     targets = list_targets(images)
     inside = out.resolve()
-    if inside.is_relative_to(images.resolve()):
-        targets = [
-            target for target in targets if not Path(str(target.image)).resolve().is_relative_to(inside)
-        ]
-        if not targets:
-            raise DatasetError(f"{images}: no image in it beside those in {out}")
+    targets = [target for target in targets if not Path(str(target.image)).resolve().is_relative_to(inside)]
+    if not targets:
+        raise DatasetError(f"{', '.join(images)}: no image beside those in {out}")
     taken: dict[Path, str] = {}
     for target in targets:
         other = taken.setdefault(Path(target.file_name).with_suffix(""), target.file_name)
@@ -210,95 +220,20 @@ def _search(
             write_soon(pair)
 
 
-def _settings(arguments: argparse.Namespace, finder: Segmenter) -> dict[str, Any]:
+def _settings(arguments: argparse.Namespace, finder: Segmenter, targets: list[Target]) -> dict[str, Any]:
     """What the results depend on; a run with others is not gone on with."""
     return {
         **finder.fingerprint(),
         "config": repr(finder.config.sam2_infer_cfgs),
         "sam2": finder.config.sam2_cfg_file,
         "memory": finder.memory.digest(),
-        "images": str(Path(arguments.images).resolve()),
+        "images": [str(Path(name).expanduser().resolve()) for name in arguments.images],
+        "image_folder": str(_base(targets[0])),
         "min_score": arguments.min_score,
         "search": repr(_how(arguments)),
     }
 
 
-def _write_report(
-    arguments: argparse.Namespace,
-    finder: Segmenter,
-    found: FoundImages,
-    timings: dict[str, float],
-    folder: Path,
-) -> None:
-    from no_time_to_train.cli.reference_pictures import report_references
-    from no_time_to_train.report.content import ReportImage
-    from no_time_to_train.report.html import MAX_IMAGES, write_report
-
-    images = [  # the others are only counted, and their masks would fill the memory
-        ReportImage(item.path, item.name, item if number < MAX_IMAGES else item.without_masks())
-        for number, item in enumerate(found)
-        if item.path is not None
-    ]
-    write_report(
-        folder,
-        images,
-        finder.classes,
-        references=report_references(finder),
-        timings=timings,
-        config=json.dumps(_public(arguments), indent=2, ensure_ascii=False),
-        notes=_notes(finder, found.unread),
-        min_score=arguments.min_score,
-    )
-
-
-def _notes(finder: Segmenter, unread: list[str]) -> list[str]:
-    from no_time_to_train.api.settings import NANO_LIMITS, is_embedded
-
-    notes = []
-    used = (finder.config.encoder_cfg.name, finder.config.sam2_cfg_file)
-    nano = [name for name in used if is_embedded(name)]
-    if nano:
-        notes.append(
-            f"{' and '.join(nano)}: {NANO_LIMITS}. "
-            "Large weights: ntt download dinov2_large sam2.1_hiera_large"
-        )
-    if unread:
-        notes.append(f"Could not be read and were skipped: {', '.join(unread[:10])}{_more(unread, 10)}")
-    return notes
-
-
-def _describe(
-    arguments: argparse.Namespace,
-    finder: Segmenter,
-    settings: dict[str, Any],
-    timings: dict[str, float],
-    unread: list[str],
-    folder: Path,
-) -> None:
-    from no_time_to_train.runs.run_folder import describe_run
-
-    facts = {"settings": settings, "unreadable": unread, "class_names": list(finder.classes)}
-    describe_run(folder, _public(arguments), timings, device=str(finder.device), **facts)
-
-
-def _public(arguments: argparse.Namespace) -> dict[str, Any]:
-    return {key: value for key, value in vars(arguments).items() if key not in ("run", "overrides")}
-
-
-def _summary(arguments: argparse.Namespace, finder: Segmenter, found: FoundImages) -> str:
-    counts = dict.fromkeys(finder.classes, 0)
-    for item in found:
-        for label in item.labels[item.scores >= arguments.min_score].tolist():
-            counts[finder.classes[label]] += 1
-    each = ", ".join(f"{name} {count}" for name, count in counts.items())
-    lines = [
-        f"{len(found)} images, {sum(counts.values())} instances of at least {arguments.min_score:g} ({each})"
-    ]
-    if found.unread:
-        names = ", ".join(found.unread[:5])
-        lines.append(f"{len(found.unread)} could not be read: {names}{_more(found.unread, 5)}")
-    return "\n".join([*lines, f"results: {arguments.out}"])
-
-
-def _more(names: list[str], shown: int) -> str:
-    return f" and {len(names) - shown} more" if len(names) > shown else ""
+def _base(target: Target) -> Path:
+    """The folder that the names of the images are relative to."""
+    return Path(str(target.image)).absolute().parents[len(Path(target.file_name).parts) - 1]

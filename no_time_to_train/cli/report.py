@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from no_time_to_train.evaluation.against_truth import Matched
 
 Row = dict[str, Any]
 EXAMPLE = "Example: ntt report found/ --truth annotations.json"
@@ -22,13 +25,12 @@ def run(arguments: argparse.Namespace) -> int:
     folder = Path(arguments.folder)
     rows = read_results(folder / "predictions.json")
     truth = None if arguments.truth is None else load_json(arguments.truth)
-    images, categories, rows = _listed(folder, rows, truth)
-    names = [str(category["name"]) for category in categories]
-    index_of = {category["id"]: index for index, category in enumerate(categories)}
-    metrics = {} if truth is None else _metrics(folder, truth, rows, images, categories)
+    matched, metrics = _matched(folder, rows, truth, arguments)
+    names = [str(category["name"]) for category in matched.categories]
+    index_of = {category["id"]: index for index, category in enumerate(matched.categories)}
     path = write_report(
         folder,
-        images_from_coco(images, rows, _image_folder(arguments, folder), index_of, names),
+        images_from_coco(matched.images, matched.rows, _image_folder(arguments, folder), index_of, names),
         names,
         truth=truth,
         index_of=index_of,
@@ -37,6 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
         title=arguments.title,
         min_score=arguments.min_score,
     )
+    for note in matched.notes:
+        print(note)
     if metrics:
         print(summary_table(metrics, names))
     print(path)
@@ -49,6 +53,13 @@ def add_to(commands: Any) -> None:
     command.add_argument("folder", help="of ntt predict, ntt demo or run_lightening.py")
     command.add_argument("--images", metavar="FOLDER", help="of the pictures (where the run found them)")
     command.add_argument("--truth", metavar="JSON", help="COCO annotations of the pictures")
+    command.add_argument(
+        "--rename",
+        action="append",
+        default=[],
+        metavar="OLD=NEW",
+        help="a class that the truth calls differently; may be repeated",
+    )
     command.add_argument("--min-score", type=float, help="where the slider starts (best F1, else 0.5)")
     command.add_argument("--title", default="What was found", help="heading (%(default)s)")
     command.set_defaults(run=run)
@@ -62,61 +73,32 @@ def _image_folder(arguments: argparse.Namespace, folder: Path) -> Path:
     if arguments.images is not None:
         return Path(arguments.images)
     described = load_json(folder / "run.json") if (folder / "run.json").is_file() else {}
-    named = described.get("settings", {}).get("images")
+    named = described.get("settings", {}).get("image_folder")
     if named is None:
         raise ConfigError(f"{folder} does not say where its pictures are; give --images FOLDER")
-    return Path(named) if Path(named).is_dir() else Path(named).parent
+    return Path(named)
 
 
-def _listed(
-    folder: Path, rows: list[Row], truth: Mapping[str, Any] | None
-) -> tuple[list[Row], list[Row], list[Row]]:
-    """Images, categories and result rows of the run, under the ids of the ground truth where there is any.
+def _matched(
+    folder: Path, rows: list[Row], truth: Mapping[str, Any] | None, arguments: argparse.Namespace
+) -> tuple[Matched, dict[str, float]]:
+    """The run under the ids of its ground truth where there is any, and its figures.
 
     ``ntt predict`` has ids of its own, so its images and classes are found in the ground truth by name;
-    ``run_lightening.py`` takes those of the ground truth.
+    ``run_lightening.py`` takes those of the ground truth, and has scored itself.
     """
-    from no_time_to_train.dataset.coco.file import load_json
+    from no_time_to_train.dataset.coco.file import CocoFile, load_json
     from no_time_to_train.errors import ConfigError
+    from no_time_to_train.evaluation.against_truth import Matched, match_by_name, read_rename, score
 
-    if not (folder / "annotations.json").is_file():
-        if truth is None:
-            raise ConfigError(f"{folder} does not say which pictures were searched; give --truth JSON")
-        return list(truth["images"]), list(truth["categories"]), rows
-    own = load_json(folder / "annotations.json")
+    own = load_json(folder / "annotations.json") if (folder / "annotations.json").is_file() else truth
+    if own is None:
+        raise ConfigError(f"{folder} does not say which pictures were searched; give --truth JSON")
     if truth is None:
-        return own["images"], own["categories"], rows
-    image_id = _by_name(own["images"], truth["images"], "file_name")
-    category_id = _by_name(own["categories"], truth["categories"], "name")
-    return (
-        [{**image, "id": image_id[image["id"]]} for image in own["images"]],
-        [{**category, "id": category_id[category["id"]]} for category in own["categories"]],
-        [
-            {**row, "image_id": image_id[row["image_id"]], "category_id": category_id[row["category_id"]]}
-            for row in rows
-        ],
-    )
-
-
-def _by_name(own: list[Row], others: list[Row], key: str) -> dict[Any, Any]:
-    """Own id to the id of the record of the same name; one that the others lack keeps its name as its id."""
-    exact = {str(record[key]): record["id"] for record in others}
-    loose = {Path(name).name: number for name, number in exact.items()}
-    return {
-        record["id"]: exact.get(record[key], loose.get(Path(record[key]).name, record[key])) for record in own
-    }
-
-
-def _metrics(
-    folder: Path, truth: Mapping[str, Any], rows: list[Row], images: list[Row], categories: list[Row]
-) -> dict[str, float]:
-    """Those that the run has left, else scored here over what both files know."""
-    from no_time_to_train.dataset.coco.file import load_json
-    from no_time_to_train.evaluation.coco_ap import evaluate_coco
-
+        return Matched(tuple(own["images"]), tuple(own["categories"]), tuple(rows), ()), {}
     if (folder / "metrics.json").is_file():
-        return load_json(folder / "metrics.json")
-    known_images = {image["id"] for image in truth["images"]} & {image["id"] for image in images}
-    known = {category["id"] for category in truth["categories"]} & {category["id"] for category in categories}
-    kept = [row for row in rows if row["image_id"] in known_images and row["category_id"] in known]
-    return evaluate_coco(truth, kept, category_ids=sorted(known), image_ids=sorted(known_images))
+        listed = Matched(tuple(truth["images"]), tuple(truth["categories"]), tuple(rows), ())
+        return listed, load_json(folder / "metrics.json")
+    known = CocoFile.read(truth, name=arguments.truth)
+    matched = match_by_name(own, rows, known, read_rename(arguments.rename))
+    return matched, score(matched, known)

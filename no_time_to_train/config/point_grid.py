@@ -16,7 +16,7 @@ class AdaptivePromptConfig:
     finer_where: Literal["open", "open_or_alike", "open_and_alike", "alike"] = (
         "alike"  # open: where no mask is sure; alike: where the image looks like a reference
     )
-    confident: float = 0.8  # a mask of a higher predicted IoU closes what it covers
+    confident: float = 0.8  # a mask of a predicted IoU from this on closes what it covers
     max_area: float = 0.25  # unless it covers more of the image than this
     alike_share: float = 0.4  # this share of the points looks most like the references
 

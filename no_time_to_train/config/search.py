@@ -15,13 +15,16 @@ class SearchConfig:
     """How each image is looked at, and which instances are kept."""
 
     min_score: float = 0.0  # leave out instances that score less
-    tile: Tile = "auto"  # side in pixels; auto: of images over four times SAM 2's input; off: none
+    tile: Tile | bool = "auto"  # side in pixels; auto: of images over four times SAM 2's input; off: none
     overlap: float = 0.25  # share of a tile that its neighbour sees too
     calibrate: bool = False  # measure a threshold per class on the references and move it to 0.5
     empty: str | None = None  # images that show none of the classes, for calibrate
     only_present: bool = False  # leave out classes that an image does not show at all; with calibrate
 
     def __post_init__(self) -> None:
-        side = self.tile in ("auto", "off") or (isinstance(self.tile, int) and self.tile >= 1)
+        if self.tile is False:  # how YAML reads the word off
+            object.__setattr__(self, "tile", "off")
+        number = isinstance(self.tile, int) and self.tile is not True and self.tile >= 1
+        side = self.tile in ("auto", "off") or number
         require(side, "tile", "auto, off or a side in pixels", self.tile)
         require(0 <= self.overlap < 1, "overlap", "a share of a tile in [0, 1)", self.overlap)

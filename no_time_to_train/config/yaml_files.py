@@ -105,9 +105,7 @@ def _is_importable(path: str) -> bool:
     first, second = path.split(".")[:2]
     try:
         found = find_spec(first)
-        if (
-            found is not None and found.loader is not None and found.origin is None
-        ):  # a folder, no code of its own
+        if found is not None and found.origin is None:  # a folder, no code of its own
             found = find_spec(f"{first}.{second}")
     except (ValueError, ImportError):
         return True  # __main__ and the like

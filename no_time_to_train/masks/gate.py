@@ -39,16 +39,23 @@ def numbers(values: Any, count: int | None = None) -> list[float]:
     Raises:
         MaskError: something that is none, or another count of them.
     """
+    found, array = _numbers(values)
+    if count is not None and len(array) != count:
+        raise MaskError(f"{len(array)} numbers where {count} are needed")
+    return found
+
+
+def _numbers(values: Any) -> tuple[list[float], np.ndarray]:
+    """The same, and as an array."""
     try:
-        found = np.asarray(values, dtype=float)
+        array = np.asarray(values)
+        plain = isinstance(values, list) and array.dtype.kind in "iuf"
+        array = array.astype(float, copy=False)
     except (TypeError, ValueError, OverflowError):
         raise MaskError("coordinates that are not numbers") from None
-    if found.ndim != 1 or not np.isfinite(found).all():
+    if array.ndim != 1 or not np.isfinite(array).all():
         raise MaskError("coordinates that are not finite numbers")
-    if count is not None and len(found) != count:
-        raise MaskError(f"{len(found)} numbers where {count} are needed")
-    plain = isinstance(values, list) and not any(isinstance(value, (str, bool)) for value in values)
-    return values if plain else found.tolist()
+    return values if plain else array.tolist(), array
 
 
 def checked_segmentation(value: Any, size: tuple[int, int] | None = None) -> Segmentation:
@@ -76,15 +83,15 @@ def checked_polygons(value: Any, size: tuple[int, int] | None = None) -> list[li
         MaskError: no such polygon, coordinates that are no finite numbers, lie far outside of the picture
             or are fractions of it.
     """
-    polygons = [polygon for polygon in map(numbers, _flat_polygons(value)) if len(polygon) >= 6]
+    polygons = [polygon for polygon in map(_numbers, _flat_polygons(value)) if len(polygon[1]) >= 6]
     if not polygons:
         raise MaskError("no polygon of three corners")
     limit = REACH * (math.isqrt(MOST_PIXELS) if size is None else max(size))
     largest = 0.0
-    for polygon in polygons:
+    for _, polygon in polygons:
         if len(polygon) % 2:
             raise MaskError("a polygon with an odd count of numbers")
-        farthest = float(np.abs(polygon).max())
+        farthest = max(float(polygon.max()), -float(polygon.min()))
         largest = max(largest, farthest)
         if farthest > limit:
             raise MaskError(f"a corner at {farthest:g}, far outside of its picture")
@@ -92,9 +99,9 @@ def checked_polygons(value: Any, size: tuple[int, int] | None = None) -> list[li
             corners = np.reshape(polygon, (-1, 2))
             if np.abs(corners - np.roll(corners, 1, 0)).max(1).sum() > LONGEST_OUTLINE:
                 raise MaskError("an outline that is longer than any picture holds")
-    if largest <= 1 and any(number % 1 for polygon in polygons for number in polygon):
+    if largest <= 1 and any((polygon % 1).any() for _, polygon in polygons):
         raise MaskError("coordinates in fractions of the picture; they are in pixels")
-    return polygons
+    return [polygon for polygon, _ in polygons]
 
 
 def checked_rle(value: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,7 +165,12 @@ def checked_box(value: Any) -> Box:
     Raises:
         MaskError: other than four finite numbers, a negative side, or fractions of the picture.
     """
-    x, y, w, h = numbers(value, 4)
+    try:
+        x, y, w, h = map(float, value)  # a file has hundreds of thousands, and NumPy is slow for four
+    except (TypeError, ValueError, OverflowError):
+        x, y, w, h = map(float, numbers(value, 4))
+    if not (math.isfinite(x) and math.isfinite(y) and math.isfinite(w) and math.isfinite(h)):
+        raise MaskError("coordinates that are not finite numbers")
     if w < 0 or h < 0:
         raise MaskError(f"a box of {w:g}x{h:g}; boxes are (x, y, width, height)")
     if 0 < w < 1 and 0 < h < 1 and 0 <= x <= 1 and 0 <= y <= 1:

@@ -18,7 +18,7 @@ from no_time_to_train.models.encoders.patch_features import unit_prenorm_feature
 from no_time_to_train.models.matching.matched_scoring import MatchScorer
 from no_time_to_train.models.matching.top_merging import TopMerger
 from no_time_to_train.models.memory.memory_options import refuse_memory_options
-from no_time_to_train.models.memory.patch_bank import PatchBank
+from no_time_to_train.models.memory.patch_bank import PatchBank, PatchBanks
 from no_time_to_train.models.memory.reference_encoding import KeepPatches
 from no_time_to_train.models.proposals.automatic_masks import AutomaticMasks, StableMasks
 from no_time_to_train.models.proposals.matched_points import MatchedPoints
@@ -68,9 +68,7 @@ class Sam2Matcher(ReferenceSegmenter[PatchBank]):
         super().__init__(
             encoder,
             build_sam2(sam2_cfg_file, sam2_ckpt_path),
-            lambda names, length: PatchBank(
-                len(names), length, encoder.embed_dim, encoder.grid, class_names=names
-            ),
+            PatchBanks(encoder.embed_dim, encoder.grid),
             MatchedPoints(stable, grid, encoder.patch_size, matcher),
             MatchScorer(matcher),
             TopMerger(resize="nearest", union=matcher.union_masks),

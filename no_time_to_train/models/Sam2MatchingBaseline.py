@@ -11,7 +11,7 @@ from no_time_to_train.models.encoders.feature_encoder import build_encoder
 from no_time_to_train.models.encoders.patch_features import unit_prenorm_features
 from no_time_to_train.models.matching.scoring import PairScorer
 from no_time_to_train.models.matching.top_merging import TopMerger
-from no_time_to_train.models.memory.memory_bank import MemoryBank
+from no_time_to_train.models.memory.memory_bank import MemoryBank, PooledBanks
 from no_time_to_train.models.memory.memory_options import refuse_memory_options
 from no_time_to_train.models.memory.reference_encoding import PoolReference
 from no_time_to_train.models.proposals.automatic_masks import AutomaticMasks, StableMasks
@@ -54,7 +54,7 @@ class Sam2MatchingBaseline(ReferenceSegmenter[MemoryBank]):
         super().__init__(
             encoder,
             build_sam2(sam2_cfg_file, sam2_ckpt_path),
-            lambda names, length: MemoryBank(len(names), length, encoder.embed_dim, class_names=names),
+            PooledBanks(encoder.embed_dim),
             AutomaticMasks(amg.points_per_side, stable),
             PairScorer(),
             TopMerger(resize="corners"),

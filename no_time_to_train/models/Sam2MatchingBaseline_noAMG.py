@@ -7,7 +7,7 @@ from typing import Any
 
 from no_time_to_train.config import EncoderConfig, MemoryBankConfig, Sam2InferConfig, parse_block
 from no_time_to_train.models.encoders.feature_encoder import build_encoder
-from no_time_to_train.models.memory.memory_bank import MemoryBank
+from no_time_to_train.models.memory.memory_bank import MemoryBank, PooledBanks
 from no_time_to_train.models.memory.reference_encoding import PoolReference
 from no_time_to_train.models.memory.reference_views import ReferenceViews
 from no_time_to_train.models.parts import build_merger, build_scorer, build_view, make_proposer
@@ -51,21 +51,11 @@ class Sam2MatchingBaselineNoAMG(ReferenceSegmenter[MemoryBank]):
         encoder = build_encoder(encoder_block, encoder_ckpt_path)
         view = build_view(encoder, encoder_block, size)
 
-        def new_bank(names: Sequence[str], length: int) -> MemoryBank:
-            return MemoryBank(
-                len(names),
-                length,
-                encoder.embed_dim,
-                class_names=names,
-                normalize_instances=size.normalize_instances,
-                num_background=size.background,
-                num_parts=size.parts,
-            )
-
+        banks = PooledBanks(encoder.embed_dim, size.normalize_instances, size.background, size.parts)
         super().__init__(
             encoder,
             build_sam2(sam2_cfg_file, sam2_ckpt_path),
-            new_bank,
+            banks,
             make_proposer(infer),
             build_scorer(infer, size, view),
             build_merger(infer),

@@ -116,8 +116,7 @@ def segment_targets(
 ) -> Iterator[tuple[Target, Instances]]:
     """As :func:`segment`, with the target of each result."""
     how = how or SearchConfig()
-    if how.only_present and not memory.thresholds:
-        raise ConfigError("only_present needs thresholds of presence; calibrate the memory first")
+    require_thresholds(memory, how)
     if batch_size < 1:
         raise ConfigError(f"batch_size must be at least 1, got {batch_size}")
     stream = open_stream(images)
@@ -134,6 +133,16 @@ def segment_targets(
     prepared = read_ahead(read, enumerate(stream.items, 1), ahead)
     skips = skips or Skips(stop=not stream.skip_unreadable)
     return segment_prepared(model, memory, prepared, how, skips, batch_size=batch_size)
+
+
+def require_thresholds(memory: Memory[Any], how: SearchConfig) -> None:
+    """Refuse a search for which the memory has to be calibrated first.
+
+    Raises:
+        ConfigError: ``only_present`` without thresholds.
+    """
+    if how.only_present and not memory.thresholds:
+        raise ConfigError("only_present needs thresholds of presence; calibrate the memory first")
 
 
 def segment_prepared(

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from io import IOBase
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -77,7 +78,7 @@ def is_one_image(images: Any) -> bool:
         return not Path(images).is_dir()
     if isinstance(images, (np.ndarray, Tensor)):
         return images.ndim < 4
-    return isinstance(images, (Image.Image, Target))
+    return isinstance(images, (Image.Image, Target, IOBase))
 
 
 def open_stream(images: Any) -> ImageStream:

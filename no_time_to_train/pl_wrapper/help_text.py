@@ -22,11 +22,11 @@ predict  search targets that need no annotations
   --on_error {skip,stop}     what an unreadable image does (skip)
   --evaluate {true,false}    score where there are annotations (true)
   --report {true,false}      write report.html (true)
-  --format WORDS             also write coco, png, index, csv, yolo, labelme (commas between)
+  --format WORDS             also coco, png, index, csv, yolo, labelme, cvat, labelstudio
   --quiet, --verbose         less, or more, on the screen; log.txt is in the output folder
   --seed_everything N        of everything random (42)
   --trainer.KEY VALUE        as Lightning has them, e.g. --trainer.devices 4
-  --allow-imports            let the YAML name classes of other packages than ours, lightning and torch
+  --allow-imports            let the YAML name classes of packages beside ours, lightning and torch
   --print_config             the whole configuration, merged
   --help_all                 every option of Lightning's trainer (500 lines)
 """

@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from typing import Any, NoReturn
 
 import yaml
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
@@ -50,7 +51,11 @@ class Sam2MatcherCLI(LightningCLI):
         self.model = self._get(self.config_init, "model")
         options = self._options()
         set_trainer_level(quiet=options.quiet)
-        self.trainer = self._quiet_trainer() if options.quiet else self.instantiate_trainer()
+        try:
+            self.trainer = self._quiet_trainer() if options.quiet else self.instantiate_trainer()
+        except (MisconfigurationException, ValueError, RuntimeError, TypeError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise ConfigError(f"the trainer cannot be made as its options say: {reason}") from error
 
     def _quiet_trainer(self) -> Any:
         """A trainer without a progress bar, also where the YAML file names one."""

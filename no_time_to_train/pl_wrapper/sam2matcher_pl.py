@@ -25,7 +25,6 @@ from no_time_to_train.config import (
 from no_time_to_train.dataset.coco.classes import CategoryMap
 from no_time_to_train.dataset.coco.reader import category_map
 from no_time_to_train.dataset.readers.detect import read_annotated
-from no_time_to_train.dataset.references.given import NamedReference
 from no_time_to_train.errors import ConfigError
 from no_time_to_train.models.factory import build_model
 from no_time_to_train.models.memory.memory_options import memory_fingerprint
@@ -34,10 +33,11 @@ from no_time_to_train.models.segmenter import ReferenceSegmenter
 from no_time_to_train.pipeline.calibration import calibrated
 from no_time_to_train.pipeline.memory import Memory, SavedMemory, make_memory, read_memory, save_memory
 from no_time_to_train.pipeline.remember import encode_crops, reference_crops, with_masks
-from no_time_to_train.pipeline.segment import Preparer, segment_prepared
+from no_time_to_train.pipeline.segment import Preparer, require_thresholds, segment_prepared
 from no_time_to_train.pipeline.sources import ReferenceSource, TargetSource
 from no_time_to_train.pipeline.streams import Skips
 from no_time_to_train.pl_wrapper.data_pass import DataPass, Each, gathered
+from no_time_to_train.pl_wrapper.filling import Filling, require_sizes
 from no_time_to_train.runs.found_images import record_of
 from no_time_to_train.runs.memory_pictures import write_memory_pictures
 from no_time_to_train.runs.overlays import OverlayWriter
@@ -215,6 +215,7 @@ class Sam2MatcherLightningModel(DataPass):
         """
         self.targets = TargetSource(block)
         memory = self.ready_memory()
+        require_thresholds(memory, self.how)
         self.category_ids = self.targets.category_ids(memory.class_names, memory.category_ids)
         self.writer = ResultWriter(
             folder / "parts", self.global_rank, settings=self._settings(block), resume=resume
@@ -272,39 +273,3 @@ class Sam2MatcherLightningModel(DataPass):
         said = saved.facts.get("memory_options", {})
         own["memory_options"] |= {name: value for name, value in said.items() if name in names}
         return own
-
-
-class Filling:
-    """References on their way into the memory.
-
-    Attributes:
-        given: all of them, with masks.
-        categories: their classes.
-        negative: they are what the classes are not.
-        stored: by place in ``given``, what this process has encoded.
-    """
-
-    def __init__(self, given: list[NamedReference], categories: CategoryMap, negative: bool) -> None:
-        self.given, self.categories, self.negative = given, categories, negative
-        self.stored: dict[int, StoredReference] = {}
-
-
-def require_sizes(model: ModelConfig, source: ReferenceSource) -> None:
-    """Refuse references that contradict ``memory_bank_cfg``.
-
-    Raises:
-        ConfigError: another number of classes, or more shots.
-    """
-    bank, names = model.memory_bank_cfg, source.categories.names
-    if bank.category_num not in (None, len(names)):
-        raise ConfigError(
-            f"memory_bank_cfg.category_num is {bank.category_num}, but the references have "
-            f"{len(names)} classes ({', '.join(names[:5])}{', …' if len(names) > 5 else ''}); "
-            f"leave the key out"
-        )
-    shots = max(reference.slot for reference in source.references) + 1
-    if bank.length is not None and shots > bank.length:
-        raise ConfigError(
-            f"memory_bank_cfg.length is {bank.length}, but the references have up to {shots} shots of a "
-            f"class; raise it or leave the key out"
-        )

@@ -19,6 +19,7 @@ from no_time_to_train.files import write_json
 from no_time_to_train.models.encoders.fingerprint import weights_hash
 from no_time_to_train.pl_wrapper.run_options import RunOptions, require_files
 from no_time_to_train.pl_wrapper.sam2matcher_pl import Sam2MatcherLightningModel
+from no_time_to_train.runs.folder_lock import held
 from no_time_to_train.runs.found_images import FoundImages
 from no_time_to_train.runs.preflight import find_problems
 from no_time_to_train.runs.result_writer import Record, collect
@@ -70,7 +71,10 @@ class Stages:
         if ckpt_path and mode != "fill_memory":
             self.model.load_memory(ckpt_path)
         stage = self.everything if mode == "run" else getattr(self, mode)
-        return stage() or {}
+        if self.model.global_rank != 0:
+            return stage() or {}
+        with held(self.options.folder, "--output_dir"):
+            return stage() or {}
 
     def _preflight(self, mode: str) -> None:
         """Before a long stage, list all that is wrong; only the data that the stage reads are looked at."""

@@ -16,8 +16,8 @@ from no_time_to_train.models.encoders.feature_encoder import checked_size
 from no_time_to_train.models.factory import model_class
 from no_time_to_train.models.sam.build import RANDOM
 from no_time_to_train.pipeline.sources import ReferenceSource, TargetSource
+from no_time_to_train.weights.arrival import is_offline
 from no_time_to_train.weights.catalogue import CATALOGUE
-from no_time_to_train.weights.download import is_offline
 from no_time_to_train.weights.locate import find_weights, ways_to_get
 from no_time_to_train.weights.on_this_machine import checkpoint_folder, local_weights
 from no_time_to_train.weights.sam2_models import sam2_entry

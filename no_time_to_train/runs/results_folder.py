@@ -12,6 +12,7 @@ from typing import Any
 from no_time_to_train.dataset.export import export_results
 from no_time_to_train.dataset.export.image_result import ImageResult
 from no_time_to_train.errors import ConfigError, did_you_mean
+from no_time_to_train.runs.folder_lock import held
 from no_time_to_train.runs.found_images import FoundImages
 from no_time_to_train.runs.result_writer import SETTINGS
 
@@ -22,13 +23,15 @@ FORMATS: Mapping[str, tuple[str, ...]] = {
     "csv": ("counts", "presence"),
     "yolo": ("yolo",),
     "labelme": ("labelme",),
+    "cvat": ("cvat",),
+    "labelstudio": ("label_studio",),
     "overlay": (),
     "html": (),
 }
 """Words of ``--format`` and the exporters behind them; ``overlay`` and ``html`` need the pictures."""
 
 DEFAULT_FORMATS = "coco,png,overlay,csv,html"
-PARTS, OVERLAYS, LOCK = "parts", "overlays", ".ntt.lock"
+PARTS, OVERLAYS = "parts", "overlays"
 OURS = (
     PARTS,
     OVERLAYS,
@@ -38,6 +41,9 @@ OURS = (
     "labelme",
     "predictions.json",
     "annotations.json",
+    "cvat.xml",
+    "label_studio.json",
+    "label_studio.xml",
     "counts.csv",
     "presence.csv",
     "report.html",
@@ -70,22 +76,8 @@ def results_folder(path: str | Path, *, resume: bool, overwrite: bool) -> Iterat
         ConfigError: it cannot be written to, another run is writing to it, or it holds the results of an
             earlier run and the caller did not say what should become of them.
     """
-    from filelock import FileLock, Timeout  # comes with torch
-
     folder = Path(path)
-    lock = FileLock(str(folder / LOCK), timeout=0)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout:
-        raise ConfigError(
-            f"another run is writing to {folder}; wait for it, or choose another --out"
-        ) from None
-    except OSError as error:
-        raise ConfigError(
-            f"{folder} cannot be written to ({error.strerror or error}); choose another --out"
-        ) from None
-    try:
+    with held(folder, "--out"):
         if (folder / PARTS / SETTINGS).exists() and not resume:
             if not overwrite:
                 raise ConfigError(
@@ -94,9 +86,6 @@ def results_folder(path: str | Path, *, resume: bool, overwrite: bool) -> Iterat
                 )
             _remove_ours(folder)
         yield folder
-    finally:
-        lock.release()
-        (folder / LOCK).unlink(missing_ok=True)
 
 
 def export_found(
@@ -105,6 +94,8 @@ def export_found(
     formats: Iterable[str],
     min_score: float,
     image_ids: Sequence[Any] | None = None,
+    *,
+    copy_images: bool = False,
 ) -> None:
     """Write the formats, in one pass over the images.
 
@@ -114,6 +105,7 @@ def export_found(
     Args:
         image_ids: of the data set of the images, which has its ``predictions.json`` already; None numbers
             them from 1.
+        copy_images: formats that come with their images hold copies, not links.
     """
     chosen = [name for word in formats for name in FORMATS[word]]
     if image_ids is not None:
@@ -121,7 +113,7 @@ def export_found(
     if chosen:
         ids = itertools.count(1) if image_ids is None else image_ids
         results = (ImageResult(item.name, item, key) for item, key in zip(found, ids, strict=False))
-        export_results(results, folder, found.class_names, chosen, min_score)
+        export_results(results, folder, found.class_names, chosen, min_score, copy_images)
 
 
 def _remove_ours(folder: Path) -> None:

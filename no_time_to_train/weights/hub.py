@@ -13,18 +13,16 @@ from tempfile import mkdtemp
 from typing import Any
 
 from no_time_to_train.errors import CheckpointError, GatedWeightsError
-from no_time_to_train.weights.checkpoints import FOLDER_FILES, INDEX_SUFFIX, shard_names
-from no_time_to_train.weights.download import (
+from no_time_to_train.weights.arrival import (
     HASH,
-    SLOWEST,
-    TIMEOUT,
-    WINDOW,
     NotFoundError,
     accept,
     arriving,
     check_space,
     not_fetched,
 )
+from no_time_to_train.weights.checkpoints import FOLDER_FILES, INDEX_SUFFIX, shard_names
+from no_time_to_train.weights.download import SLOWEST, TIMEOUT, WINDOW
 
 PREFIX = "hf-hub:"
 ENDPOINT_VARIABLE = "HF_ENDPOINT"

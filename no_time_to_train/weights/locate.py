@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from no_time_to_train.errors import CheckpointError, GatedWeightsError
+from no_time_to_train.weights.arrival import is_offline, sha256_of, shown
 from no_time_to_train.weights.catalogue import (
     CATALOGUE,
     DINOV3_FORM_URL,
@@ -19,7 +20,7 @@ from no_time_to_train.weights.catalogue import (
     META_HOST,
     CatalogueEntry,
 )
-from no_time_to_train.weights.download import download, is_offline, sha256_of, shown
+from no_time_to_train.weights.download import download
 from no_time_to_train.weights.hub import PREFIX as HUB_PREFIX
 from no_time_to_train.weights.hub import copy_from_hub, download_from_hub
 from no_time_to_train.weights.on_this_machine import (

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.gpu import difference, instance_difference, main, run
+from benchmarks.gpu import main, run
+from benchmarks.gpu_networks import difference, instance_difference
 from no_time_to_train.results import Instances
 
 SMALL = [

@@ -62,7 +62,7 @@ def changed(tmp_path: Path) -> Path:
 
 
 def test_the_worked_example_works(changed: Path) -> None:
-    (yaml,) = blocks("yaml")
+    (yaml,) = [block for block in blocks("text") if block.startswith("sam2_infer_cfgs")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(changed), str(ROOT)])}
     done = subprocess.run(
         [sys.executable, "-c", USE], input=yaml, env=environment, cwd=changed, capture_output=True, text=True

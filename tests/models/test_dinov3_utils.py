@@ -7,15 +7,18 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from dinov3.models.vision_transformer import DinoVisionTransformer
+from no_time_to_train.config import EncoderConfig
 from no_time_to_train.errors import CheckpointError, ConfigError, UnknownEncoderError
 from no_time_to_train.models import DINOV3_CONFIGS, get_dinov3_model, load_pretrained_weights
 from no_time_to_train.models.encoders.encoder_registry import ENCODERS
+from no_time_to_train.models.encoders.feature_encoder import build_encoder
 from tests.weights.dino_files import dinov3_as_timm, tiny_dinov3
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -165,7 +168,7 @@ def test_the_import_needs_little(tmp_path: Path) -> None:
 def test_a_picture_and_then_one_on_its_side_get_positions_of_their_own() -> None:
     """Both have as many patches, so a table kept by their number alone would serve the wrong one."""
     torch.manual_seed(0)
-    model = get_dinov3_model("dinov3_nano")
+    model: Any = build_encoder(EncoderConfig("dinov3_nano"), None).backbone
     wide, tall = torch.rand(1, 3, 48, 96), torch.rand(1, 3, 96, 48)
     features = []
     for pictures in ((wide, tall), (tall, wide)):

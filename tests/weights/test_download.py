@@ -15,7 +15,8 @@ from safetensors.torch import save
 
 from no_time_to_train.errors import CheckpointError, GatedWeightsError
 from no_time_to_train.weights import download as module
-from no_time_to_train.weights.download import NotFoundError, download
+from no_time_to_train.weights.arrival import NotFoundError
+from no_time_to_train.weights.download import download
 from tests.weights.file_server import WEIGHTS, FileServer, serving
 
 CONTENT = save({"weight": torch.arange(800_000.0)})  # 3.2 MB, so several chunks

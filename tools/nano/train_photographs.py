@@ -5,7 +5,8 @@
         --encoder-start lite2.safetensors
 
 The schedule follows the clock, so it ends where the time does. One step: a batch of pictures, each encoded
-once and prompted many times. Averaged weights are written every minute.
+once and prompted many times. Averaged weights are written every minute. Over 300 lines, so that one
+file travels to a GPU with the batches alone.
 """
 
 from __future__ import annotations

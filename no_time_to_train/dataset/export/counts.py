@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from no_time_to_train.dataset.export.image_result import ImageResult, class_name
-from no_time_to_train.files import whole_file
+from no_time_to_train.files import table_row, whole_file
 
 
 class CountsTable:
@@ -25,16 +25,15 @@ class CountsTable:
         self._table = csv.writer(
             self._open.enter_context(whole_file(Path(folder) / "counts.csv", newline=""))
         )
-        self._table.writerow(["file_name", *self.class_names, "total"])
+        self._table.writerow(table_row(["file_name", *self.class_names, "total"]))
 
     def write(self, result: ImageResult) -> None:
         """Write the line of one image."""
         found = result.instances
         kept = found.labels[found.scores >= self.min_score].tolist()
         names = [class_name(self.class_names, label) for label in kept]
-        self._table.writerow(
-            [result.file_name, *(names.count(name) for name in self.class_names), len(names)]
-        )
+        counts = (names.count(name) for name in self.class_names)
+        self._table.writerow(table_row([result.file_name, *counts, len(names)]))
 
     def close(self) -> None:
         """Finish the file."""
@@ -63,4 +62,5 @@ class PresenceTable:
         """Write the file."""
         if self._rows:
             with whole_file(self.path, newline="") as file:
-                csv.writer(file).writerows([["file_name", *self.class_names, "present"], *self._rows])
+                rows = [["file_name", *self.class_names, "present"], *self._rows]
+                csv.writer(file).writerows(table_row(row) for row in rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
@@ -238,3 +239,25 @@ class MemoryBank(nn.Module):
     def _load_from_state_dict(self, *args, **kwargs) -> None:  # type: ignore[no-untyped-def]
         self._derived.clear()
         super()._load_from_state_dict(*args, **kwargs)
+
+
+@dataclass(frozen=True)
+class PooledBanks:
+    """Makes empty banks of one kind; see :class:`MemoryBank`."""
+
+    embed_dim: int
+    normalize_instances: bool = False
+    num_background: int = 0
+    num_parts: int = 0
+
+    def __call__(self, class_names: Sequence[str], length: int) -> MemoryBank:
+        """A bank of these classes by up to ``length`` shots."""
+        return MemoryBank(
+            len(class_names),
+            length,
+            self.embed_dim,
+            class_names=class_names,
+            normalize_instances=self.normalize_instances,
+            num_background=self.num_background,
+            num_parts=self.num_parts,
+        )

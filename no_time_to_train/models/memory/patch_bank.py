@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -107,3 +108,15 @@ class PatchBank(nn.Module):
         for (label, slot), (features, foreground) in sorted(self._shots.items()):
             destination[f"{prefix}features.{label}.{slot}"] = features
             destination[f"{prefix}foreground.{label}.{slot}"] = foreground
+
+
+@dataclass(frozen=True)
+class PatchBanks:
+    """Makes empty banks of one kind; see :class:`PatchBank`."""
+
+    embed_dim: int
+    grid: int
+
+    def __call__(self, class_names: Sequence[str], length: int) -> PatchBank:
+        """A bank of these classes by up to ``length`` shots."""
+        return PatchBank(len(class_names), length, self.embed_dim, self.grid, class_names=class_names)

@@ -1,0 +1,82 @@
+"""What ``ntt`` and Python can do, YAML can: tiles, calibration, presence, exports."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from no_time_to_train import Segmenter
+from no_time_to_train.config import ModelConfig, SearchConfig, TargetDataConfig, parse_block
+from no_time_to_train.config.files import read_config
+from no_time_to_train.dataset.coco.results import to_coco_rows
+from no_time_to_train.models.factory import build_model
+from no_time_to_train.pipeline.memory import make_memory, read_memory
+from no_time_to_train.pipeline.segment import segment_targets
+from no_time_to_train.pipeline.sources import TargetSource
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    return json.loads((folder / "predictions.json").read_text())
+
+
+@pytest.mark.slow
+def test_tiles_are_those_of_the_pipeline(run: Callable[..., Path], scenes: Path, config: Path) -> None:
+    folder = run("--model.search_cfgs.tile", "160", "--model.search_cfgs.overlap", "0.3")
+    whole = run("--model.search_cfgs.tile", "off", out="whole")
+    assert rows(folder) != rows(whole)
+    block = read_config(["--config", str(config)])["model"]["init_args"]["model_cfg"]
+    model = build_model(parse_block(ModelConfig, block, "model_cfg"))
+    source = TargetSource(TargetDataConfig(str(scenes), str(scenes / "targets.json")))
+    memory = make_memory(model, read_memory(folder / "memory.safetensors").references)
+    how, ids = SearchConfig(tile=160, overlap=0.3), source.category_ids(memory.class_names, ())
+    expected = [
+        row
+        for target, found in segment_targets(model, memory, source.targets, how)
+        for row in to_coco_rows(found, target.image_id, ids)
+    ]
+    assert rows(folder) == expected
+
+
+@pytest.mark.slow
+def test_calibration_goes_with_the_memory(run: Callable[..., Path], tmp_path: Path) -> None:
+    """Scores move so that 0.5 is the threshold; the published ones stay beside them."""
+    calibrate = ("--model.search_cfgs.calibrate", "true")
+    folder, plain = run(*calibrate), run(out="plain")
+    thresholds = read_memory(folder / "memory.safetensors").thresholds
+    assert set(thresholds) == set(Segmenter.load(folder / "memory.safetensors", device="cpu").classes)
+    assert read_memory(plain / "memory.safetensors").thresholds == {}
+    published = sorted(row["score"] for row in rows(plain))
+    assert sorted(row["plain_score"] for row in rows(folder)) == pytest.approx(published)
+    memory = str(tmp_path / "m")
+    run(*calibrate, "--model.test_mode", "fill_memory", "--out_path", memory, out="fill")
+    staged = run(*calibrate, "--model.test_mode", "test", "--ckpt_path", memory, out="staged")
+    assert rows(staged) == rows(folder)
+    only = run(*calibrate, "--model.search_cfgs.only_present", "true", out="only")
+    assert len(rows(only)) < len(rows(folder))
+
+
+@pytest.mark.slow
+def test_least_score_and_exports(run: Callable[..., Path]) -> None:
+    folder = run(
+        "--model.search_cfgs.min_score", "0.4", "--format", "coco,csv,png", "--model.model_cfg.vis_thr", "0.4"
+    )
+    found = rows(folder)
+    assert found
+    assert min(row["score"] for row in found) >= 0.4
+    written = json.loads((folder / "annotations.json").read_text())["annotations"]
+    assert [row["image_id"] for row in written] == [row["image_id"] for row in found]
+    assert len(list((folder / "masks").rglob("*.png"))) == len(found)
+    assert (folder / "counts.csv").is_file()
+
+
+def test_wrong_words_are_refused_before_the_search(run: Callable[..., Path], capsys: Any) -> None:
+    run("--model.search_cfgs.tile", "0", code=2)
+    assert "tile must be auto, off or a side in pixels, got 0" in capsys.readouterr().err
+    run("--format", "cooc", code=2)
+    assert "unknown --format 'cooc'" in capsys.readouterr().err
+    run("--model.search_cfgs.only_present", "true", code=2)
+    assert "only_present needs thresholds" in capsys.readouterr().err
