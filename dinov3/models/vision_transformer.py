@@ -1,6 +1,7 @@
 """The DINOv3 vision transformer: an image in, class, storage and patch tokens out.
 
-Over 300 lines, because it keeps the public signatures of the released code, a builder for each size among them.
+Over 300 lines, because it keeps the public signatures of the released code, a builder for each size
+among them.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@ once.
 
 Letters: B images, K masks looked at in each, M objects pasted, P prompts, T points of a prompt, S side
 in pixels.
-Everything random comes from one generator of the device. Over 300 lines, because the steps of one batch share that generator
+Everything random comes from one generator of the device. Over 300 lines, because the steps of one batch
+share that generator
 and the packed pictures.
 """
 
