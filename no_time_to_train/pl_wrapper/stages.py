@@ -64,6 +64,7 @@ class Stages:
         Raises:
             ConfigError: a file that the stage needs was not named.
         """
+        self.model.trainer = self.trainer  # so that its rank is known before the first pass
         mode = "run" if self.model.test_mode == "none" else self.model.test_mode
         require_files(mode, self.options, ckpt_path)
         self._preflight(mode)

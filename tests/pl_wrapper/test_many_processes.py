@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,19 @@ def test_predict_on_several_processes_equals_one(scenes: Path, tmp_path: Path, d
     for name in ("predictions.json", "annotations.json", "counts.csv"):
         assert (tmp_path / "many" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
     assert len(list((tmp_path / "many" / "parts").glob("part-*.jsonl"))) > 1
+
+
+@pytest.mark.slow
+def test_a_search_alone_on_several_processes_equals_one(run: Callable[..., Path], config: Path) -> None:
+    """A stage that starts from a file has no pass before the search, and knows its rank all the same."""
+    one = run(out="one")
+    memory = one / "memory.safetensors"
+    words = ["--config", str(config), "--model.test_mode", "test", "--ckpt_path", str(memory)]
+    many = one.parent / "many"
+    words += ["--output_dir", str(many), "--trainer.devices", "2", "--trainer.strategy", "ddp"]
+    done = subprocess.run(
+        [sys.executable, ROOT / "run_lightening.py", *words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(list((many / "parts").glob("part-*.jsonl"))) == 2
+    assert (many / "predictions.json").read_bytes() == (one / "predictions.json").read_bytes()
