@@ -8,7 +8,7 @@ import torch
 from no_time_to_train.preprocess import batched
 from no_time_to_train.results import Query
 from tests.models.small_models import MODEL_NAMES, filled, picture, small_model
-from tests.models.test_contract import assert_same
+from tests.models.test_contract import assert_alike, assert_same
 
 
 @pytest.mark.parametrize("name", MODEL_NAMES)
@@ -16,11 +16,7 @@ def test_a_batch_gives_what_single_images_give(name: str) -> None:
     model = filled(small_model(name))
     images = [picture(0), picture(1, (33, 20)), picture(2, (90, 60))]
     for found, image in zip(model.segment_batch(images), images, strict=True):
-        alone = model.segment(image)
-        assert found.rles == alone.rles
-        assert torch.equal(found.labels, alone.labels)
-        # The root in soft merging shows the rounding of what is nearly 0 many times over.
-        torch.testing.assert_close(found.scores.square(), alone.scores.square(), rtol=0, atol=1e-5)
+        assert_alike(found, model.segment(image))
 
 
 def test_an_empty_batch_needs_no_references() -> None:
