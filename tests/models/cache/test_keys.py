@@ -66,7 +66,7 @@ def built(text: str) -> ReferenceSegmenter[Any]:
 
 
 def image() -> Tensor:
-    return torch.from_numpy(picture(0, (256, 256))).permute(2, 0, 1)[None] / 255
+    return torch.from_numpy(picture(0, (512, 512))).permute(2, 0, 1)[None] / 255
 
 
 @torch.inference_mode()

@@ -119,7 +119,7 @@ def test_guided_points_lie_on_what_is_like_the_class(seen, guide, asked) -> None
     points = asked[0].points
     assert points is not None
     assert 9 < len(points) <= 14
-    guided = points[9:, 0]
+    guided = points[9:, 0] * 256 / seen[0].image_size  # the disc is drawn in a frame of 256
     assert (((guided - torch.tensor([160.0, 90.0])) ** 2).sum(dim=1) < 45**2).all()
     assert found.prompts.max() < len(points)
 
@@ -139,7 +139,7 @@ def test_a_component_gives_the_box_around_it(seen, guide, asked) -> None:  # typ
     assert boxes.labels is not None
     assert boxes.labels.tolist() == [[2, 3]]
     assert boxes.points is not None
-    (x1, y1), (x2, y2) = boxes.points[0].tolist()
+    (x1, y1), (x2, y2) = (boxes.points[0] * 256 / seen[0].image_size).tolist()
     assert 115 - 16 <= x1 <= 115 + 16
     assert 205 - 16 <= x2 <= 205 + 16
     assert 45 - 16 <= y1 <= 45 + 16
