@@ -126,13 +126,19 @@ def resize_image(pixels: np.ndarray, size: int, options: CropOptions) -> Tensor:
 
 
 def resize_soft_mask(mask: np.ndarray, size: int, options: CropOptions) -> Tensor:
-    """(h, w) bool to (size, size) float32 in [0, 1]."""
+    """(h, w) bool to (size, size) float32 in [0, 1].
+
+    Bilinear sampling, as published, can pass between the pixels of a thin object in a large crop; then the
+    mask is averaged over areas, so that no object is lost.
+    """
     soft = torch.from_numpy(mask.astype(np.float32))[None, None]
-    if options.mask_resize == "area":
-        return F.interpolate(soft, (size, size), mode="area")[0, 0]
-    return F.interpolate(
-        soft, (size, size), mode="bilinear", align_corners=False, antialias=options.antialias
-    )[0, 0]
+    if options.mask_resize == "bilinear":
+        resized = F.interpolate(
+            soft, (size, size), mode="bilinear", align_corners=False, antialias=options.antialias
+        )
+        if resized.any() or not soft.any():
+            return resized[0, 0]
+    return F.interpolate(soft, (size, size), mode="area")[0, 0]
 
 
 def read_reference_image(reference: Reference) -> np.ndarray:

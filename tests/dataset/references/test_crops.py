@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from skimage.transform import resize
 
+from no_time_to_train.dataset.annotation_frames import box_mask
 from no_time_to_train.dataset.coco.file import CocoFile
 from no_time_to_train.dataset.coco.reader import category_map, references_from_coco
 from no_time_to_train.dataset.references.crops import (
@@ -112,6 +113,13 @@ def test_a_box_beside_its_mask_gives_way_to_it() -> None:
     with pytest.warns(UserWarning, match=r"\(fig\): the box does not meet the mask; using the mask"):
         found = crop_reference(replace(REFERENCE, box=(60, 50, 5, 5)), 32)
     torch.testing.assert_close(found.image, crop_reference(REFERENCE, 32).image)
+
+
+@pytest.mark.parametrize("box", [(44.0, 0.0, 41.0, 1.0), (3.0, 6.0, 58.0, 1.0)])
+def test_a_line_is_not_lost_between_the_samples(box: tuple[float, float, float, float]) -> None:
+    mask = box_mask(box, MASK.shape)
+    crop = crop_reference(replace(REFERENCE, mask=mask, box=box), 16, CropOptions(pad=True))
+    assert crop.mask.any()
 
 
 def test_a_tiny_reference_still_fills_its_crop() -> None:
