@@ -81,5 +81,5 @@ def _half_width(shares: np.ndarray, freedoms: np.ndarray) -> float:
     total = shares.sum()
     if total == 0:
         return 0.0
-    freedom = total**2 / (shares**2 / freedoms).sum()
+    freedom = 1 / ((shares / total) ** 2 / freedoms).sum()  # shares first, whose squares do not underflow
     return float(student.ppf(0.5 + CONFIDENCE / 2, freedom) * np.sqrt(total))
