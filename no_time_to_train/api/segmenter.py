@@ -21,9 +21,9 @@ from no_time_to_train.config.presets import preset_options
 from no_time_to_train.dataset.references.crops import crop_reference
 from no_time_to_train.dataset.references.given import (
     NamedReference,
-    reference_key,
     references_by_hand,
     references_in,
+    same_reference,
 )
 from no_time_to_train.errors import ConfigError, MemoryMismatchError, MemoryNotReadyError, did_you_mean
 from no_time_to_train.models.factory import build_model
@@ -55,8 +55,8 @@ OnError = Literal["skip", "stop"]
 class Segmenter:
     """Finds every instance of the things that it was shown.
 
-    Calls from several threads take turns; a stream of results goes on with the references that were there
-    when it was begun. Nothing that is passed in is ever changed.
+    Several threads may use it: references are added and replaced as a whole, and a stream of results goes on
+    with those that were there when it was begun. Nothing that is passed in is ever changed.
 
     Example:
         >>> finder = Segmenter("dinov2_large", sam2="sam2.1_hiera_large")
@@ -196,12 +196,12 @@ class Segmenter:
             DatasetError: the image cannot be read, or the mark is missing, empty or does not fit.
         """
         given = references_by_hand(name, image, mask=mask, box=box, point=point, annotation=annotation)
-        known = {
-            reference_key(NamedReference(item.class_name, item.source))
+        known = [
+            NamedReference(item.class_name, item.source)
             for item in self._references
             if item.source is not None
-        }
-        if any(reference_key(item) in known for item in given):
+        ]
+        if any(same_reference(item, other) for item in given for other in known):
             log.warning(
                 "%s: this reference is there already; now it counts twice (remove takes one out)", name
             )

@@ -211,6 +211,22 @@ def test_boxes_and_points_get_masks_from_sam(layout: Layout, make: Callable[...,
     assert finder.crop(finder.references[0]).mask.max() > 0.5
 
 
+@pytest.mark.parametrize("mark", ["mask", "box", "point"])
+def test_a_reference_that_is_there_already_is_said(
+    layout: Layout, make: Callable[..., Segmenter], caplog: pytest.LogCaptureFixture, mark: str
+) -> None:
+    image = pictures(layout)[0]
+    height, width = arrays(layout)[0].shape[:2]
+    disc = np.zeros((height, width), bool)
+    disc[height // 4 : height // 2, width // 4 : width // 2] = True
+    box = (width // 4, height // 4, width // 2, height // 2)
+    marks = {"mask": disc, "box": box, "point": (width // 3, height // 3)}
+    finder = make().add("date", image, **{mark: marks[mark]})
+    assert "already" not in caplog.text
+    finder.add("date", image, **{mark: marks[mark]})
+    assert "date: this reference is there already" in caplog.text
+
+
 def test_several_instances_in_one_image_are_several_shots(
     layout: Layout, make: Callable[..., Segmenter]
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -92,14 +91,19 @@ def references_in(
     return [NamedReference(chosen.names[reference.label], reference) for reference in references]
 
 
-def reference_key(reference: NamedReference) -> str:
-    """The same for two references of one class with one mark in one image, as a cell run twice gives them."""
-    sample = reference.sample
-    key = hashlib.sha256(repr((reference.class_name, sample.box, sample.point)).encode())
-    for part in (sample.image, sample.mask):
-        key.update(part.tobytes() if isinstance(part, np.ndarray) else str(part).encode())
-    key.update(repr(sample.segmentation).encode())
-    return key.hexdigest()
+def same_reference(one: NamedReference, other: NamedReference) -> bool:
+    """Whether two references are of one class with one mark in one image, as a cell run twice gives them.
+
+    SAM 2 makes one mask of one box or point, so its masks are not compared.
+    """
+    first, second = one.sample, other.sample
+    if (one.class_name, first.box, first.point) != (other.class_name, second.box, second.point):
+        return False
+    if first.box is None and first.point is None and first.segmentation != second.segmentation:
+        return False
+    if isinstance(first.image, Path) or isinstance(second.image, Path):
+        return str(first.image) == str(second.image)
+    return np.array_equal(first.image, second.image)
 
 
 def _annotated(class_name: str, image: AnyImage | None, annotation: Any) -> list[Reference]:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from no_time_to_train.dataset.references.crops import crop_reference
 from no_time_to_train.dataset.references.from_python import make_references
-from no_time_to_train.dataset.references.given import reference_key, references_by_hand
+from no_time_to_train.dataset.references.given import NamedReference, references_by_hand, same_reference
 from no_time_to_train.errors import DatasetError
 from tests.dataset.samples import write_image
 
@@ -131,10 +131,15 @@ def test_an_annotation_given_in_python_passes_the_gate() -> None:
 
 
 def test_the_same_reference_twice_can_be_told() -> None:
-    def key(**mark: Any) -> str:
-        (found,) = references_by_hand("date", np.zeros((60, 80, 3), np.uint8), **mark)
-        return reference_key(found)
+    def shown(name: str = "date", grey: int = 0, **mark: Any) -> NamedReference:
+        (found,) = references_by_hand(name, np.full((60, 80, 3), grey, np.uint8), **mark)
+        return found
 
-    assert key(box=(1, 2, 30, 40)) == key(box=(1, 2, 30, 40))
-    assert key(mask=np.eye(60, 80)) == key(mask=np.eye(60, 80) > 0)
-    assert len({key(box=(1, 2, 30, 40)), key(box=(1, 2, 30, 41)), key(point=(1, 2))}) == 3
+    box = shown(box=(1, 2, 30, 40))
+    assert same_reference(box, shown(box=(1, 2, 30, 40)))
+    assert same_reference(shown(mask=np.eye(60, 80)), shown(mask=np.eye(60, 80) > 0))
+    assert not same_reference(shown(mask=np.eye(60, 80)), shown(mask=np.eye(60, 80)[:, ::-1]))
+    assert not same_reference(box, shown(box=(1, 2, 30, 41)))
+    assert not same_reference(box, shown(point=(1, 2)))
+    assert not same_reference(box, shown(box=(1, 2, 30, 40), grey=1))
+    assert not same_reference(box, shown("fig", box=(1, 2, 30, 40)))
