@@ -94,9 +94,13 @@ def _matched(
     own = load_json(folder / "annotations.json") if (folder / "annotations.json").is_file() else truth
     if own is None:
         raise ConfigError(f"{folder} does not say which pictures were searched; give --truth JSON")
+    scored = (folder / "metrics.json").is_file()
+    if arguments.rename and (truth is None or scored):
+        reason = "this run has the names of its ground truth" if scored else "give --truth JSON with it"
+        raise ConfigError(f"--rename is for a ground truth that names classes differently; {reason}")
     if truth is None:
         return Matched(tuple(own["images"]), tuple(own["categories"]), tuple(rows), ()), {}
-    if (folder / "metrics.json").is_file():
+    if scored:
         listed = Matched(tuple(truth["images"]), tuple(truth["categories"]), tuple(rows), ())
         return listed, load_json(folder / "metrics.json")
     known = CocoFile.read(truth, name=arguments.truth)

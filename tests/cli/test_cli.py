@@ -319,6 +319,8 @@ def test_report_with_ground_truth_beside(
     assert "With truth" in page
     assert 'class="with-truth"' in page or "with-truth" in page
     assert len(page) > len(plain)
+    assert main(["report", str(out), "--rename", "a=b"]) == 2
+    assert "give --truth JSON with it" in capsys.readouterr().err
     assert main(["report", str(tmp_path)]) == 2
     assert "predictions.json" in capsys.readouterr().err
 
