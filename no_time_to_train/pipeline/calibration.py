@@ -67,15 +67,15 @@ def calibrated(
 
     images = [] if empty is None else [empty] if is_one_image(empty) else empty
     alarms = segment(model, plain, images, batch_size=batch_size) if empty is not None else ()
-    return replace(memory, thresholds=_measured(memory.references, search, alarms))
+    return replace(memory, thresholds=_measured(memory.references, memory.class_names, search, alarms))
 
 
 def _measured(
     references: Sequence[StoredReference],
+    names: Sequence[str],
     search: Callable[[StoredReference, Sequence[StoredReference]], Instances],
     empty: Iterable[Instances],
 ) -> dict[str, ClassThreshold]:
-    names = class_names_of(references)
     seen = {name: ScoresOfClass() for name in names}
     shown = [item for item in references if not item.negative]
     pictures = {id(item): _picture(item, number) for number, item in enumerate(shown)}

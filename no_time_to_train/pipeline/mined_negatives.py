@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from no_time_to_train.config import MemoryBankConfig, TargetDataConfig
 from no_time_to_train.dataset.coco.file import CocoFile
 from no_time_to_train.dataset.coco.reader import category_map, references_from_coco
@@ -29,18 +27,17 @@ def mine_negatives(
         per_class: most negatives of a class.
 
     Raises:
-        DatasetError: a class of the memory is not among the annotated ones.
+        DatasetError: no annotations there, or a class of the memory is not among the annotated ones.
     """
     source = TargetSource(support)
+    coco = source.require_annotations()
     ids = source.category_ids(memory.class_names, memory.category_ids)
     found = zip(source.targets, segment(model, memory, source.targets), strict=True)
     rows = [row for target, own in found for row in to_coco_rows(own, target.image_id, ids)]
-    coco = source.require_annotations()
     table, content = sample_negatives(rows, coco, per_class)
     if not any(table.values()):
         return []
     chosen = CocoFile.read(content, name="false positives")
     used = category_map(chosen, [key for key, shots in table.items() if shots])
-    root = Path(source.root)
-    samples = references_from_coco(chosen, root, used, table=table)
+    samples = references_from_coco(chosen, source.root, used, table=table)
     return [NamedReference(used.names[sample.label], sample) for sample in samples]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -66,10 +65,6 @@ class TargetSource:
         else:
             self.targets = list_targets(block.root)
 
-    @cached_property
-    def _by_id(self) -> dict[Any, Target]:
-        return {target.image_id: target for target in self.targets}
-
     @property
     def image_ids(self) -> list[Any]:
         """In the order of the data set."""
@@ -91,10 +86,6 @@ class TargetSource:
                 f"{self.block.root}: these images need annotations of all their objects; name json_file"
             )
         return self.coco
-
-    def path_of(self, image_id: Any) -> Path:
-        """File of one image."""
-        return Path(self._by_id[image_id].image)  # type: ignore[arg-type]
 
     def category_ids(self, names: Sequence[str], fallback: Sequence[Any]) -> tuple[Any, ...]:
         """Category id in this file for each class of the memory bank, by name.
