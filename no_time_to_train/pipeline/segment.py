@@ -139,10 +139,14 @@ def require_thresholds(memory: Memory[Any], how: SearchConfig) -> None:
     """Refuse a search for which the memory has to be calibrated first.
 
     Raises:
-        ConfigError: ``only_present`` without thresholds.
+        ConfigError: ``only_present`` or ``calibrate`` without thresholds.
     """
-    if how.only_present and not memory.thresholds:
-        raise ConfigError("only_present needs thresholds of presence; calibrate the memory first")
+    for key in ("only_present", "calibrate"):
+        if getattr(how, key) and not memory.thresholds:
+            raise ConfigError(
+                f"{key} needs thresholds, and this memory has none; calibrate it first "
+                f"(search_cfgs.calibrate: true where the memory is filled)"
+            )
 
 
 def segment_prepared(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from no_time_to_train.config import ModelConfig
+from collections.abc import Sequence
+
+from no_time_to_train.config import MemoryBankConfig
 from no_time_to_train.dataset.coco.classes import CategoryMap
 from no_time_to_train.dataset.references.given import NamedReference
 from no_time_to_train.errors import ConfigError
 from no_time_to_train.models.memory.stored_references import StoredReference
-from no_time_to_train.pipeline.sources import ReferenceSource
 
 
 class Filling:
@@ -25,20 +26,21 @@ class Filling:
         self.stored: dict[int, StoredReference] = {}
 
 
-def require_sizes(model: ModelConfig, source: ReferenceSource) -> None:
+def require_sizes(bank: MemoryBankConfig, class_names: Sequence[str], shots: int) -> None:
     """Refuse references that contradict ``memory_bank_cfg``.
+
+    Args:
+        shots: most references of one class.
 
     Raises:
         ConfigError: another number of classes, or more shots.
     """
-    bank, names = model.memory_bank_cfg, source.categories.names
-    if bank.category_num not in (None, len(names)):
+    if bank.category_num not in (None, len(class_names)):
+        names = f"{', '.join(class_names[:5])}{', …' if len(class_names) > 5 else ''}"
         raise ConfigError(
             f"memory_bank_cfg.category_num is {bank.category_num}, but the references have "
-            f"{len(names)} classes ({', '.join(names[:5])}{', …' if len(names) > 5 else ''}); "
-            f"leave the key out"
+            f"{len(class_names)} classes ({names}); leave the key out"
         )
-    shots = max(reference.slot for reference in source.references) + 1
     if bank.length is not None and shots > bank.length:
         raise ConfigError(
             f"memory_bank_cfg.length is {bank.length}, but the references have up to {shots} shots of a "

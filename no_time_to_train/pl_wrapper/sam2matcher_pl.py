@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +121,8 @@ class Sam2MatcherLightningModel(DataPass):
             raise ConfigError("negative references need sam2_infer_cfgs.with_negative_refs: true")
         source = ReferenceSource(block, bank.length_negative if negative else bank.length)
         if not negative:
-            require_sizes(self.model_cfg, source)
+            shots = max(reference.slot for reference in source.references) + 1
+            require_sizes(bank, source.categories.names, shots)
         model = self.segmenter.to(device)
         self._filling = Filling(with_masks(model, source.given), source.categories, negative)
         crops = reference_crops(self._filling.given, block.image_size or model.encoder.img_size, block)
@@ -157,6 +160,8 @@ class Sam2MatcherLightningModel(DataPass):
             categories = self._configured_categories()
             names, ids, references = categories.names, categories.ids, saved.named(categories.names)
         saved.require(self.fingerprint() if self.dataset_cfgs.fill_memory else self._as_cut(saved))
+        shots = Counter(item.class_name for item in references if not item.negative)
+        require_sizes(self.model_cfg.memory_bank_cfg, names, max(shots.values(), default=0))
         if not self.with_negatives:
             references = tuple(item for item in references if not item.negative)
         self._remember(references, names, ids)
@@ -203,39 +208,43 @@ class Sam2MatcherLightningModel(DataPass):
         return write_memory_pictures(self.segmenter, names, given, crops, folder, infer.kmeans_k)
 
     def begin_search(
-        self, block: TargetDataConfig, folder: Path, *, pictures: bool, resume: bool = False
+        self,
+        block: TargetDataConfig,
+        how: SearchConfig,
+        folder: Path,
+        *,
+        pictures: bool = False,
+        resume: bool = False,
     ) -> None:
         """Make the loader of the targets and the writers of what is found in them.
 
         Args:
             block: ``dataset_cfgs.test`` or ``dataset_cfgs.support``.
+            how: ``search_cfgs`` for the targets; support images are searched for all that looks like a class.
             folder: where the parts and the pictures go.
             pictures: draw what is found.
             resume: leave out the images that an interrupted run has finished.
+
+        Raises:
+            ConfigError: the memory has no thresholds, and ``how`` needs them.
         """
         self.targets = TargetSource(block)
         memory = self.ready_memory()
-        require_thresholds(memory, self.how)
+        require_thresholds(memory, how)
         self.category_ids = self.targets.category_ids(memory.class_names, memory.category_ids)
         self.writer = ResultWriter(
-            folder / "parts", self.global_rank, settings=self._settings(block), resume=resume
+            folder / "parts", self.global_rank, settings=self._settings(block, how), resume=resume
         )
         self.pictures = OverlayWriter(folder / "overlays", self.model_cfg.vis_thr) if pictures else None
-        prepare = Preparer.of(self.segmenter, self.how, block.image_size)
+        prepare = Preparer.of(self.segmenter, how, block.image_size)
         left = self.targets.without(self.writer.finished)
-        loading = self.loading
-        self.begin(Each(left, prepare), self._search, workers=loading.workers, batch_size=loading.batch_size)
+        loading, step = self.loading, partial(self._search, how)
+        self.begin(Each(left, prepare), step, workers=loading.workers, batch_size=loading.batch_size)
 
-    def _search(self, batch: Sequence[Any]) -> None:
+    def _search(self, how: SearchConfig, batch: Sequence[Any]) -> None:
         assert self.writer is not None
-        found_in = segment_prepared(
-            self.segmenter,
-            self.ready_memory(),
-            batch,
-            self.how,
-            self.skips,
-            batch_size=self.loading.batch_size,
-        )
+        memory, size = self.ready_memory(), self.loading.batch_size
+        found_in = segment_prepared(self.segmenter, memory, batch, how, self.skips, batch_size=size)
         for target, found in found_in:
             if self.pictures is not None:  # first, so that an image that is recorded is finished
                 self.pictures.write(found)
@@ -252,13 +261,13 @@ class Sam2MatcherLightningModel(DataPass):
             "and cat_names or class_split"
         )
 
-    def _settings(self, block: TargetDataConfig) -> dict[str, Any]:
+    def _settings(self, block: TargetDataConfig, how: SearchConfig) -> dict[str, Any]:
         """What the results of a search depend on, short enough to compare."""
         return {
             **self.fingerprint(),
             "memory": self.ready_memory().digest(),
             "model_cfg": repr(replace(self.model_cfg, cache=None)),
-            "search": repr(self.how),
+            "search": repr(how),
             "targets": repr(block),
         }
 

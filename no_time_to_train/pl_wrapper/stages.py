@@ -67,6 +67,7 @@ class Stages:
         self.model.trainer = self.trainer  # so that its rank is known before the first pass
         mode = "run" if self.model.test_mode == "none" else self.model.test_mode
         require_files(mode, self.options, ckpt_path)
+        read_formats(self.options.format)
         self._preflight(mode)
         self.model.skips.stop = self.options.on_error == "stop"
         if ckpt_path and mode != "fill_memory":
@@ -128,9 +129,9 @@ class Stages:
         block = self.model.dataset_cfgs.test
         if block is None:
             raise ConfigError("searching needs dataset_cfgs.test (root, and json_file unless it is a folder)")
-        folder, pictures = self.options.folder, self.model.model_cfg.online_vis
-        self.model.begin_search(block, folder, pictures=pictures, resume=self.options.resume)
-        formats = read_formats(self.options.format)
+        folder, formats = self.options.folder, read_formats(self.options.format)
+        pictures = self.model.model_cfg.online_vis or "overlay" in formats
+        self.model.begin_search(block, self.model.how, folder, pictures=pictures, resume=self.options.resume)
         records = self._search("test")
         if self.model.global_rank != 0:
             return {}
@@ -145,7 +146,8 @@ class Stages:
 
     def test_support(self) -> None:
         """Search the support images without negatives; their false positives become negative references."""
-        self.model.begin_search(self._support_block(), self.options.folder / "support", pictures=False)
+        everything = replace(self.model.how, min_score=0.0, calibrate=False, only_present=False)
+        self.model.begin_search(self._support_block(), everything, self.options.folder / "support")
         rows = [row for record in self._search("test_support") for row in record["rows"]]
         targets, options = self.model.targets, self.options
         if self.model.global_rank != 0:
@@ -226,14 +228,17 @@ class Stages:
         """Pass over the targets; all records in the order of the data set, on rank zero."""
         model = self.model
         model.ready_memory().bank.require_filled()
+        left = len(model.test_dataloader())
         with self.timings.stage(name):
-            if len(model.test_dataloader()):
+            if left:
                 self.trainer.test(model, verbose=False)
         if model.targets is None or model.writer is None:
             raise RuntimeError("begin_search was not called")
         if model.skips.reasons:
             log.warning("%d images could not be read and were skipped", len(model.skips.reasons))
-        return collect(model.writer.records(self.trainer.world_size), model.targets.image_ids)
+        # With nothing left to search the other processes may never have been started: rank zero reads all.
+        world_size = self.trainer.world_size if left else 1
+        return collect(model.writer.records(world_size), model.targets.image_ids)
 
     def _export(self, records: Sequence[Record], formats: Sequence[str]) -> None:
         """Further forms of the results; ``predictions.json`` is written in any case."""
@@ -261,7 +266,7 @@ class Stages:
                 metrics = evaluate_coco(targets.coco, rows, category_ids=ids, image_ids=targets.image_ids)
             write_json(folder / "metrics.json", metrics)
             self._say(summary_table(metrics, names))
-        if targets is not None and self.options.report:
+        if targets is not None and (self.options.report or "html" in read_formats(self.options.format)):
             with self.timings.stage("report"):
                 write_html(folder, targets, rows, ids, names, metrics, self.timings, self.config)
         segmenter = self.model.segmenter

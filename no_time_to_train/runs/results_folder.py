@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,7 +29,6 @@ FORMATS: Mapping[str, tuple[str, ...]] = {
 }
 """Words of ``--format`` and the exporters behind them; ``overlay`` and ``html`` need the pictures."""
 
-DEFAULT_FORMATS = "coco,png,overlay,csv,html"
 PARTS, OVERLAYS = "parts", "overlays"
 OURS = (
     PARTS,
@@ -103,17 +101,18 @@ def export_found(
     of at least ``min_score``.
 
     Args:
-        image_ids: of the data set of the images, which has its ``predictions.json`` already; None numbers
-            them from 1.
+        image_ids: of the data set of the images, whose run has written its ``predictions.json`` already;
+            its category ids are kept then as well. None numbers images and classes from 1.
         copy_images: formats that come with their images hold copies, not links.
     """
     chosen = [name for word in formats for name in FORMATS[word]]
     if image_ids is not None:
         chosen = [name for name in chosen if name != "coco_results"]
     if chosen:
-        ids = itertools.count(1) if image_ids is None else image_ids
-        results = (ImageResult(item.name, item, key) for item, key in zip(found, ids, strict=False))
-        export_results(results, folder, found.class_names, chosen, min_score, copy_images)
+        ids = range(1, len(found) + 1) if image_ids is None else image_ids
+        results = (ImageResult(item.name, item, key) for item, key in zip(found, ids, strict=True))
+        categories = None if image_ids is None else found.category_ids
+        export_results(results, folder, found.class_names, chosen, min_score, copy_images, categories)
 
 
 def _remove_ours(folder: Path) -> None:

@@ -62,15 +62,42 @@ def test_calibration_goes_with_the_memory(run: Callable[..., Path], tmp_path: Pa
 @pytest.mark.slow
 def test_least_score_and_exports(run: Callable[..., Path]) -> None:
     folder = run(
-        "--model.search_cfgs.min_score", "0.4", "--format", "coco,csv,png", "--model.model_cfg.vis_thr", "0.4"
+        *("--model.search_cfgs.min_score", "0.4", "--model.model_cfg.vis_thr", "0.4"),
+        *("--format", "coco,csv,png,overlay,html", "--report", "false"),
     )
     found = rows(folder)
     assert found
     assert min(row["score"] for row in found) >= 0.4
     written = json.loads((folder / "annotations.json").read_text())["annotations"]
-    assert [row["image_id"] for row in written] == [row["image_id"] for row in found]
+    for key in ("image_id", "category_id"):
+        assert [row[key] for row in written] == [row[key] for row in found]
     assert len(list((folder / "masks").rglob("*.png"))) == len(found)
     assert (folder / "counts.csv").is_file()
+    assert (folder / "report.html").is_file()
+    assert list((folder / "overlays").rglob("*.jpg"))
+
+
+@pytest.mark.slow
+def test_support_images_are_searched_for_everything(run: Callable[..., Path], scenes: Path) -> None:
+    """What is kept of the targets says nothing about where false positives come from."""
+    support = ("--model.dataset_cfgs.support.root", str(scenes))
+    support += ("--model.dataset_cfgs.support.json_file", str(scenes / "references.json"))
+    support += ("--model.model_cfg.sam2_infer_cfgs.with_negative_refs", "true")
+    kept = ("calibrate", "true"), ("only_present", "true"), ("min_score", "0.9")
+    strict = [word for key, value in kept for word in (f"--model.search_cfgs.{key}", value)]
+    plain = run(*support, out="plain")
+    found = run(*support, *strict, out="strict")
+    assert (found / "support.json").read_bytes() == (plain / "support.json").read_bytes()
+
+
+def test_a_memory_without_thresholds_is_not_searched_as_calibrated(
+    run: Callable[..., Path], tmp_path: Path, capsys: Any
+) -> None:
+    memory = str(tmp_path / "m")
+    run("--model.test_mode", "fill_memory", "--out_path", memory, out="fill")
+    test = ("--model.test_mode", "test", "--ckpt_path", memory)
+    run(*test, "--model.search_cfgs.calibrate", "true", code=2)
+    assert "calibrate needs thresholds, and this memory has none" in capsys.readouterr().err
 
 
 def test_wrong_words_are_refused_before_the_search(run: Callable[..., Path], capsys: Any) -> None:

@@ -15,6 +15,7 @@ from no_time_to_train.dataset.export.label_studio import LabelStudioTasks
 from no_time_to_train.dataset.export.labelme import LabelmeFiles
 from no_time_to_train.dataset.export.pngs import IndexPngs, InstancePngs
 from no_time_to_train.dataset.export.yolo import YoloLabels
+from no_time_to_train.dataset.samples import CategoryId
 from no_time_to_train.errors import ConfigError, did_you_mean
 
 
@@ -44,7 +45,7 @@ EXPORTERS: dict[str, Callable[..., Exporter]] = {
 
 OWN_FOLDER = {"yolo", "labelme", "masks", "index"}
 WITH_PICTURES = {"yolo", "labelme"}
-
+WITH_CATEGORY_IDS = {"coco_results", "coco"}
 
 KEEPS_ALL = {"coco_results"}
 """Formats for those who score or filter detections, so that no score is too low for them."""
@@ -57,19 +58,21 @@ def export_results(
     formats: Sequence[str],
     min_score: float = float("-inf"),
     copy_images: bool = False,
+    category_ids: Sequence[CategoryId] | None = None,
 ) -> None:
     """Write results in several formats in one pass.
 
     Args:
         results: one per image; may be a generator.
         folder: receives ``predictions.json``, ``annotations.json``, ``cvat.xml``, ``label_studio.json``,
-            ``counts.csv``, ``presence.csv`` and the
-            folders ``yolo``, ``labelme``, ``masks``, ``index``, as far as they are asked for.
+            ``counts.csv``, ``presence.csv`` and the folders ``yolo``, ``labelme``, ``masks``, ``index``, as
+            far as they are asked for.
         class_names: name per class index.
         formats: names in ``EXPORTERS``.
         min_score: least score in every format but those of ``KEEPS_ALL``.
         copy_images: formats that come with their pictures (those of ``WITH_PICTURES``) hold copies of them,
             not links.
+        category_ids: id of each class index in COCO files; None numbers them from 1.
     """
     for name in formats:
         if name not in EXPORTERS:
@@ -83,6 +86,7 @@ def export_results(
             folder / name if name in OWN_FOLDER else folder,
             class_names,
             **({"copy_images": copy_images} if name in WITH_PICTURES else {}),
+            **({"category_ids": category_ids} if name in WITH_CATEGORY_IDS else {}),
         )
         for name in formats
     }
