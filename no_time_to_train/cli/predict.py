@@ -30,7 +30,7 @@ MEMORY = "memory.safetensors"
 
 def run(arguments: argparse.Namespace) -> int:
     """Find the instances of the references in pictures that need no annotations; write masks and a report."""
-    from no_time_to_train.errors import DatasetError
+    from no_time_to_train.errors import ConfigError, DatasetError
     from no_time_to_train.runs.found_images import FoundImages
     from no_time_to_train.runs.result_writer import ResultWriter
     from no_time_to_train.runs.results_folder import PARTS, export_found, read_formats, results_folder
@@ -52,10 +52,16 @@ def run(arguments: argparse.Namespace) -> int:
         with timings.stage("search"):
             left = [target for target in targets if target.image_id not in writer.finished]
             write = _writer(arguments, finder, writer, folder if "overlay" in formats else None)
-            _search(arguments, finder, left, write, devices)
+            searched = _search(arguments, finder, left, write, devices)
         if rank:
             return 0  # the first process goes on with what all have written
-        found = FoundImages(writer.places(), finder.classes, finder.memory.category_ids, targets)
+        places = writer.places()
+        if searched - places.keys():
+            raise ConfigError(
+                f"{len(searched - places.keys())} images were searched by processes that do not write to "
+                f"{folder}; name an --out that all machines share, and start again with --overwrite"
+            )
+        found = FoundImages(places, finder.classes, finder.memory.category_ids, targets)
         if not len(found):
             raise DatasetError(
                 f"none of the {len(targets)} images in {', '.join(arguments.images)} could be read"
@@ -203,8 +209,8 @@ def _search(
     targets: list[Target],
     write: Callable[[Target, Instances], None],
     devices: ManyDevices | None,
-) -> None:
-    """Search what is not searched yet."""
+) -> set[Any]:
+    """Search what is not searched yet; the ids of the images that other processes searched as well."""
     from tqdm import tqdm
 
     from no_time_to_train.pipeline.segment import segment_targets
@@ -212,12 +218,12 @@ def _search(
 
     how, size = _how(arguments), arguments.batch_size
     if devices is not None:
-        devices.search(finder.model, finder.memory, targets, how, write, batch_size=size)
-        return
+        return devices.search(finder.model, finder.memory, targets, how, write, batch_size=size)
     found_in = segment_targets(finder.model, finder.memory, targets, how, batch_size=size, skips=Skips())
     with WriteBehind[tuple[Any, Any]](lambda pair: write(*pair)) as write_soon:
         for pair in tqdm(found_in, total=len(targets), unit="image", disable=None):
             write_soon(pair)
+    return set()
 
 
 def _settings(arguments: argparse.Namespace, finder: Segmenter, targets: list[Target]) -> dict[str, Any]:

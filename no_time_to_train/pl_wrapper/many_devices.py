@@ -16,7 +16,7 @@ from no_time_to_train.models.segmenter import ReferenceSegmenter
 from no_time_to_train.pipeline.memory import Memory
 from no_time_to_train.pipeline.segment import Preparer, segment_prepared
 from no_time_to_train.pipeline.streams import Skips
-from no_time_to_train.pl_wrapper.data_pass import DataPass, Each
+from no_time_to_train.pl_wrapper.data_pass import DataPass, Each, gathered
 from no_time_to_train.results import Instances
 
 
@@ -63,26 +63,31 @@ class ManyDevices:
         *,
         workers: int = 0,
         batch_size: int = 1,
-    ) -> None:
+    ) -> set[Any]:
         """Search the targets that fall to this process, and wait for the others.
 
         Args:
             write: gets what was found in each; a target may be given to two processes.
             workers: processes beside each that read images.
+
+        Returns:
+            Ids of the images that one process or another has written.
         """
-        skips = Skips()
+        skips, written = Skips(), set[Any]()
 
         def step(batch: Sequence[Any]) -> None:
             own = memory.to(model.device)
             found_in = segment_prepared(model, own, batch, how, skips, batch_size=batch_size)
             for target, found in found_in:
                 write(target, found)
+                written.add(target.image_id)
 
         passing = DataPass(model)
         passing.begin(Each(targets, Preparer.of(model, how)), step, workers=workers, batch_size=batch_size)
         if targets:
             self.trainer.test(passing, verbose=False)
         self.trainer.strategy.barrier()
+        return set().union(*gathered({self.rank: written}))
 
 
 def accelerator_of(device: str | None) -> str:

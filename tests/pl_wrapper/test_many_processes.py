@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -94,3 +96,32 @@ def test_a_search_alone_on_several_processes_equals_one(run: Callable[..., Path]
     assert done.returncode == 0, done.stderr
     assert len(list((many / "parts").glob("part-*.jsonl"))) == 2
     assert (many / "predictions.json").read_bytes() == (one / "predictions.json").read_bytes()
+    (many / "predictions.json").unlink()
+    assert main([*words, "--resume"]) == 0  # nothing is left to search, so no second process is started
+    assert (many / "predictions.json").read_bytes() == (one / "predictions.json").read_bytes()
+
+
+@pytest.mark.slow
+def test_machines_that_do_not_share_the_folder_are_told(scenes: Path, tmp_path: Path) -> None:
+    """As torchrun starts them, each with a disk of its own."""
+    words = ["predict", "--references", str(scenes / "references.json"), "--images", str(scenes / "images")]
+    words += ["--option", "points_per_side=6", "--device", "cpu", "--format", "csv", "--num-nodes", "2"]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    machines = []
+    for rank in (0, 1):
+        place = {"RANK": rank, "GROUP_RANK": rank, "LOCAL_RANK": 0, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 1}
+        torchrun = {"TORCHELASTIC_RUN_ID": "a", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        machines.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "no_time_to_train.cli", *words, "--out", str(tmp_path / str(rank))],
+                env=os.environ | {name: str(value) for name, value in (place | torchrun).items()},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+    said = [machine.communicate()[1] for machine in machines]
+    assert [machine.returncode for machine in machines] == [2, 0], said
+    assert "searched by processes that do not write to" in said[0]
