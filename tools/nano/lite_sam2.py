@@ -1,39 +1,22 @@
-"""SAM 2 with an EfficientNet-Lite trunk: the modules of ``sam2``, many images and many prompts at once."""
+"""SAM 2 nano as it is trained: many images and many prompts at once, and a head that says where to ask."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 import torch
-from sam2.modeling.backbones.image_encoder import FpnNeck, ImageEncoder
-from sam2.modeling.sam.mask_decoder import MaskDecoder
-from sam2.modeling.sam.prompt_encoder import PromptEncoder
-from sam2.modeling.sam.transformer import TwoWayTransformer
 from torch import Tensor, nn
 
-from no_time_to_train.models.encoders.efficientnet_lite import EfficientNetLite, fold
+from no_time_to_train.models.encoders.efficientnet_lite import fold
+from no_time_to_train.models.encoders.spec import IMAGENET_MEAN, IMAGENET_STD
+from no_time_to_train.models.sam.modules import build_heads, build_image_encoder
+from no_time_to_train.weights.sam2_models import SAM2_SIZES
 
-SIZE, WIDTH, HEADS = 512, 96, 4
-"""Side of the input in pixels, width of the decoder, attention heads (of 12 numbers, where 8 would have
-6)."""
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+SPEC = SAM2_SIZES["nano"]
+SIZE, WIDTH = SPEC.image_size, SPEC.d_model
+"""Side of the input in pixels, width of the decoder."""
 FINE_SHARE, FINE_FACTOR = 0.5, 3.0
 """This share of the position code's frequencies is so many times higher, to tell things of 8 pixels apart."""
-
-
-class NoPositions(nn.Module):
-    """Stands where SAM 2 makes position codes that only its video memory reads."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.new_zeros(()).expand(x.shape)
-
-
-class LiteTrunk(EfficientNetLite):
-    """The trunk as ``ImageEncoder`` wants it: finest level first, widths of the neck coarsest first."""
-
-    def __init__(self, size: str = "lite0") -> None:
-        super().__init__(size, (1, 2, 4, 6))
-        self.channel_list = self.widths[::-1]
 
 
 class LiteSam2(nn.Module):
@@ -45,33 +28,8 @@ class LiteSam2(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        trunk = LiteTrunk()
-        neck = FpnNeck(
-            position_encoding=NoPositions(),
-            d_model=WIDTH,
-            backbone_channel_list=trunk.channel_list,
-            fpn_top_down_levels=[0, 1, 2, 3],
-            fpn_interp_model="nearest",
-        )
-        self.image_encoder = ImageEncoder(trunk=trunk, neck=neck, scalp=1)
-        self.sam_prompt_encoder = PromptEncoder(
-            embed_dim=WIDTH,
-            image_embedding_size=(SIZE // 16, SIZE // 16),
-            input_image_size=(SIZE, SIZE),
-            mask_in_chans=16,
-        )
-        self.sam_mask_decoder = MaskDecoder(
-            num_multimask_outputs=3,
-            transformer=TwoWayTransformer(depth=2, embedding_dim=WIDTH, mlp_dim=2048, num_heads=HEADS),
-            transformer_dim=WIDTH,
-            iou_head_depth=3,
-            iou_head_hidden_dim=256,
-            use_high_res_features=True,
-            iou_prediction_use_sigmoid=True,
-            pred_obj_scores=True,
-            pred_obj_scores_mlp=True,
-            use_multimask_token_for_obj_ptr=True,
-        )
+        self.image_encoder = build_image_encoder(SPEC)
+        self.sam_prompt_encoder, self.sam_mask_decoder = build_heads(SPEC)
         self.no_mem_embed = nn.Parameter(torch.zeros(1, 1, WIDTH), requires_grad=False)
         self.prompt_head = nn.Sequential(
             nn.Conv2d(WIDTH, 48, 3, padding=1),
@@ -81,8 +39,8 @@ class LiteSam2(nn.Module):
             nn.Conv2d(48, 1, 1),
         )
         nn.init.constant_(self.prompt_head[-1].bias, -4.0)
-        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """(B, 3, S, S) RGB in [0, 1] to features.
