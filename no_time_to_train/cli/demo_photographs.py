@@ -37,18 +37,23 @@ MOTORCYCLE: Mapping[str, Sequence[Outline]] = {
 }
 SKY: Mapping[str, Sequence[tuple[int, int]]] = {
     "galaxy": [
-        *(
-            (724, 472),
-            (979, 488),
-            (421, 716),
-            (773, 738),
-            (420, 403),
-            (291, 110),
-            (123, 400),
-            (486, 65),
-            (404, 74),
-        ),
-        *((513, 438), (496, 594), (280, 605), (818, 166), (485, 356), (585, 850), (339, 77), (309, 335)),
+        (724, 472),
+        (979, 488),
+        (421, 716),
+        (773, 738),
+        (420, 403),
+        (291, 110),
+        (123, 400),
+        (486, 65),
+        (404, 74),
+        (513, 438),
+        (496, 594),
+        (280, 605),
+        (818, 166),
+        (485, 356),
+        (585, 850),
+        (339, 77),
+        (309, 335),
     ],
     "star": [(754, 577), (253, 166), (147, 217)],
 }
@@ -217,10 +222,8 @@ def _filled(size: tuple[int, int], outline: Outline) -> NDArray[np.bool_]:
 def describe(figures: Sequence[Mapping[str, Any]]) -> str:
     """A line for each picture."""
     return "\n".join(
-        f"photograph {row['name']}, one of each class shown: "
-        f"{row['found']} of {row['to_find']} "
-        f"others found, "
-        f"mean IoU {row['mean_best_iou']:.2f} ({row['right_masks']} of {row['masks']} masks are of these; "
+        f"photograph {row['name']}, one of each class shown: {row['found']} of {row['to_find']} others "
+        f"found, mean IoU {row['mean_best_iou']:.2f} ({row['right_masks']} of {row['masks']} masks are of these; "
         f"truth {row['truth']}) -> {row['picture']}"
         for row in figures
     )

