@@ -223,7 +223,8 @@ def describe(figures: Sequence[Mapping[str, Any]]) -> str:
     """A line for each picture."""
     return "\n".join(
         f"photograph {row['name']}, one of each class shown: {row['found']} of {row['to_find']} others "
-        f"found, mean IoU {row['mean_best_iou']:.2f} ({row['right_masks']} of {row['masks']} masks are of these; "
-        f"truth {row['truth']}) -> {row['picture']}"
+        f"found, mean IoU {row['mean_best_iou']:.2f} "
+        f"({row['right_masks']} of {row['masks']} masks are of these; truth {row['truth']}) "
+        f"-> {row['picture']}"
         for row in figures
     )

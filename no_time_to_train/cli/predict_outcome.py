@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,21 +20,14 @@ def write_html(
 ) -> None:
     """``report.html``, with the references as the encoder saw them."""
     from no_time_to_train.cli.reference_pictures import report_references
-    from no_time_to_train.report.content import ReportImage
-    from no_time_to_train.report.html import MAX_IMAGES, write_report
+    from no_time_to_train.runs import run_folder
 
-    images = [  # the others are only counted, and their masks would fill the memory
-        ReportImage(item.path, item.name, item if number < MAX_IMAGES else item.without_masks())
-        for number, item in enumerate(found)
-        if item.path is not None
-    ]
-    write_report(
+    run_folder.write_html(
         folder,
-        images,
-        finder.classes,
+        found,
+        timings,
+        _public(arguments),
         references=report_references(finder),
-        timings=timings,
-        config=json.dumps(_public(arguments), indent=2, ensure_ascii=False),
         notes=_notes(finder, found.unread),
         min_score=arguments.min_score,
     )

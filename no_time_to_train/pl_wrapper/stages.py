@@ -136,13 +136,16 @@ class Stages:
         if self.model.global_rank != 0:
             return {}
         rows = [row for record in records for row in record["rows"]]
-        self._export(records, formats)
+        found = self._found(records)
+        if formats:
+            with self.timings.stage("export"):
+                export_found(folder, found, formats, self.model.model_cfg.vis_thr, found.image_ids)
         write_json(folder / "predictions.json", rows)
         if self.options.export_result:
             write_json(self.options.export_result, rows)
         if self.options.result_name:
             write_json(folder / "inst_to_segm" / f"coco_inst_{self.options.result_name}_results.json", rows)
-        return self._conclude(rows)
+        return self._conclude(found, rows)
 
     def test_support(self) -> None:
         """Search the support images without negatives; their false positives become negative references."""
@@ -240,35 +243,26 @@ class Stages:
         world_size = self.trainer.world_size if left else 1
         return collect(model.writer.records(world_size), model.targets.image_ids)
 
-    def _export(self, records: Sequence[Record], formats: Sequence[str]) -> None:
-        """Further forms of the results; ``predictions.json`` is written in any case."""
-        model = self.model
-        if not formats or model.targets is None:
-            return
-        by_id = {record["image_id"]: record for record in records}
-        names = model.ready_memory().class_names
-        found = FoundImages(by_id, names, model.category_ids, model.targets.targets)
-        with self.timings.stage("export"):
-            export_found(self.options.folder, found, formats, model.model_cfg.vis_thr, found.image_ids)
+    def _found(self, records: Sequence[Record]) -> FoundImages:
+        model, by_id = self.model, {record["image_id"]: record for record in records}
+        assert model.targets is not None
+        return FoundImages(by_id, model.ready_memory().class_names, model.category_ids, model.targets.targets)
 
-    def _conclude(self, rows: Rows) -> Metrics:
+    def _conclude(self, found: FoundImages, rows: Rows) -> Metrics:
         """Score, report, and describe the run."""
-        folder, targets = self.options.folder, self.model.targets
-        names, ids = self.model.ready_memory().class_names, self.model.category_ids
+        folder, options, targets = self.options.folder, self.options, self.model.targets
+        assert targets is not None
         metrics: Metrics = {}
-        if (
-            targets is not None
-            and targets.coco is not None
-            and targets.has_annotations
-            and self.options.evaluate
-        ):
+        if targets.coco is not None and targets.has_annotations and options.evaluate:
             with self.timings.stage("evaluate"):
-                metrics = evaluate_coco(targets.coco, rows, category_ids=ids, image_ids=targets.image_ids)
+                metrics = evaluate_coco(
+                    targets.coco, rows, category_ids=found.category_ids, image_ids=targets.image_ids
+                )
             write_json(folder / "metrics.json", metrics)
-            self._say(summary_table(metrics, names))
-        if targets is not None and (self.options.report or "html" in read_formats(self.options.format)):
+            self._say(summary_table(metrics, found.class_names))
+        if options.report or "html" in read_formats(options.format):
             with self.timings.stage("report"):
-                write_html(folder, targets, rows, ids, names, metrics, self.timings, self.config)
+                write_html(folder, found, self.timings, self.config, targets=targets, metrics=metrics)
         segmenter = self.model.segmenter
         weights = {**self.model.fingerprint(), "sam2_weights": weights_hash(segmenter.sam)}
         facts = {"device": str(segmenter.device), "skipped": self.model.skips.reasons, "weights": weights}

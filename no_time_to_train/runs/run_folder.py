@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,16 +13,13 @@ from typing import Any
 
 import torch
 
-from no_time_to_train.dataset.coco.results import from_coco_rows
 from no_time_to_train.dataset.coco.writer import annotation_record, file_content
-from no_time_to_train.dataset.images import read_image_size
-from no_time_to_train.errors import DatasetError
 from no_time_to_train.evaluation.tables import by_class, by_kind
 from no_time_to_train.files import write_json
 from no_time_to_train.pipeline.sources import TargetSource
 from no_time_to_train.report.content import ReportImage
-from no_time_to_train.report.html import write_report
-from no_time_to_train.results import Instances
+from no_time_to_train.report.html import MAX_IMAGES, write_report
+from no_time_to_train.runs.found_images import FoundImages
 
 PACKAGES = ("no-time-to-train", "torch", "torchvision", "lightning", "sam2", "timm", "pycocotools")
 
@@ -66,40 +63,41 @@ def describe_run(folder: Path, config: Mapping[str, Any], timings: Mapping[str, 
 
 def write_html(
     folder: Path,
-    targets: TargetSource,
-    rows: Sequence[Mapping[str, Any]],
-    category_ids: Sequence[Any],
-    class_names: Sequence[str],
-    metrics: Mapping[str, float],
+    found: FoundImages,
     timings: Mapping[str, float],
     config: Mapping[str, Any],
+    *,
+    targets: TargetSource | None = None,
+    metrics: Mapping[str, float] | None = None,
+    **shown: Any,
 ) -> Path:
-    """Write ``report.html`` for the targets that can be read.
+    """Write ``report.html`` for the images with a file.
+
+    Args:
+        targets: their data set, whose annotations are compared with what was found.
+        metrics: of the whole run.
+        shown: what else :func:`write_report` takes, such as ``notes``.
 
     Returns:
         Where it is.
     """
-    found = from_coco_rows(rows, category_ids, class_names)
-    images = []
-    for target in targets.targets:
-        if not isinstance(target.image, Path):
-            continue
-        try:
-            size = read_image_size(target.image, target.stated_size)
-        except DatasetError:
-            continue  # it was named when the search met it
-        instances = found.get(target.image_id, Instances.empty(size, class_names))
-        images.append(ReportImage(target.image, target.file_name, instances, target.image_id))
+    truth = None if targets is None else _truth(targets)
+    images = [  # without truth the later ones are only counted, and their masks would fill the memory
+        ReportImage(item.path, item.name, item if truth or number < MAX_IMAGES else item.without_masks(), key)
+        for number, (key, item) in enumerate(zip(found.image_ids, found, strict=True))
+        if item.path is not None
+    ]
     return write_report(
         folder,
         images,
-        class_names,
-        truth=_truth(targets),
-        index_of={category_id: index for index, category_id in enumerate(category_ids)},
-        metrics=by_kind(metrics),
-        class_metrics=by_class(metrics, class_names),
+        found.class_names,
+        truth=truth,
+        index_of={category_id: index for index, category_id in enumerate(found.category_ids)},
+        metrics=by_kind(metrics or {}),
+        class_metrics=by_class(metrics or {}, found.class_names),
         timings=timings,
         config=json.dumps(config, indent=2, ensure_ascii=False),
+        **shown,
     )
 
 
