@@ -76,14 +76,7 @@ class ResultWriter:
 
     def places(self) -> dict[Any, Place]:
         """Where the record of each image stands, of all processes; an image written twice counts once."""
-        found: dict[Any, Place] = {}
-        for path in sorted(self.folder.glob("part-*.jsonl")):
-            offset = 0
-            with path.open("rb") as file:
-                for line in file:
-                    found[json.loads(line)["image_id"]] = Place(path, offset)
-                    offset += len(line)
-        return found
+        return places_in(self.folder)
 
     def _own_parts(self, world_size: int) -> Iterator[Path]:
         for path in sorted(self.folder.glob("part-*.jsonl")):
@@ -108,6 +101,19 @@ class ResultWriter:
                 self.finished.add(json.loads(line)["image_id"])
         if self.rank == 0:
             write_json(known, settings)
+
+
+def places_in(folder: Path) -> dict[Any, Place]:
+    """Where the record of each image stands in the part files of a folder; a torn last line is none."""
+    found: dict[Any, Place] = {}
+    for path in sorted(folder.glob("part-*.jsonl")):
+        offset = 0
+        with path.open("rb") as file:
+            for line in file:
+                if line.endswith(b"\n"):
+                    found[json.loads(line)["image_id"]] = Place(path, offset)
+                offset += len(line)
+    return found
 
 
 def collect(records: Iterable[Record], order: Sequence[Any], block: int = 256) -> list[Record]:
