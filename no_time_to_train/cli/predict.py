@@ -34,6 +34,7 @@ DEFAULT_FORMATS = "coco,png,overlay,csv,html"
 
 def run(arguments: argparse.Namespace) -> int:
     """Find the instances of the references in pictures that need no annotations; write masks and a report."""
+    from no_time_to_train.dataset.given_boxes import boxes_digest, read_boxes
     from no_time_to_train.errors import ConfigError
     from no_time_to_train.runs.found_images import FoundImages
     from no_time_to_train.runs.result_writer import ResultWriter
@@ -43,6 +44,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     shard, formats = _shard_and_formats(arguments)
     everything = find_targets(arguments.images, Path(arguments.out), arguments.list)
+    how = _how(arguments)
+    if how.boxes is not None:
+        everything = read_boxes(how.boxes, how.max_boxes).given_to(everything)
     targets = everything if shard is None else list(shard.of(everything))
     devices = _devices(arguments)
     rank = 0 if devices is None else devices.rank
@@ -52,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
         with timings.stage("references"):
             finder = build_segmenter(arguments)
         settings = _settings(arguments, finder, everything[0])
-        settings |= {} if shard is None else shard.settings(everything)
+        settings |= boxes_digest(how) | ({} if shard is None else shard.settings(everything))
         writer = ResultWriter(folder / PARTS, rank, settings=settings, resume=arguments.resume)
         if rank == 0:
             finder.save(folder / MEMORY)
@@ -153,6 +157,19 @@ def add_to(commands: Any) -> None:
     )
     command.add_argument("--overlap", type=float, default=0.25, help="share of a tile (%(default)s)")
     command.add_argument(
+        "--boxes",
+        metavar="JSON",
+        help="COCO results of any detector, image_id being the file name; a mask is made of each box (none)",
+    )
+    command.add_argument(
+        "--proposals",
+        choices=("boxes", "both"),
+        help="masks of --boxes alone, or of the usual prompts as well (boxes)",
+    )
+    command.add_argument(
+        "--max-boxes", type=int, default=100, metavar="N", help="of a picture, the best (%(default)s)"
+    )
+    command.add_argument(
         "--batch-size", type=int, default=1, help="images that go through the networks together (%(default)s)"
     )
     command.add_argument(
@@ -173,7 +190,8 @@ def add_format_arguments(command: argparse.ArgumentParser) -> None:
     """What is written of the results."""
     command.add_argument(
         "--format",
-        help=f"of coco, png, index, csv, yolo, labelme, cvat, labelstudio, overlay, html ({DEFAULT_FORMATS})",
+        help="of coco, png, index, csv, yolo, labelme, cvat, labelstudio, parquet, overlay, html "
+        f"({DEFAULT_FORMATS})",
     )
     command.add_argument(
         "--copy-images",
@@ -200,7 +218,14 @@ def _devices(arguments: argparse.Namespace) -> ManyDevices | None:
 def _how(arguments: argparse.Namespace) -> SearchConfig:
     from no_time_to_train.config import SearchConfig
 
-    return SearchConfig(tile=arguments.tile, overlap=arguments.overlap, only_present=arguments.only_present)
+    return SearchConfig(
+        tile=arguments.tile,
+        overlap=arguments.overlap,
+        only_present=arguments.only_present,
+        proposals=arguments.proposals or ("prompts" if arguments.boxes is None else "boxes"),
+        boxes=arguments.boxes,
+        max_boxes=arguments.max_boxes,
+    )
 
 
 def _writer(

@@ -10,6 +10,7 @@ from typing import Any
 
 from no_time_to_train.dataset.export import export_results
 from no_time_to_train.dataset.export.image_result import ImageResult
+from no_time_to_train.dataset.export.parquet import require_pyarrow
 from no_time_to_train.errors import ConfigError, did_you_mean
 from no_time_to_train.runs.folder_lock import held
 from no_time_to_train.runs.found_images import FoundImages
@@ -24,6 +25,7 @@ FORMATS: Mapping[str, tuple[str, ...]] = {
     "labelme": ("labelme",),
     "cvat": ("cvat",),
     "labelstudio": ("label_studio",),
+    "parquet": ("parquet",),
     "overlay": (),
     "html": (),
 }
@@ -44,6 +46,7 @@ OURS = (
     "label_studio.xml",
     "counts.csv",
     "presence.csv",
+    "instances.parquet",
     "report.html",
     "run.json",
     "memory.safetensors",
@@ -55,7 +58,7 @@ def read_formats(text: str) -> list[str]:
     """``"coco,png"`` as a list.
 
     Raises:
-        ConfigError: an unknown word.
+        ConfigError: an unknown word, or one that needs a package which is missing.
     """
     words = [word.strip() for word in text.split(",") if word.strip()]
     for word in words:
@@ -63,6 +66,8 @@ def read_formats(text: str) -> list[str]:
             raise ConfigError(
                 f"unknown --format {word!r}{did_you_mean(word, FORMATS)} (known: {', '.join(FORMATS)})"
             )
+    if "parquet" in words:
+        require_pyarrow()
     return words
 
 
