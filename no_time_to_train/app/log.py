@@ -46,8 +46,8 @@ class OperationLog:
                 return
             if entry["id"] != self.last + 1:
                 raise DatasetError(
-                    f"{self.path}: operation {entry['id']} follows {self.last}; a line is missing, restore the "
-                    f"file from a copy"
+                    f"{self.path}: operation {entry['id']} follows {self.last}; a line is missing, "
+                    f"restore the file from a copy"
                 )
             self.last, self._end = entry["id"], self._end + len(line)
             yield entry["id"], entry["op"]
@@ -81,8 +81,8 @@ class OperationLog:
         rest = self._file.read()
         if rest.strip():
             raise DatasetError(
-                f"{self.path}: the line after operation {self.last} is damaged, and others follow; restore the "
-                f"file from a copy"
+                f"{self.path}: the line after operation {self.last} is damaged, and others follow; "
+                f"restore the file from a copy"
             )
         log.warning(
             "%s: the operation after %d was cut off while it was written (%d bytes); it is left out",

@@ -74,7 +74,7 @@ class Draft:
 
     def draw(self, part: Mapping[str, Any]) -> None:
         """``add``: a new object."""
-        image, name = self._image(part.get("image")), self._class(part.get("class"))
+        image, name = self._image(part.get("image")), self.name_class(part.get("class"))
         mask = self._mask(part, image)
         self.new(ObjectOf(image, name, json_rle(mask), role=_role(part.get("role"), "confirmed")), "draw")
 
@@ -97,7 +97,7 @@ class Draft:
         if not isinstance(keys, list) or not keys:
             raise DatasetError("decide needs ids of candidates or objects")
         revisions = part.get("revisions") or {}
-        name = None if part.get("class") is None else self._class(part["class"])
+        name = None if part.get("class") is None else self.name_class(part["class"])
         role = _role(part.get("role"), state)
         for key in dict.fromkeys(map(str, keys)):
             if key.startswith("c"):
@@ -113,7 +113,7 @@ class Draft:
         one = self._known(key, part.get("revision"))
         fields: dict[str, Any] = {}
         if "class" in part:
-            fields["class"] = self._class(part["class"])
+            fields["class"] = self.name_class(part["class"])
         if "outline" in part or "mask" in part:
             fields["mask"] = json_rle(self._mask(part, one.image))
         if "role" in part:
@@ -133,7 +133,7 @@ class Draft:
 
     def classes(self, part: Mapping[str, Any]) -> None:
         """``class``: a new one, a threshold, another name (that of another class joins the two)."""
-        name = self._class(part.get("name"))
+        name = self.name_class(part.get("name"))
         if part.get("threshold") is not None:
             value = part["threshold"]
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
@@ -159,7 +159,7 @@ class Draft:
         settled = self.found.settled_by(candidate)
         if settled:
             raise StaleError("this candidate was decided meanwhile", settled)
-        own = self._class(name or candidate.name)
+        own = self.name_class(name or candidate.name)
         mask = json_rle(candidate.rle)
         self.new(ObjectOf(candidate.image, own, mask, state, role, "found", candidate.score), _VERBS[state])
 
@@ -201,7 +201,8 @@ class Draft:
         table = self.changes.setdefault(kind, {})
         table[key] = {**(table.get(key) or {}), **fields}
 
-    def _class(self, name: Any) -> str:
+    def name_class(self, name: Any) -> str:
+        """A class by its name, which is new where nobody named it before."""
         checked = _checked_name(name)
         if checked not in self.state.classes and checked not in self.changes.get("classes", {}):
             self._set("classes", checked, {})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ THUMB, CROP, VIEW = 160, 160, 2048
 CONTEXT = 0.3
 """Of a crop: added on each side of the object, as a share of its longer side."""
 
-CORNERS_OF_A_VIEW_QUALITY = 88
+THUMB_QUALITY, CROP_QUALITY, VIEW_QUALITY = 80, 85, 88
 INK, PAPER = (255, 64, 160), (0, 0, 0)
 
 
@@ -47,11 +48,11 @@ class Pictures:
     def thumb(self, image: int) -> bytes:
         """The picture, small."""
         kept = self.folder / "thumbs" / str(image // 1000) / f"{image}-{self.stamp(image)}.jpg"
-        return _kept(kept) or _keep(kept, self._reduced(image, THUMB, 80))
+        return _kept(kept) or _keep(kept, self._reduced(image, THUMB, THUMB_QUALITY))
 
     def view(self, image: int) -> bytes:
         """The picture at no more than ``VIEW`` pixels a side."""
-        return self._reduced(image, VIEW, CORNERS_OF_A_VIEW_QUALITY)
+        return self._reduced(image, VIEW, VIEW_QUALITY)
 
     def crop(self, image: int, rle: RLE) -> bytes:
         """An object with what lies around it, and its outline."""
@@ -87,7 +88,7 @@ class Pictures:
             corners = [tuple(point) for point in (np.reshape(ring, (-1, 2)) - [left, top]) * scale]
             draw.line([*corners, corners[0]], fill=PAPER, width=4, joint="curve")
             draw.line([*corners, corners[0]], fill=INK, width=2, joint="curve")
-        return _jpeg(crop, 85)
+        return _jpeg(crop, CROP_QUALITY)
 
 
 def _kept(path: Path) -> bytes | None:
@@ -98,10 +99,8 @@ def _kept(path: Path) -> bytes | None:
 
 
 def _keep(path: Path, data: bytes) -> bytes:
-    try:
+    with suppress(OSError):  # a full disk costs the next look some time
         write_bytes(path, data)
-    except OSError:
-        pass  # a full disk costs the next look some time
     return data
 
 

@@ -84,7 +84,7 @@ class Prompter:
 def _checked(points: Any, box: Any, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """(T, 2) places and (T,) labels as SAM 2 knows them, corners of the box first."""
     fault = DatasetError(
-        f"a prompt needs 1 to {MOST_POINTS} points [x, y, 1 or 0], or a box [x1, y1, x2, y2], inside the picture"
+        f"a prompt needs 1 to {MOST_POINTS} points [x, y, 1 or 0], or a box [x1, y1, x2, y2], in pixels"
     )
     try:
         rows = [(float(x), float(y), int(kind)) for x, y, kind in points or ()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from starlette.staticfiles import StaticFiles
 
 from no_time_to_train.app import answers
 from no_time_to_train.app.events import Events, message
+from no_time_to_train.app.export import WITH_MASKS, export_project
 from no_time_to_train.app.operations import StaleError
 from no_time_to_train.app.outlines import box_of, brushed, rings_of
 from no_time_to_train.app.pictures import Pictures
@@ -29,8 +31,6 @@ from no_time_to_train.errors import NoTimeToTrainError
 PAGE = Path(__file__).parent / "page"
 MOST_LISTED = 1000
 MOST_PARTS = 10_000
-FORMATS = ["coco", "yolo", "labelme", "cvat", "labelstudio", "png", "index", "csv"]
-"""What can be exported: words of ``ntt predict --format``."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ class App:
             Route("/api/ops", self.operations, **post),  # type: ignore[arg-type]
             Route("/api/search", self.start_search, **post),  # type: ignore[arg-type]
             Route("/api/view", self.look, **post),  # type: ignore[arg-type]
+            Route("/api/export", self.export, **post),  # type: ignore[arg-type]
             Route("/images/{image:int}/thumb", self.thumb, **get),  # type: ignore[arg-type]
             Route("/images/{image:int}/view", self.view, **get),  # type: ignore[arg-type]
             Route("/crops/{key}", self.crop, **get),  # type: ignore[arg-type]
@@ -77,7 +78,7 @@ class App:
 
     async def state(self, request: Request) -> Response:
         return await self._locked(
-            lambda: answers.state_of(self.project, self.models, self.search.progress, FORMATS)
+            lambda: answers.state_of(self.project, self.models, self.search.progress, WITH_MASKS)
         )
 
     async def images(self, request: Request) -> Response:
@@ -89,8 +90,8 @@ class App:
 
         def answer() -> Any:
             self.project.images.path(image)
-            if image not in self.project.images.errors:
-                _quietly(lambda: self.project.images.size(image))
+            with suppress(NoTimeToTrainError):  # the row says it
+                self.project.images.size(image)
             return answers.image_of(self.project, image)
 
         return await self._locked(answer)
@@ -169,6 +170,22 @@ class App:
             return {"image": image}
 
         return await self._locked(answer)
+
+    async def export(self, request: Request) -> Response:
+        asked = await _body(request)
+        formats, what = asked.get("formats") or [], str(asked.get("what", "confirmed"))
+        if not isinstance(formats, list):
+            raise NoTimeToTrainError("formats must be a list of words")
+        memory = None
+        if asked.get("memory"):
+            memory = await asyncio.wrap_future(self.search.memory_now())
+            if memory is None:
+                raise NoTimeToTrainError("there is no reference yet, so there is no memory to export")
+
+        def answer() -> Response:
+            return JSONResponse(export_project(self.project, formats, what, self.search.finder, memory))
+
+        return await run_in_threadpool(answer)
 
     async def stream(self, request: Request) -> Response:
         seen = request.headers.get("last-event-id", "")
@@ -275,10 +292,3 @@ def _id(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise NoTimeToTrainError(f"an image is named by its number, got {value!r}")
     return value
-
-
-def _quietly(look: Callable[[], Any]) -> None:
-    try:
-        look()
-    except NoTimeToTrainError:
-        pass  # the row says it

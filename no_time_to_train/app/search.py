@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
@@ -27,6 +28,7 @@ from no_time_to_train.pipeline.memory import Memory, make_memory
 from no_time_to_train.pipeline.remember import encode_references
 from no_time_to_train.pipeline.segment import segment_targets
 from no_time_to_train.pipeline.streams import Skips
+from no_time_to_train.results import RLE
 
 log = logging.getLogger(__name__)
 
@@ -108,9 +110,13 @@ class Search:
             if 0 <= other < count:
                 self.prompts.submit(AHEAD, lambda other=other: self._make_ready(other, image))  # type: ignore[misc]
 
-    def prompt(self, image: int, points: Any, box: Any) -> Any:
+    def prompt(self, image: int, points: Any, box: Any) -> Future[tuple[RLE, float]]:
         """A future of the mask of a prompt and its score."""
         return self.prompts.submit(PROMPT, lambda: self.prompter.mask(image, points, box))
+
+    def memory_now(self) -> Future[Memory[Any] | None]:
+        """A future of the memory that the references make; None without any."""
+        return self.worker.submit(SOON, self._make_memory)
 
     def _references(self) -> tuple[Any, ...]:
         """What a search depends on."""

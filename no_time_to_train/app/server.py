@@ -5,7 +5,6 @@ from __future__ import annotations
 import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,11 @@ from no_time_to_train.web.running import LOOPBACK, listen, origins_of, require_u
 
 SECONDS_TO_STOP = 30
 """What the model gets to finish the image that it works on."""
+
+
+def say_at_once(line: str) -> None:
+    """Print a line, also where the output is a file or a pipe."""
+    print(line, flush=True)
 
 
 @contextmanager
@@ -54,7 +58,7 @@ def run_app(
     host: str = LOOPBACK,
     port: int = 0,
     browser: bool = True,
-    say: Callable[[str], None] = partial(print, flush=True),
+    say: Callable[[str], None] = say_at_once,
 ) -> None:
     """Serve a project until Ctrl-C or SIGTERM.
 

@@ -10,6 +10,7 @@ from no_time_to_train.cli.segmenter_arguments import add_model_arguments, model_
 
 if TYPE_CHECKING:
     from no_time_to_train.api import Segmenter
+    from no_time_to_train.app.routes import App
 
 EXAMPLE = "Example: ntt app pictures/"
 
@@ -19,6 +20,7 @@ def run(arguments: argparse.Namespace) -> int:
     from no_time_to_train.web.running import require_uvicorn
 
     require_uvicorn()
+    from no_time_to_train.app.imports import import_annotations
     from no_time_to_train.app.server import run_app
 
     def make_finder(cache: Path) -> Segmenter:
@@ -27,10 +29,19 @@ def run(arguments: argparse.Namespace) -> int:
         options = model_arguments(arguments)
         return Segmenter(arguments.encoder, arguments.sam2, **{"cache": cache, **options})
 
+    def take_in(app: App) -> None:
+        for source, review in ((arguments.annotations, False), (arguments.review, True)):
+            if source is not None:
+                print(
+                    import_annotations(app.project, app.search.finder.model, source, review=review),
+                    flush=True,
+                )
+
     run_app(
         arguments.pictures,
         make_finder,
         folder=arguments.project,
+        prepare=take_in,
         host=arguments.host,
         port=arguments.port,
         browser=not arguments.no_browser,
@@ -44,6 +55,15 @@ def add_to(commands: Any) -> None:
     command.add_argument("pictures", metavar="FOLDER", help="of pictures; none of them is copied or changed")
     command.add_argument(
         "--project", metavar="FOLDER", help="what you do is kept there (FOLDER-ntt, beside it)"
+    )
+    command.add_argument(
+        "--import",
+        dest="annotations",
+        metavar="PATH",
+        help="annotations of these pictures, in any known format; they are confirmed, and references",
+    )
+    command.add_argument(
+        "--review", metavar="PATH", help="results of ntt predict, or annotations, as candidates to decide"
     )
     command.add_argument(
         "--host",

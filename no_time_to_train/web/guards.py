@@ -1,7 +1,7 @@
 """Who may ask: checked before anything else, for every request that reaches a server.
 
-A page in the user's own browser is the danger on a loopback address: another site may send requests there (the
-wrong Origin), or bring its own name to resolve to it (the wrong Host).
+A page in the user's own browser is the danger on a loopback address: another site may send requests there
+(the wrong Origin), or bring its own name to resolve to it (the wrong Host).
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from no_time_to_train.errors import ConfigError
 
@@ -47,7 +47,7 @@ def origins_of(listening: socket.socket, host: str) -> tuple[str, ...]:
     """Addresses that a browser may reach a socket at, the one to print first."""
     port = listening.getsockname()[1]
     names = [host, "localhost"] if host == LOOPBACK else [host]
-    if host in ("0.0.0.0", "::"):  # noqa: S104 - the user asked for every address of this machine
+    if host in ("0.0.0.0", "::"):
         names = [socket.gethostname(), *_addresses(), LOOPBACK, "localhost"]
     return tuple(f"http://{f'[{name}]' if ':' in name else name}:{port}" for name in names)
 
@@ -77,7 +77,7 @@ def run_server(app: ASGIApp, listening: socket.socket, on_stop: Callable[[], Non
         Server(config).run(sockets=[listening])
 
 
-def require_uvicorn() -> object:
+def require_uvicorn() -> Any:
     """The module ``uvicorn``.
 
     Raises:
