@@ -58,19 +58,25 @@ export function classify(instances, name) {
   return ops.length ? commit(ops) : Promise.resolve(null);
 }
 
-/** Make an example of a confirmed object, or a counter-example of a rejected one; or take that back. @param {import("./store.js").Instance[]} instances */
+/** What the button of `toggleRole` says. @param {import("./store.js").Instance[]} instances */
+export const roleText = (instances) => (instances.every((one) => one.role) ? "No example"
+  : instances[0].state === "rejected" ? "Show as wrong" : "As an example");
+
+/**
+ * Make examples of confirmed objects and counter-examples of rejected ones, or take that back; a candidate is
+ * confirmed by it.
+ * @param {import("./store.js").Instance[]} instances
+ */
 export async function toggleRole(instances) {
-  const objects = instances.filter((one) => !isOpen(one));
-  if (!objects.length) {
-    say("Only what was confirmed or rejected can be an example. Confirm it first (Enter).");
-    return null;
-  }
-  const add = objects.some((one) => !one.role);
-  const role = (one) => (add ? (one.state === "confirmed" ? "reference" : "negative") : null);
-  const ops = objects.filter((one) => one.role !== role(one))
+  const open = instances.filter(isOpen), makes = instances.some((one) => !one.role);
+  const role = (one) => (makes ? (one.state === "rejected" ? "negative" : "reference") : null);
+  const ops = instances.filter((one) => !isOpen(one) && (one.role ?? null) !== role(one))
     .map((one) => ({ op: "change", id: one.id, revision: one.revision, role: role(one) }));
+  if (open.length) {
+    ops.push({ op: "decide", ids: open.map((one) => one.id), state: "confirmed", role: "reference", revisions: revisionsOf(open) });
+  }
   const answer = await commit(ops);
-  if (answer) say(add ? `${counted(ops.length, "example")} more: the folder is searched again.` : "No example any more.");
+  if (answer) say(makes ? "The folder is searched again with what you showed." : "No example any more.");
   return answer;
 }
 
@@ -82,11 +88,11 @@ export function remove(instances) {
 
 /**
  * A new object from a mask that was drawn.
- * @param {number} image @param {number[][]} outline @param {string} name @param {boolean} reference
+ * @param {number} image @param {{outline: number[][], mask: string|null}} shape @param {string} name @param {boolean} reference
  */
-export async function add(image, outline, name, reference) {
+export async function add(image, shape, name, reference) {
   const isNew = !classOf(name);
-  const answer = await commit([{ op: "add", image, class: name, outline, role: reference ? "reference" : null }]);
+  const answer = await commit([{ op: "add", image, class: name, ...shape, role: reference ? "reference" : null }]);
   if (answer) {
     chooseClass(name);
     if (isNew && reference) say(`“${name}” is known now: the folder is searched for more.`);
@@ -94,8 +100,8 @@ export async function add(image, outline, name, reference) {
   return answer;
 }
 
-/** @param {string} id @param {number} revision @param {number[][]} outline */
-export const redraw = (id, revision, outline) => commit([{ op: "change", id, revision, outline }]);
+/** @param {string} id @param {number} revision @param {{outline: number[][], mask: string|null}} shape */
+export const redraw = (id, revision, shape) => commit([{ op: "change", id, revision, ...shape }]);
 
 /** @param {string} name @param {{threshold?: number, rename?: string}} what */
 export async function changeClass(name, what) {

@@ -11,107 +11,123 @@ import { chooseClass, classOf, listen, store, tell } from "./store.js";
 const box = byId("classes");
 const BINS = 50;
 
-/** @type {{name: string, scores: number[]}} scores of the chosen class, low first */
+/** Scores of the candidates of the chosen class. @type {{name: string, scores: number[]}} */
 let stored = { name: "", scores: [] };
+/** The slider is being moved: what the server says does not move it. */
+let held = false;
 
 const readScores = oneAtATime(async () => {
   const name = store.className;
-  if (!name) { stored = { name: "", scores: [] }; return; }
-  const { scores } = await get(`/api/counts?class=${encodeURIComponent(name)}`);
-  stored = { name, scores: [...scores].sort((a, b) => a - b) };
-  drawThreshold();
+  stored = { name, scores: name ? (await get(`/api/counts?class=${encodeURIComponent(name)}`)).scores : [] };
+  drawDetails();
 });
 
-/** How many scores reach a threshold. @param {number} threshold */
 const reaching = (threshold) => stored.scores.filter((score) => score >= threshold).length;
 
-function row(one, index) {
-  const chosen = one.name === store.className;
-  const head = make("button", { className: "class", "aria-pressed": String(chosen), onclick: () => chooseClass(one.name) },
-    make("span", { className: "swatch" }), make("span", { className: "class-name" }, one.name),
-    make("span", { className: "numbers", title: `${one.confirmed} confirmed, ${one.candidates} found and not decided` },
-      make("b", { className: "good" }, `✓ ${one.confirmed.toLocaleString("en")}`), ` ? ${one.candidates.toLocaleString("en")}`),
-    index < 9 ? make("kbd", { title: "Key that gives this name" }, String(index + 1)) : null);
-  const item = make("section", { className: chosen ? "chosen" : "" }, head);
-  item.style.setProperty("--c", colourOf(index));
-  if (chosen) item.append(details(one));
-  return item;
+// What belongs to the chosen class; it moves to the row of that class.
+const facts = make("p", { className: "facts" });
+const histogram = make("canvas", { className: "histogram", role: "img", "aria-label": "How many candidates have which score" });
+const slider = make("input", { type: "range", id: "threshold", min: "0", max: "1", step: "0.01", "aria-describedby": "threshold-text" });
+const thresholdText = make("p", { id: "threshold-text", className: "facts" });
+const renameButton = make("button", { className: "quiet", onclick: rename }, "Rename");
+const details = make("div", { className: "details" },
+  make("div", { className: "row" }, facts, renameButton), histogram, slider, thresholdText);
+
+slider.addEventListener("input", () => {
+  held = true;
+  takeSlider();
+  drawDetails();
+  tell("threshold");
+});
+slider.addEventListener("change", () => {
+  held = false;
+  changeClass(store.className, { threshold: Number(slider.value) });
+});
+
+function takeSlider() {
+  const one = classOf(store.className);
+  one.threshold = Number(slider.value);
+  one.above = reaching(one.threshold);
 }
 
-function details(one) {
-  const value = one.threshold.toFixed(2);
-  const slider = make("input", { type: "range", id: "threshold", min: "0", max: "1", step: "0.01", "aria-label": `Threshold of ${one.name}`, "aria-describedby": "threshold-text" });
-  slider.value = value;
-  slider.addEventListener("input", () => {
-    classOf(one.name).threshold = Number(slider.value);
-    classOf(one.name).above = reaching(Number(slider.value));
-    drawThreshold();
-    tell("threshold");
-  });
-  slider.addEventListener("change", () => changeClass(one.name, { threshold: Number(slider.value) }));
-  return make("div", { className: "details" },
-    make("p", { className: "facts" }, `${counted(one.references, "example")} · ${one.rejected} rejected`),
-    make("canvas", { id: "histogram", role: "img", "aria-label": "How many candidates have which score" }),
-    slider,
-    make("div", { className: "row" }, make("p", { id: "threshold-text" }),
-      make("button", { className: "quiet", onclick: () => rename(one.name) }, "Rename")));
-}
-
-async function rename(name) {
-  const given = await askText(`New name of “${name}”`, name);
+async function rename() {
+  const name = store.className, given = await askText(`New name of “${name}”`, name);
   if (given && given !== name) changeClass(name, { rename: given });
 }
 
-function drawThreshold() {
-  const one = classOf(store.className), text = byId("threshold-text");
-  if (!one || !text || stored.name !== one.name) return;
-  text.textContent = stored.scores.length
-    ? `${reaching(one.threshold)} of ${stored.scores.length} score ${one.threshold.toFixed(2)} or more`
-    : "No candidates yet";
-  drawHistogram(byId("histogram"), one);
+function makeRow(one, index) {
+  const button = make("button", { className: "class", onclick: () => chooseClass(one.name) },
+    make("span", { className: "swatch" }), make("span", { className: "class-name" }, one.name),
+    make("span", { className: "numbers" }, make("b", { className: "good" }), make("span")),
+    index < 9 ? make("kbd", { title: "Key that gives this name" }, String(index + 1)) : null);
+  const item = make("section", {}, button);
+  item.style.setProperty("--c", colourOf(index));
+  return item;
 }
 
-/** Scores as columns; those at or above the threshold in colour. */
-function drawHistogram(canvas, one) {
-  const ratio = window.devicePixelRatio || 1, style = getComputedStyle(canvas);
-  canvas.width = canvas.clientWidth * ratio;
-  canvas.height = canvas.clientHeight * ratio;
+let names = "";
+function draw() {
+  const { classes } = store.state, now = JSON.stringify(classes.map((one) => one.name));
+  if (now !== names) {
+    names = now;
+    const empty = make("p", { className: "facts" }, "No names yet. Click on one of your things in the picture and say what it is.");
+    box.replaceChildren(...(classes.length ? classes.map(makeRow) : [empty]));
+  }
+  if (held && classOf(store.className)) takeSlider();
+  classes.forEach((one, index) => {
+    const item = box.children[index], chosen = one.name === store.className, [confirmed, open] = item.querySelector(".numbers").children;
+    item.classList.toggle("chosen", chosen);
+    item.firstChild.setAttribute("aria-pressed", String(chosen));
+    confirmed.textContent = `✓ ${one.confirmed.toLocaleString("en")}`;
+    open.textContent = ` ? ${one.above.toLocaleString("en")}`;
+    item.firstChild.title = `${one.confirmed} confirmed, ${one.above} to decide`;
+    if (chosen && details.parentElement !== item) item.append(details);
+  });
+  drawDetails();
+}
+
+function drawDetails() {
+  const one = classOf(store.className);
+  if (!one) return;
+  facts.textContent = `${counted(one.references, "example")} · ${one.rejected} rejected`;
+  slider.setAttribute("aria-label", `Threshold of ${one.name}`);
+  if (!held) slider.value = String(one.threshold);
+  if (stored.name !== one.name) return;
+  thresholdText.textContent = stored.scores.length
+    ? `Score ${one.threshold.toFixed(2)} or more: ${reaching(one.threshold)} of ${counted(stored.scores.length, "candidate")}`
+    : "No candidates";
+  drawHistogram(one.threshold);
+}
+
+/** Scores as columns; those at or above the threshold in colour. @param {number} threshold */
+function drawHistogram(threshold) {
+  const ratio = window.devicePixelRatio || 1, style = getComputedStyle(histogram);
+  histogram.width = histogram.clientWidth * ratio;
+  histogram.height = histogram.clientHeight * ratio;
   const counts = new Array(BINS).fill(0);
   stored.scores.forEach((score) => { counts[Math.max(0, Math.min(BINS - 1, Math.floor(score * BINS)))] += 1; });
-  const most = Math.max(1, ...counts), context = canvas.getContext("2d"), wide = canvas.width / BINS;
+  const most = Math.max(1, ...counts), context = histogram.getContext("2d"), wide = histogram.width / BINS;
   counts.forEach((count, bin) => {
     if (!count) return;
-    const high = Math.max(2, Math.sqrt(count / most) * canvas.height);
-    context.fillStyle = (bin + 0.5) / BINS >= one.threshold ? style.getPropertyValue("--accent") : style.getPropertyValue("--line-2");
-    context.fillRect(bin * wide + 0.5, canvas.height - high, Math.max(1, wide - 1), high);
+    const high = Math.max(2, Math.sqrt(count / most) * histogram.height);
+    context.fillStyle = style.getPropertyValue((bin + 0.5) / BINS >= threshold ? "--accent" : "--line-2");
+    context.fillRect(bin * wide + 0.5, histogram.height - high, Math.max(1, wide - 1), high);
   });
 }
 
-let drawn = "";
-/** Rows are made anew only when they changed: a slider that is being moved stays. */
-function draw() {
-  const key = JSON.stringify([store.className, store.state.classes.map(({ above, ...one }) => one)]);
-  if (key === drawn || document.activeElement?.id === "threshold" && sameButThreshold(key)) { drawThreshold(); return; }
-  drawn = key;
-  const held = document.activeElement?.id;
-  box.replaceChildren(...store.state.classes.map(row));
-  if (!store.state.classes.length) box.append(make("p", { className: "facts" }, "No names yet. Click on one of your things in the picture and say what it is."));
-  if (held === "threshold") byId("threshold")?.focus();
-  drawThreshold();
-}
-
-function sameButThreshold(key) {
-  const plain = (text) => text.replaceAll(/"threshold":[^,}]+/g, "");
-  return plain(key) === plain(drawn);
+function whenCandidatesChange() {
+  const count = classOf(store.className)?.candidates;
+  if (store.className !== stored.name || count !== stored.scores.length) readScores().catch(complain);
 }
 
 export function startClasses() {
   const toggle = byId("side-toggle");
   toggle.addEventListener("click", () => {
-    const open = toggle.getAttribute("aria-expanded") !== "true";
-    toggle.setAttribute("aria-expanded", String(open));
-    drawThreshold();
+    toggle.setAttribute("aria-expanded", String(toggle.getAttribute("aria-expanded") !== "true"));
+    drawDetails();
   });
+  new ResizeObserver(drawDetails).observe(histogram);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawDetails);
   listen(["state", "class"], draw);
-  listen(["class", "found", "state"], () => { if (store.className !== stored.name || classOf(store.className)?.candidates !== stored.scores.length) readScores().catch(complain); });
+  listen(["class", "found", "state"], whenCandidatesChange);
 }

@@ -1,8 +1,8 @@
 // The row under the picture: what is chosen, the name of a new mask, the buttons.
 
-import { classify, decide, remove, toggleDone, toggleRole } from "./actions.js";
+import { classify, decide, remove, roleText, toggleDone, toggleRole } from "./actions.js";
 import { askText } from "./dialogs.js";
-import { byId, counted, make, show } from "./dom.js";
+import { actionButton, byId, counted, make, show } from "./dom.js";
 import { changesObject, draft, dropDraft, edit, hasDraft, keepDraft } from "./draft.js";
 import { choose, tool } from "./pointer.js";
 import { currentRow, isOpen, listen, scoreText, select, selectedInstance, store, visible } from "./store.js";
@@ -71,43 +71,46 @@ function describeSelected(one) {
 function describePicture() {
   const row = currentRow();
   if (!row) return "";
-  if (draft.waiting && !hasDraft()) return "Looking at the picture …";
+  if (draft.slow) return "Looking at the picture for the first time …";
   const open = visible().filter(isOpen).length, confirmed = visible().length - open;
   if (!store.state.classes.length) return "Click on one of your things.";
   return `${confirmed} confirmed · ${counted(open, "to decide", "to decide")}`;
 }
 
+/** What can be done with the chosen instance; made once, so that the focus stays. */
+const buttons = {
+  confirm: actionButton("Confirm", "Enter", () => decideSelected("confirmed"), "good"),
+  reject: actionButton("Reject", "Backspace", () => decideSelected("rejected"), "bad"),
+  role: actionButton("As an example", "r", () => withSelected(toggleRole)),
+  redraw: actionButton("Redraw", "b", () => { editSelected(); choose("brush"); }),
+  remove: actionButton("Delete", "Del", () => { withSelected(remove); select(null); }),
+};
+
+/** @param {import("./store.js").Instance} one */
 function drawButtons(one) {
-  const box = byId("instance-buttons");
-  box.replaceChildren();
-  if (!one) return;
-  const button = (text, key, onclick, className = "") => box.append(make("button", { onclick, className }, text, make("kbd", {}, key)));
-  if (one.state !== "confirmed") button("Confirm", "Enter", () => decideSelected("confirmed"), "good");
-  if (one.state !== "rejected") button("Reject", "⌫", () => decideSelected("rejected"), "bad");
-  if (!isOpen(one)) {
-    const text = one.role ? "No example" : one.state === "confirmed" ? "Make an example" : "Show as wrong";
-    button(text, "r", () => toggleRole([one]));
-  }
-  button("Redraw", "b", () => { editSelected(); choose("brush"); });
-  if (!isOpen(one)) button("Delete", "Del", () => { select(null); remove([one]); });
+  show(buttons.confirm, one.state !== "confirmed");
+  show(buttons.reject, one.state !== "rejected");
+    buttons.role.firstChild.textContent = roleText([one]);
+  show(buttons.remove, !isOpen(one));
 }
 
 function draw() {
   const one = hasDraft() ? null : selectedInstance(), changes = changesObject();
   const row = currentRow();
   byId("picture-text").textContent = one ? describeSelected(one)
-    : hasDraft() ? (draft.waiting ? "One moment …" : changes ? "Change the mask, then keep it." : "Click more of it, Shift-click to cut.")
+    : hasDraft() ? (draft.slow ? "One moment …" : changes ? "Change the mask, then keep it." : "Click more of it, Shift-click to cut.")
       : describePicture();
   show(form, hasDraft());
   show(name, !changes);
   show(form.querySelector(".check"), !changes);
   show(byId("instance-buttons"), Boolean(one));
-  drawButtons(one);
+  if (one) drawButtons(one);
   name.placeholder = store.className || "What is it?";
   const done = byId("done");
   done.textContent = row?.status === "done" ? "Not done" : "Done";
   done.classList.toggle("main", row?.status !== "done");
   show(done, !hasDraft() && !one);
+  if (document.activeElement?.closest("[hidden]")) byId("canvas").focus({ preventScroll: true });
 }
 
 function drawNames() {
@@ -115,6 +118,7 @@ function drawNames() {
 }
 
 export function startDeck() {
+  byId("instance-buttons").append(...Object.values(buttons));
   form.addEventListener("submit", (event) => { event.preventDefault(); keep(); });
   byId("drop").addEventListener("click", dropDraft);
   byId("done").addEventListener("click", toggleDone);

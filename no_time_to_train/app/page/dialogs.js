@@ -11,8 +11,9 @@ const FORMATS = {
   labelme: "labelme: a JSON file for each picture",
   cvat: "CVAT: XML to load into CVAT",
   png: "PNG: a black and white mask for each object",
+  labelstudio: "Label Studio: JSON to import there",
+  index: "Index: a PNG for each class and picture, with a number for each object",
   csv: "CSV: how many of each class in each picture",
-  counts: "Counts: how many of each class in each picture, as CSV",
 };
 
 /** @param {string} title @param {...(Node|string)} children @returns {any} an open dialog that goes when it is closed */
@@ -57,7 +58,7 @@ export function openExport() {
       box("what", "confirmed", last.what !== "all", `What is confirmed (${sum("confirmed").toLocaleString("en")})`, "radio"),
       box("what", "all", last.what === "all", `And the ${sum("above").toLocaleString("en")} candidates at or above their threshold`, "radio")),
     make("fieldset", {}, make("legend", {}, "Files"), ...formats.map((name) => box("format", name, last.formats.includes(name), FORMATS[name] ?? name)),
-      box("memory", "yes", last.memory, "Memory: the examples, to search other folders with ntt predict --memory")),
+      box("memory", "yes", last.memory, "Memory: your examples, for ntt predict --memory")),
     result,
     make("div", { className: "row end" }, make("button", { type: "button", onclick: () => dialog.close() }, "Close"), go));
   form.addEventListener("submit", async (event) => {

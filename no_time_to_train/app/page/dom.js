@@ -19,6 +19,10 @@ export function make(tag, with_ = {}, ...children) {
   return element;
 }
 
+/** A button with its key beside the text. @param {string} text @param {string} key @param {() => any} onclick @param {string} [className] */
+export const actionButton = (text, key, onclick, className = "") =>
+  make("button", { onclick, className }, make("span", {}, text), make("kbd", {}, key));
+
 /** Show or hide. @param {HTMLElement} element @param {boolean} shown */
 export const show = (element, shown) => { element.hidden = !shown; };
 

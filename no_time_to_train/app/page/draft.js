@@ -7,10 +7,13 @@ import { complain, say } from "./messages.js";
 import { chooseClass, isOpen, select, store, tell } from "./store.js";
 
 /**
- * @typedef {{points: number[][], box: number[]|null, outline: number[][], brushed: boolean}} Step
+ * @typedef {{points: number[][], box: number[]|null, outline: number[][], mask: string|null, brushed: boolean}} Step
+ *   `mask`: the server's token for the exact mask, of which the outline is a little simpler
  */
 
-const empty = () => ({ points: [], box: null, outline: [], brushed: false });
+const PATIENCE_MS = 500; // before a person is told that the network is at work
+
+const empty = () => ({ points: [], box: null, outline: [], mask: null, brushed: false });
 
 export const draft = {
   /** @type {Step} */
@@ -25,6 +28,8 @@ export const draft = {
   hovering: false,
   /** an answer of the network is awaited */
   waiting: false,
+  /** ... for so long that a person should be told */
+  slow: false,
   /** the last question for the present mask */
   asked: Promise.resolve(),
 };
@@ -43,12 +48,13 @@ export function dropDraft() {
 /** Ask for a mask; the newest question only is answered. */
 const askMask = oneAtATime(async (image, prompt, take) => {
   draft.waiting = true;
-  tell("draft");
+  const patience = setTimeout(() => { draft.slow = true; tell("draft"); }, PATIENCE_MS);
   try {
     const answer = await post(`/api/images/${image}/mask`, prompt);
     if (image === store.current) take(answer);
   } finally {
-    draft.waiting = false;
+    clearTimeout(patience);
+    draft.waiting = draft.slow = false;
     tell("draft");
   }
 });
@@ -71,17 +77,19 @@ export function endHover() {
 /** Go on from the present step. @param {Partial<Step>} change */
 function step(change) {
   draft.before.push(draft.now);
-  draft.now = { ...draft.now, ...change };
+  draft.now = { ...draft.now, mask: null, ...change };
   draft.hover = [];
   select(null);
   tell("draft");
 }
 
+const take = (one, answer) => { Object.assign(one, { outline: answer.outline, mask: answer.mask }); };
+
 /** Ask for the mask of the present step. */
 function prompt() {
   const asked = draft.now;
   draft.asked = askMask(store.current, { points: asked.points, box: asked.box }, (answer) => {
-    asked.outline = answer.outline;
+    take(asked, answer);
     if (!answer.outline.length && draft.now === asked) say("Nothing was found there. Add a point, or drag a box around it.");
   }).catch((error) => { complain(error); takeBack(); });
 }
@@ -111,7 +119,7 @@ export function addStroke(stroke) {
   step({ brushed: true });
   const now = draft.now;
   draft.asked = post(`/api/images/${image}/brush`, { outline, strokes: [stroke] })
-    .then((answer) => { now.outline = answer.outline; tell("draft"); })
+    .then((answer) => { take(now, answer); tell("draft"); })
     .catch((error) => { complain(error); takeBack(); });
   return draft.asked;
 }
@@ -136,12 +144,12 @@ export function edit(instance) {
 export async function keepDraft(name, reference) {
   await draft.asked;
   const kept = { now: draft.now, before: draft.before, editing: draft.editing };
-  const { outline } = kept.now, image = store.current;
+  const { outline, mask } = kept.now, image = store.current;
   if (!outline.length) { say("There is no mask yet."); return false; }
   dropDraft();
   const answer = kept.editing && !isOpen(kept.editing)
-    ? await redraw(kept.editing.id, kept.editing.revision, outline)
-    : await add(image, outline, name, reference);
+    ? await redraw(kept.editing.id, kept.editing.revision, { outline, mask })
+    : await add(image, { outline, mask }, name, reference);
   const made = answer?.objects?.[0];
   if (made && store.current === image && !hasDraft()) select(made.id);
   if (!answer && store.current === image && !hasDraft()) { Object.assign(draft, kept); tell("draft"); } // nothing is lost

@@ -1,8 +1,8 @@
 // The grid of crops: look, confirm, reject, many at once.
 
-import { classify, decide, remove, toggleRole } from "./actions.js";
+import { classify, decide, remove, roleText, toggleRole } from "./actions.js";
 import { crops, allFrom, readAhead, reread, takeOut } from "./crops.js";
-import { byId, counted, make, show } from "./dom.js";
+import { actionButton, byId, counted, make, show } from "./dom.js";
 import { complain, say } from "./messages.js";
 import { colourOf } from "./palette.js";
 import { classIndex, classOf, isOpen, listen, scoreText, store, tell, thresholdOf } from "./store.js";
@@ -117,7 +117,8 @@ export function classifyTargets(index) {
 export const removeTargets = () => act(targets().filter((one) => !isOpen(one)), remove);
 
 export async function roleOfTargets() {
-  if (await toggleRole(targets())) await renew();
+  if (crops.what === "candidates") await act(targets(), toggleRole);
+  else if (await toggleRole(targets())) await renew();
 }
 
 export function openChosen() {
@@ -187,18 +188,22 @@ function drawHead(one) {
   fresh.textContent = `List has changed: show ${one?.candidates.toLocaleString("en")}`;
 }
 
+/** What can be done with the targets; made once, so that the focus stays. */
+const buttons = {
+  confirm: actionButton("Confirm", "Enter", () => decideTargets("confirmed"), "good"),
+  reject: actionButton("Reject", "Backspace", () => decideTargets("rejected"), "bad"),
+  role: actionButton("As an example", "r", () => roleOfTargets()),
+  remove: actionButton("Delete", "Del", () => removeTargets()),
+  open: actionButton("See the picture", "o", () => openChosen()),
+};
+
 function drawButtons() {
-  const rows = byId("grid-buttons"), ones = targets();
-  const button = (text, key, onclick, className = "") =>
-    make("button", { onclick, className, disabled: !ones.length }, text, make("kbd", {}, key));
-  const is = (state) => crops.what === state;
-  rows.replaceChildren(...[
-    is("confirmed") ? null : button("Confirm", "Enter", () => decideTargets("confirmed"), "good"),
-    is("rejected") ? null : button("Reject", "⌫", () => decideTargets("rejected"), "bad"),
-    is("candidates") ? null : button(ones.every((one) => one.role) ? "No example" : is("confirmed") ? "Make an example" : "Show as wrong", "r", roleOfTargets),
-    is("candidates") ? null : button("Delete", "Del", removeTargets),
-    button("See the picture", "o", openChosen),
-  ].filter(Boolean));
+  const ones = targets(), { what } = crops;
+  show(buttons.confirm, what !== "confirmed");
+  show(buttons.reject, what !== "rejected");
+  show(buttons.remove, what !== "candidates");
+  if (ones.length) buttons.role.firstChild.textContent = roleText(ones);
+  for (const button of Object.values(buttons)) button.disabled = !ones.length;
 }
 
 async function confirmAll() {
@@ -217,6 +222,7 @@ function whenChanged() {
 }
 
 export function startGrid() {
+  byId("grid-buttons").append(...Object.values(buttons));
   for (const [what, text] of Object.entries(WHATS)) {
     byId("whats").append(make("button", { onclick: () => showWhat(/** @type {any} */ (what)), "data-what": what, "aria-pressed": String(what === crops.what) }, text));
   }

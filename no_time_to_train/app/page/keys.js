@@ -41,7 +41,7 @@ const PICTURE = [
   { keys: ["Backspace"], says: "Take the last click back; reject the object", run: () => (hasDraft() ? takeBack() : decideSelected("rejected")) },
   { keys: ["Escape"], shown: ["Esc"], says: "Drop the mask; choose nothing", run: escape },
   { keys: ["n"], says: "Type a name for the mask or the object", run: nameIt },
-  { keys: ["r"], says: "Confirmed: an example, or no longer. Rejected: what it is not", run: () => withSelected(toggleRole) },
+  { keys: ["r"], says: "Use it as an example, or no longer (of a rejected one: of what it is not)", run: () => withSelected(toggleRole) },
   { keys: ["Delete"], says: "Delete the object", run: () => withSelected(remove) },
   { keys: ["d"], says: "Done, and on to the next", run: toggleDone },
   { keys: ["v"], says: "Point: click takes, Shift-click cuts, drag is a box", run: () => choose("point") },
@@ -65,7 +65,7 @@ const GRID = [
   { keys: ["Mod+a"], shown: ["Ctrl A"], says: "Select all that were read", run: chooseAll },
   { keys: ["Enter"], says: "Confirm", run: () => decideTargets("confirmed") },
   { keys: ["Backspace"], says: "Reject", run: () => decideTargets("rejected") },
-  { keys: ["r"], says: "Confirmed: an example, or no longer. Rejected: what it is not", run: roleOfTargets },
+  { keys: ["r"], says: "Use it as an example, or no longer (of a rejected one: of what it is not)", run: roleOfTargets },
   { keys: ["Delete"], says: "Delete", run: removeTargets },
   { keys: ["o"], says: "See it in its picture", run: openChosen },
 ];

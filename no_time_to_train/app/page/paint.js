@@ -29,9 +29,11 @@ export function pathOf(outline) {
 /**
  * @param {CanvasRenderingContext2D} context with the image's pixels as its unit
  * @param {number[][]} outline @param {number} scale screen pixels of a pixel of the image
- * @param {{colour: string, fill?: number, width?: number, dashed?: boolean}} how
+ * @param {{colour: string, fill?: number, width?: number, dashed?: boolean, rim?: string, rimWidth?: number}} how
+ *   `rim`: what sets the line off from the picture
  */
-export function paintOutline(context, outline, scale, { colour, fill = 0.2, width = 1.5, dashed = false }) {
+export function paintOutline(context, outline, scale, how) {
+  const { colour, fill = 0.2, width = 1.5, dashed = false, rim = "rgb(0 0 0 / .5)", rimWidth = 1.5 } = how;
   const path = pathOf(outline);
   context.lineJoin = "round";
   if (fill) {
@@ -39,12 +41,11 @@ export function paintOutline(context, outline, scale, { colour, fill = 0.2, widt
     context.fillStyle = colour;
     context.fill(path, "evenodd");
   }
-  context.globalAlpha = dashed ? 0.35 : 0.55;
-  context.strokeStyle = "#000";
-  context.lineWidth = (width + 1.5) / scale;
+  context.globalAlpha = 1;
+  context.strokeStyle = rim;
+  context.lineWidth = (width + rimWidth) / scale;
   context.setLineDash([]);
   context.stroke(path);
-  context.globalAlpha = 1;
   context.strokeStyle = colour;
   context.lineWidth = width / scale;
   context.setLineDash(dashed ? [5 / scale, 4 / scale] : []);
@@ -59,10 +60,8 @@ export function paintOutline(context, outline, scale, { colour, fill = 0.2, widt
 export function paintInstance(context, one, scale, { selected = false, hovered = false }) {
   const colour = colourOf(classIndex(one.class)), candidate = isOpen(one);
   const fill = (candidate ? 0.1 : 0.24) + (selected || hovered ? 0.16 : 0);
-  if (selected) paintOutline(context, one.outline, scale, { colour: "#fff", fill: 0, width: 4.5 });
-  paintOutline(context, one.outline, scale, {
-    colour, fill, width: selected ? 2.5 : 1.6, dashed: candidate && !selected,
-  });
+  const look = selected ? { width: 2.5, rim: "#fff", rimWidth: 4 } : { width: 1.8, dashed: candidate };
+  paintOutline(context, one.outline, scale, { colour, fill, ...look });
 }
 
 /** What an instance is called on the screen. @param {import("./store.js").Instance} one */
