@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,13 +15,20 @@ from scipy.ndimage import label
 from torch import Tensor
 
 from no_time_to_train.app.images import Images
+from no_time_to_train.app.worker import AHEAD, PROMPT, SOON, Worker
 from no_time_to_train.errors import DatasetError
 from no_time_to_train.masks.ops import resized_masks
 from no_time_to_train.masks.rle import encode_mask
 from no_time_to_train.models.sam.backend import Sam2Backend
 from no_time_to_train.models.sam.prompts import ImageEmbedding, Prompts
+from no_time_to_train.models.sam.single_thread_map import map_alone
 from no_time_to_train.preprocess import to_square
 from no_time_to_train.results import RLE
+
+log = logging.getLogger(__name__)
+
+Tell = Callable[[str, dict[str, Any]], None]
+"""Event and data, for the pages that listen."""
 
 KEPT_BYTES = 2**29
 """Of encoded images in memory."""
@@ -27,16 +38,50 @@ CRUMB = 0.1
 """Pieces below this share of the largest one go, unless a point lies on them."""
 
 
+NEIGHBOURS = 2
+"""Images on each side of the one in view that are encoded in advance."""
+
+
 class Prompter:
-    """Masks of prompts; only the models' thread uses it.
+    """Masks of prompts, in two threads beside that of the search, so that a person does not wait for it.
 
     Args:
         sam: SAM 2 of the model that searches.
+        tell: called with events, from any thread.
     """
 
-    def __init__(self, sam: Sam2Backend, images: Images) -> None:
-        self.sam, self.images = sam, images
-        self._kept: OrderedDict[int, ImageEmbedding] = OrderedDict()
+    def __init__(self, sam: Sam2Backend, images: Images, tell: Tell) -> None:
+        self.sam, self.images, self.tell = sam, images, tell
+        self._encode, self._decode = Worker("encode"), Worker("prompts", map_alone)
+        self._kept: OrderedDict[int, ImageEmbedding] = OrderedDict()  # only the first thread uses it
+        self._view: int | None = None
+
+    def look_at(self, image: int) -> None:
+        """An image came into view: it, then its neighbours, are made ready for prompts."""
+        self._view = image
+        steps = [step * side for step in range(1, NEIGHBOURS + 1) for side in (1, -1)]
+        for other in [image, *(image + step for step in steps if 0 <= image + step < len(self.images))]:
+            urgency = SOON if other == image else AHEAD
+            self._encode.submit(urgency, partial(self._make_ready, other, image))
+
+    def prompt(self, image: int, points: Any, box: Any) -> Future[tuple[RLE, float]]:
+        """A future of the mask of a prompt and its score; see :meth:`mask`."""
+        return self._decode.submit(PROMPT, lambda: self.mask(image, points, box))
+
+    def close(self, seconds: float) -> None:
+        """End both threads, after what they are at."""
+        self._decode.close(seconds)
+        self._encode.close(seconds)
+
+    def _make_ready(self, image: int, view: int) -> None:
+        if self._view != view:
+            return  # the person went on
+        try:
+            self.embedding(image)
+        except DatasetError as error:
+            log.info("%s", error)
+            return
+        self.tell("encoded", {"image": image})
 
     @torch.inference_mode()
     def embedding(self, image: int) -> ImageEmbedding:
@@ -71,7 +116,7 @@ class Prompter:
         """
         size = self.images.size(image)
         spots, labels = _checked(points, box, size)
-        embedding = self.embedding(image)
+        embedding = self._encode.submit(PROMPT, lambda: self.embedding(image)).result()
         scale = torch.tensor([self.sam.image_size / size[1], self.sam.image_size / size[0]])
         device = self.sam.mean.device
         prompt = Prompts((spots * scale)[None].to(device), labels[None].to(device))

@@ -25,6 +25,7 @@ from no_time_to_train.app.operations import StaleError
 from no_time_to_train.app.outlines import box_of, brushed, rings_of
 from no_time_to_train.app.pictures import Pictures
 from no_time_to_train.app.project import Project
+from no_time_to_train.app.prompts import Prompter
 from no_time_to_train.app.search import Search
 from no_time_to_train.errors import NoTimeToTrainError
 
@@ -43,6 +44,7 @@ class App:
 
     project: Project
     search: Search
+    prompter: Prompter
     pictures: Pictures
     events: Events
     models: str
@@ -75,6 +77,11 @@ class App:
             OSError: _failed,
         }
         return Starlette(routes=api, exception_handlers=handlers)  # type: ignore[arg-type]
+
+    def look_at(self, image: int) -> None:
+        """An image came into view."""
+        self.project.view = image
+        self.prompter.look_at(image)
 
     async def state(self, request: Request) -> Response:
         return await self._locked(
@@ -112,7 +119,7 @@ class App:
 
     async def mask(self, request: Request) -> Response:
         image, asked = request.path_params["image"], await _body(request)
-        future = self.search.prompt(image, asked.get("points"), asked.get("box"))
+        future = self.prompter.prompt(image, asked.get("points"), asked.get("box"))
         rle, score = await asyncio.wrap_future(future)
         return await run_in_threadpool(lambda: JSONResponse(self._shape(image, rle) | {"score": score}))
 
@@ -156,7 +163,7 @@ class App:
 
         def answer() -> Any:
             if asked.get("view") is not None:
-                self.search.look_at(_id(asked["view"]))
+                self.look_at(_id(asked["view"]))
             self.search.start()
             return self.search.progress
 
@@ -166,7 +173,7 @@ class App:
         image = _id((await _body(request)).get("image"))
 
         def answer() -> Any:
-            self.search.look_at(image)
+            self.look_at(image)
             return {"image": image}
 
         return await self._locked(answer)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +14,9 @@ import torch
 from no_time_to_train.api import Segmenter
 from no_time_to_train.app.found import candidates_of
 from no_time_to_train.app.project import Project
-from no_time_to_train.app.prompts import Prompter
+from no_time_to_train.app.prompts import Tell
 from no_time_to_train.app.state import ObjectOf
-from no_time_to_train.app.worker import AHEAD, PROMPT, SEARCH, SOON, Worker
+from no_time_to_train.app.worker import AHEAD, SEARCH, SOON, Worker
 from no_time_to_train.config import SearchConfig
 from no_time_to_train.dataset.references.given import NamedReference
 from no_time_to_train.dataset.samples import Reference, Target
@@ -28,42 +27,26 @@ from no_time_to_train.pipeline.memory import Memory, make_memory
 from no_time_to_train.pipeline.remember import encode_references
 from no_time_to_train.pipeline.segment import segment_targets
 from no_time_to_train.pipeline.streams import Skips
-from no_time_to_train.results import RLE
 
 log = logging.getLogger(__name__)
 
 FLOOR = 0.1
 """Candidates that score less are not kept."""
 
-NEIGHBOURS = 2
-"""Images on each side of the one in view that are encoded for prompts in advance."""
-
 NO_REFERENCE = "name a first object, and its like are searched for in all pictures"
-
-Tell = Callable[[str, dict[str, Any]], None]
-"""Event and data, for the pages that listen."""
 
 
 class Search:
-    """Keeps the candidates of a project up to date; everything that computes goes through one worker.
+    """Keeps the candidates of a project up to date; all of it in one thread.
 
     Args:
         finder: the models; its own references are not used.
+        worker: the thread.
         tell: called with events, from any thread.
-        prompts: the thread of prompts; a person does not wait for the image that is being searched.
     """
 
-    def __init__(
-        self, project: Project, finder: Segmenter, worker: Worker, prompts: Worker, tell: Tell
-    ) -> None:
-        self.project, self.finder, self.worker, self.prompts, self.tell = (
-            project,
-            finder,
-            worker,
-            prompts,
-            tell,
-        )
-        self.prompter = Prompter(finder.model.sam, project.images)
+    def __init__(self, project: Project, finder: Segmenter, worker: Worker, tell: Tell) -> None:
+        self.project, self.finder, self.worker, self.tell = project, finder, worker, tell
         self.memory: Memory[Any] | None = None
         self.why: str | None = None
         self.idle = Event()
@@ -99,20 +82,6 @@ class Search:
         with self.project.lock:
             if self._references() != self._searched_with:
                 self.start()
-
-    def look_at(self, image: int) -> None:
-        """An image came into view: it, then its neighbours, are made ready for prompts."""
-        self.project.view = image
-        count = len(self.project.images)
-        around = [image + step * side for step in range(1, NEIGHBOURS + 1) for side in (1, -1)]
-        self.prompts.submit(SOON, lambda: self._make_ready(image, image))
-        for other in around:
-            if 0 <= other < count:
-                self.prompts.submit(AHEAD, lambda other=other: self._make_ready(other, image))  # type: ignore[misc]
-
-    def prompt(self, image: int, points: Any, box: Any) -> Future[tuple[RLE, float]]:
-        """A future of the mask of a prompt and its score."""
-        return self.prompts.submit(PROMPT, lambda: self.prompter.mask(image, points, box))
 
     def memory_now(self) -> Future[Memory[Any] | None]:
         """A future of the memory that the references make; None without any."""
@@ -255,13 +224,3 @@ class Search:
     def _target(self, image: int) -> Target:
         path: Path = self.project.images.path(image)
         return Target(path, image, self.project.images.names[image])
-
-    def _make_ready(self, image: int, view: int) -> None:
-        if self.project.view != view:
-            return  # the person went on
-        try:
-            self.prompter.embedding(image)
-        except DatasetError as error:
-            log.info("%s", error)
-            return
-        self.tell("encoded", {"image": image})

@@ -12,6 +12,7 @@ from no_time_to_train.api import Segmenter
 from no_time_to_train.app.events import Events
 from no_time_to_train.app.pictures import Pictures
 from no_time_to_train.app.project import CACHE, Outcome, Project, open_project
+from no_time_to_train.app.prompts import Prompter
 from no_time_to_train.app.routes import App
 from no_time_to_train.app.search import Search
 from no_time_to_train.app.worker import Worker
@@ -30,7 +31,7 @@ def say_at_once(line: str) -> None:
 @contextmanager
 def opened_app(project: Project, finder: Segmenter) -> Iterator[App]:
     """The app of an open project; on leaving, its thread has ended."""
-    events, worker, prompts = Events(), Worker("search"), Worker("prompts")
+    events, worker = Events(), Worker("search")
 
     def tell(event: str, data: dict[str, Any]) -> None:
         events.tell(event, data, project.state.revision)
@@ -39,13 +40,14 @@ def opened_app(project: Project, finder: Segmenter) -> Iterator[App]:
         tell("op", {"revision": outcome.revision, "images": outcome.images, "tab": outcome.tab})
 
     project.listeners.append(tell_operation)
-    search = Search(project, finder, worker, prompts, tell)
+    search = Search(project, finder, worker, tell)
+    prompter = Prompter(finder.model.sam, project.images, tell)
     names = f"{finder.config.encoder_cfg.name} + {finder.config.sam2_cfg_file}"
     try:
-        yield App(project, search, Pictures(project.images, project.folder), events, names)
+        yield App(project, search, prompter, Pictures(project.images, project.folder), events, names)
     finally:
         events.close()
-        prompts.close(SECONDS_TO_STOP)
+        prompter.close(SECONDS_TO_STOP)
         worker.close(SECONDS_TO_STOP)
 
 
@@ -84,7 +86,7 @@ def run_app(
             access = Access(origins_of(listening, host))
             app.search.start()
             if project.view is not None:
-                app.search.look_at(project.view)
+                app.prompter.look_at(project.view)
             say(f"{len(project.images)} pictures, project in {project.folder}, {app.models}")
             if host != LOOPBACK:
                 say(f"Anybody in the network who has this address can see and change the project ({host}).")

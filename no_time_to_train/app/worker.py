@@ -21,9 +21,15 @@ END = -1
 
 
 class Worker:
-    """One thread that runs jobs in the order of their urgency, then of their arrival."""
+    """One thread that runs jobs in the order of their urgency, then of their arrival.
 
-    def __init__(self, name: str) -> None:
+    Args:
+        name: of the thread.
+        begin: what it calls first.
+    """
+
+    def __init__(self, name: str, begin: Callable[[], None] = lambda: None) -> None:
+        self._begin = begin
         self._queue: PriorityQueue[tuple[int, int, Callable[[], Any] | None, Future[Any]]] = PriorityQueue()
         self._order = itertools.count()
         self._thread = Thread(target=self._run, name=f"ntt-{name}", daemon=True)
@@ -45,6 +51,7 @@ class Worker:
         self._thread.join(seconds)
 
     def _run(self) -> None:
+        self._begin()
         while True:
             _, _, job, future = self._queue.get()
             if job is None:

@@ -136,34 +136,24 @@ class Guard:
         return hmac.compare_digest(given.encode(), self.access.token.encode())
 
     async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand on a request whose body is no longer than was said, whatever its length header says."""
-        seen = 0
-
-        async def counted() -> Message:
-            nonlocal seen
+        """Hand on a request with its body, which is short enough whatever its length header says."""
+        body = bytearray()
+        more = True
+        while more:
             message = await receive()
-            seen += len(message.get("body", b""))
-            if seen > self.access.most_bytes:
-                raise BodyTooLongError(f"a request may hold {self.access.most_bytes} bytes")
-            return message
+            if message["type"] == "http.disconnect":
+                return
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+            if len(body) > self.access.most_bytes:
+                await _answer(send, 413, f"a request may hold {self.access.most_bytes} bytes")
+                return
+        whole: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
 
-        started = False
+        async def read() -> Message:
+            return whole.pop() if whole else await receive()
 
-        async def noted(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
-        try:
-            await self.app(scope, counted, noted)
-        except BodyTooLongError as error:
-            if started:
-                raise
-            await _answer(send, 413, str(error))
-
-
-class BodyTooLongError(Exception):
-    """A body went on beyond the bound."""
+        await self.app(scope, read, send)
 
 
 def _with_headers(send: Send) -> Send:
