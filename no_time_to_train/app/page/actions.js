@@ -6,24 +6,40 @@ import { complain, say } from "./messages.js";
 import { chooseClass, classOf, currentRow, isOpen, neighbour, store, tell } from "./store.js";
 import { openImage, refresh } from "./sync.js";
 
+let last = Promise.resolve();
+/** Images to read again when the last of several quick changes is through. @type {Set<number>} */
+const due = new Set();
+
 /**
  * Send operations and read what they changed.
  * @param {object[]} ops
  * @returns {Promise<any|null>} the answer; null: it was refused, and the person was told
  */
-async function commit(ops) {
+function commit(ops) {
+  const done = send(ops);
+  last = done.catch(() => undefined);
+  return done;
+}
+
+async function send(ops) {
+  let answer = null;
+  store.writing += 1;
   try {
-    const answer = await write(ops);
-    await refresh(answer.images);
-    return answer;
+    answer = await write(ops);
+    answer.images.forEach((id) => due.add(id));
   } catch (error) {
-    if (error.status === 409) {
-      say(`Not done: another tab or person changed this meanwhile, and its newest state is shown now. ${error.message}`, "bad");
-      const places = [...(error.body.objects ?? []).map((one) => one.image), store.current];
-      await refresh([...new Set(places)].filter((id) => id !== null)).catch(complain);
-    } else complain(error);
-    return null;
+    (error.body?.objects ?? []).forEach((one) => due.add(one.image));
+    if (store.current !== null) due.add(store.current);
+    if (error.status === 409) say(`Not done: another tab or person changed this meanwhile, and its newest state is shown now. (${error.message})`, "bad");
+    else complain(error);
   }
+  store.writing -= 1;
+  if (!store.writing) {
+    const images = [...due];
+    due.clear();
+    await refresh(images).catch(complain);
+  }
+  return answer;
 }
 
 const revisionsOf = (instances) =>
@@ -113,6 +129,7 @@ export async function changeClass(name, what) {
 
 /** @param {"undo"|"redo"} which */
 export async function travel(which) {
+  await last; // of a change that was just made, the server knows the name
   const what = store.state[which];
   if (!what) { say(`Nothing to ${which}.`); return; }
   if (await commit([{ op: which }])) say(`${which === "undo" ? "Taken back" : "Done again"}: ${what}`);

@@ -26,7 +26,7 @@ export const reread = oneAtATime(async (first, last) => {
   if (!name) { crops.items = []; crops.total = 0; return; }
   const start = Math.floor(first / PAGE) * PAGE;
   const answer = await get(address(start, Math.max(PAGE, last - start)));
-  if (what !== crops.what || name !== store.className) return;
+  if (what !== crops.what || name !== store.className || store.writing) return;
   crops.items = [];
   answer.items.forEach((item, n) => { crops.items[start + n] = item; });
   crops.total = answer.total;

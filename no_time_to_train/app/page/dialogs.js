@@ -23,6 +23,7 @@ function open(title, ...children) {
   dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
   document.body.append(dialog);
   dialog.showModal();
+  dialog.scrollTop = 0; // the focus may be on a button at its end
   return dialog;
 }
 

@@ -194,7 +194,7 @@ const buttons = {
   reject: actionButton("Reject", "Backspace", () => decideTargets("rejected"), "bad"),
   role: actionButton("As an example", "r", () => roleOfTargets()),
   remove: actionButton("Delete", "Del", () => removeTargets()),
-  open: actionButton("See the picture", "o", () => openChosen()),
+  open: actionButton("Open", "o", () => openChosen()),
 };
 
 function drawButtons() {

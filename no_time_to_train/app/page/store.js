@@ -32,6 +32,8 @@ export const store = {
   selected: null,
   /** @type {string} class that new masks get and the grid shows */
   className: "",
+  /** changes that the server has not answered yet; what it said before them is not shown */
+  writing: 0,
 };
 
 /** @typedef {"state"|"rows"|"detail"|"selected"|"mode"|"class"|"threshold"|"draft"|"found"} Topic */

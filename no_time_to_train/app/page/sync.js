@@ -27,7 +27,7 @@ const readDetail = oneAtATime(async () => {
   const id = store.current;
   if (id === null) return;
   const detail = await get(`/api/images/${id}`);
-  if (id !== store.current) return;
+  if (id !== store.current || store.writing) return;
   keepSelection(detail);
   store.detail = detail;
   takeRow(detail);
