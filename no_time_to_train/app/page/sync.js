@@ -87,9 +87,9 @@ function readStateSoon() {
   stateDue ||= setTimeout(() => { stateDue = 0; readState().catch(complain); }, STATE_MS);
 }
 
-function whenFound({ image, candidates }) {
+function whenFound({ image, ...counts }) {
   const row = store.rows[store.placeOf.get(image)];
-  if (row) row.candidates = candidates;
+  if (row) Object.assign(row, counts);
   if (image === store.current) readDetail().catch(complain);
   applyFilter();
   tell("rows", "found");
