@@ -195,8 +195,9 @@ class Search:
         with self.project.lock:
             self.project.images.sizes[image] = instances.size
             self.project.found.put(image, candidates_of(image, instances, FLOOR))
-            count = self.project.found.row(image).candidates
-        self.tell("found", {"image": image, "candidates": count})
+            row = self.project.found.row(image)
+        told = {"candidates": row.candidates, "doubt": round(row.doubt, 3), "classes": row.classes}
+        self.tell("found", {"image": image, **told})
 
     def _encode_one(self, run: int) -> None:
         """Search an image for nothing in particular, which leaves its features and masks in the cache."""
