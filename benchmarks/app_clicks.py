@@ -4,11 +4,11 @@
 
 The person knows the truth. They click the centre (the place farthest from its edge) of an object that is
 not there yet; a mask below IoU 0.5 they mark again by dragging a box, and what that does not give they leave.
-What they clicked becomes a reference, all pictures are searched, and they look through the candidates of each
-class, best first: a candidate of an object that is still missing is confirmed, any other one rejected, and
-they stop after ``PATIENCE`` wrong ones in a row. Then they click the next missing objects, one of each class,
-until 90 % of all objects are there or nothing is left that can be marked. Decisions are keys, and are counted
-apart from clicks.
+What they clicked becomes a reference, all pictures are searched, and they look through the grid of candidates
+of each class, best first, a screen of ``SCREEN`` at a time. Where most are right, they reject the wrong ones,
+one key each, select the rest and confirm it with one key; else they confirm the right ones, one key each.
+After a screen with less than ``WORTH_IT`` right they stop. Then they click the next missing objects, one of
+each class, until 90 % of all objects are there or nothing is left that can be marked.
 
 "One by one" is the same person without the search: one click for every object, a box where that fails.
 
@@ -52,7 +52,8 @@ SETS = {
 
 ENOUGH = 0.9
 GOOD = 0.5
-PATIENCE = 10
+SCREEN = 48
+WORTH_IT = 0.25
 REFERENCES = 10
 """Clicked or confirmed objects of a class that are made references."""
 
@@ -74,8 +75,8 @@ class Count:
 
     clicks: int = 0
     boxes: int = 0
-    confirmed: int = 0
-    rejected: int = 0
+    keys: int = 0
+    screens: int = 0
     rounds: int = 0
     found: list[float] = field(default_factory=list)
 
@@ -154,21 +155,26 @@ class Person:
         return self.app.project.remember_mask(thing.image, rle)
 
     def _review(self, name: str) -> None:
-        """Go down the candidates of a class, and decide them in one operation of each kind."""
-        wrong, hits, misses = 0, [], []
-        for candidate in list(self.app.project.found.of_class(name)):
-            if self.share >= ENOUGH or wrong >= PATIENCE:
-                break
-            thing = self._missing_under(candidate)
-            if thing is None:
-                wrong += 1
-                misses.append(candidate)
-            else:
-                wrong, thing.there = 0, True
-                hits.append(candidate)
-        self.did.confirmed += len(hits)
-        self.did.rejected += len(misses)
-        self._decide(hits, misses, name)
+        """Go down the candidates of a class, screen by screen."""
+        candidates = list(self.app.project.found.of_class(name))
+        for first in range(0, len(candidates), SCREEN):
+            if self.share >= ENOUGH:
+                return
+            screen = candidates[first : first + SCREEN]
+            hits, misses = [], []
+            for candidate in screen:
+                thing = self._missing_under(candidate)
+                if thing is None:
+                    misses.append(candidate)
+                else:
+                    thing.there = True
+                    hits.append(candidate)
+            self.did.screens += 1
+            together = len(misses) + 1 < len(hits)
+            self.did.keys += len(misses) + 1 if together else len(hits)
+            self._decide(hits, misses if together else [], name)
+            if len(hits) < WORTH_IT * len(screen):
+                return
 
     def _decide(self, hits: list[Candidate], misses: list[Candidate], name: str) -> None:
         room = max(0, REFERENCES - self._references(name))
@@ -258,10 +264,10 @@ def main() -> None:
     )
     args = parser.parse_args()
     print(
-        "| set | pictures | objects a picture | clicks a picture | boxes | keys | there | "
+        "| set | pictures | objects a picture | clicks a picture | boxes | keys | screens, of all | there | "
         "one by one: clicks | boxes | there |"
     )
-    print("| --- | " + "--- | " * 9)
+    print("| --- | " + "--- | " * 10)
     for name in args.sets.split(","):
         annotations, images = (args.data / part for part in SETS[name])
         pictures, truth = truth_of(annotations, images, args.pictures)

@@ -55,7 +55,7 @@ class Pictures:
         return self._reduced(image, VIEW, VIEW_QUALITY)
 
     def crop(self, image: int, rle: RLE) -> bytes:
-        """An object with what lies around it, and its outline."""
+        """A square around an object, as far as the picture goes, with its outline."""
         told = hashlib.blake2b(f"{image}-{self.stamp(image)}-{rle['counts']!r}".encode(), digest_size=16)
         name = told.hexdigest()
         kept = self.folder / "crops" / name[:2] / f"{name}.jpg"
@@ -77,9 +77,10 @@ class Pictures:
     def _cut(self, image: int, rle: RLE) -> bytes:
         pixels = self.images.pixels(image)
         x1, y1, x2, y2 = box_of(rle)
-        room = max(4, round(CONTEXT * max(x2 - x1, y2 - y1)))
-        left, top = max(0, x1 - room), max(0, y1 - room)
-        part = pixels[top : y2 + room, left : x2 + room]
+        side = max(x2 - x1, y2 - y1) + 2 * max(4, round(CONTEXT * max(x2 - x1, y2 - y1)))
+        left, right = _around(x1, x2, side, pixels.shape[1])
+        top, bottom = _around(y1, y2, side, pixels.shape[0])
+        part = pixels[top:bottom, left:right]
         scale = min(CROP / max(part.shape[:2]), 8.0)
         size = (max(1, round(part.shape[1] * scale)), max(1, round(part.shape[0] * scale)))
         crop = Image.fromarray(part).resize(size, Image.Resampling.LANCZOS)
@@ -89,6 +90,12 @@ class Pictures:
             draw.line([*corners, corners[0]], fill=PAPER, width=4, joint="curve")
             draw.line([*corners, corners[0]], fill=INK, width=2, joint="curve")
         return _jpeg(crop, CROP_QUALITY)
+
+
+def _around(first: int, last: int, length: int, limit: int) -> tuple[int, int]:
+    """A stretch of a length with another one in its middle, moved inside of 0..limit where it fits."""
+    start = min(max(0, (first + last - length) // 2), max(0, limit - length))
+    return start, min(limit, start + length)
 
 
 def _kept(path: Path) -> bytes | None:

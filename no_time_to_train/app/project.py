@@ -67,8 +67,9 @@ class Project:
         self._tokens: OrderedDict[str, tuple[int, RLE]] = OrderedDict()
         self._note_images(names)
         self.images = Images(root, self.state.names)
-        for name in set(self.state.names) - set(names):
-            self.images.errors[self.state.names.index(name)] = f"{name}: the picture is no longer there"
+        there = set(names)
+        gone = ((image, name) for image, name in enumerate(self.state.names) if name not in there)
+        self.images.errors.update((image, f"{name}: the picture is no longer there") for image, name in gone)
         self.found = Found(self.state)
 
     @property

@@ -45,16 +45,19 @@ class Access:
         origins: the addresses that it is reached at, ``http://127.0.0.1:8000``; a Host header must be the
             host and port of one of them, the Origin of a write one of them.
         token: given in the address once, kept in a cookie then.
-        cookie: its name.
         write_header: name and value of a header that a write needs, which no form and no foreign page sends.
         most_bytes: of the body of one request.
     """
 
     origins: tuple[str, ...]
     token: str = field(default_factory=lambda: token_urlsafe(24), repr=False)
-    cookie: str = "ntt"
     write_header: tuple[str, str] = ("X-NTT", "1")
     most_bytes: int = MOST_BYTES
+
+    @property
+    def cookie(self) -> str:
+        """Its name has the port, of which cookies know nothing: two servers may run on one machine."""
+        return f"ntt-{self.origins[0].rpartition(':')[2]}"
 
     @property
     def hosts(self) -> set[str]:

@@ -44,13 +44,14 @@ class Client:
     def __init__(self, address: str) -> None:
         self.address = address
         self.origin, _, self.token = address.partition("/?token=")
+        self.cookie = f"ntt-{self.origin.rpartition(':')[2]}={self.token}"
         self.opener = build_opener(_NoRedirect)
 
     def ask(
         self, path: str, data: Any = None, headers: dict[str, str] | None = None, method: str | None = None
     ) -> tuple[int, dict[str, str], bytes]:
         """Status, headers and body; ``headers`` replace those of the page, an empty one takes it away."""
-        own = {"Cookie": f"ntt={self.token}"}
+        own = {"Cookie": self.cookie}
         if data is not None:
             own |= {"Origin": self.origin, "X-NTT": "1", "Content-Type": "application/json"}
         sent = {name: value for name, value in (own | (headers or {})).items() if value}
@@ -82,7 +83,7 @@ class Client:
     @contextmanager
     def events(self, last: int | None = None) -> Iterator[Iterator[tuple[str, Any, int]]]:
         """(event, data, id) as they come."""
-        headers = {"Cookie": f"ntt={self.token}"} | ({} if last is None else {"Last-Event-ID": str(last)})
+        headers = {"Cookie": self.cookie} | ({} if last is None else {"Last-Event-ID": str(last)})
         with self.opener.open(Request(f"{self.origin}/api/events", headers=headers), timeout=60) as stream:
 
             def read() -> Iterator[tuple[str, Any, int]]:
