@@ -7,10 +7,11 @@ import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.torch import load_file
-from torch.utils.data import DataLoader
+from torch.utils.data import ConcatDataset, DataLoader
 
 from no_time_to_train.config import CropOptions, FillMemoryDataConfig, SearchConfig, TargetDataConfig
 from no_time_to_train.pipeline.remember import reference_crops
@@ -48,13 +49,13 @@ def test_workers_may_fork_or_spawn(scenes: Path, method: str) -> None:
     targets = TargetSource(TargetDataConfig(str(scenes), str(scenes / "targets.json")))
     crops = reference_crops(references.given, 32, CropOptions())
     squares = Each(targets.targets, Preparer(32, None, 32, SearchConfig(tile="off")))
-    for dataset in (crops, squares):
-        loader = DataLoader(dataset, None, num_workers=2, multiprocessing_context=method)
-        direct = [dataset[index] for index in range(len(dataset))]
-        for found, expected in zip(loader, direct, strict=True):
-            one, other = (getattr(item, "query", item) for item in (found, expected))
-            assert one.name == other.name
-            assert (one.image == other.image).all()
+    both: ConcatDataset[Any] = ConcatDataset([crops, squares])
+    loader = DataLoader(both, None, num_workers=2, multiprocessing_context=method)
+    direct = [both[index] for index in range(len(both))]
+    for found, expected in zip(loader, direct, strict=True):
+        one, other = (getattr(item, "query", item) for item in (found, expected))
+        assert one.name == other.name
+        assert (one.image == other.image).all()
 
 
 @pytest.mark.slow
