@@ -9,7 +9,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -394,11 +393,11 @@ def test_ten_thousand_pictures_are_listed_in_seconds(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_real_process_in_another_folder(layout: Layout, tmp_path: Path) -> None:
+def test_a_real_process_in_another_folder(layout: Layout, tmp_path: Path, quick_python: str) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "NTT_CHECKPOINTS": str(tmp_path)}
     environment.pop("PYTHONWARNINGS", None)
     shutil.copytree(layout.references, tmp_path / "Früchte und Nüsse")
-    command = [sys.executable, "-m", "no_time_to_train.cli", "predict", "--references", "Früchte und Nüsse"]
+    command = [quick_python, "-m", "no_time_to_train.cli", "predict", "--references", "Früchte und Nüsse"]
     command += ["--images", str(layout.pictures), "--out", "gefunden hier", *OPTIONS]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
