@@ -102,7 +102,10 @@ class Served:
 
     async def _search(self, picture: Path | bytes, name: str) -> Instances:
         with as_file(picture) as path:
-            height, width = await asyncio.to_thread(read_image_size, path)
+            try:
+                height, width = await asyncio.to_thread(read_image_size, path)
+            except DatasetError as error:
+                raise DatasetError(str(error).replace(str(path), name)) from None
             if height * width > self.most_pixels:
                 raise TooLargeError(
                     f"{name}: {width} x {height} pixels, and this server takes {self.most_pixels}; "

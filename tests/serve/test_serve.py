@@ -131,7 +131,7 @@ def test_label_studio_gets_polygons(address: str, finder: Segmenter, picture: Pa
 @pytest.mark.parametrize(
     ("data", "headers", "status", "said"),
     [
-        (b"no picture", {}, 400, "cannot be read as an image"),
+        (b"no picture", {}, 400, "image: not an image that Pillow knows"),
         (b"x" * 200_001, {}, 413, "200000 bytes"),
         (b"x", {"Origin": "http://evil.example"}, 403, "a page in a browser may not ask it"),
         (b"x", {"Host": "evil.example"}, 403, "only to the address"),
