@@ -59,8 +59,8 @@ def add_to(commands: Any) -> None:
     command.add_argument(
         "--host",
         default="127.0.0.1",
-        help="address to serve at; at one that others can reach every caller needs a token, that of NTT_TOKEN "
-        "or a new one (%(default)s)",
+        help="address to serve at; at one that others can reach every caller needs a token, that of "
+        "NTT_TOKEN or a new one (%(default)s)",
     )
     command.add_argument("--port", type=int, default=9090, help="0 takes a free one (%(default)s)")
     command.add_argument(
