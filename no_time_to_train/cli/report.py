@@ -21,6 +21,7 @@ def run(arguments: argparse.Namespace) -> int:
     from no_time_to_train.evaluation.tables import by_class, by_kind, summary_table
     from no_time_to_train.report.content import images_from_coco
     from no_time_to_train.report.html import write_report
+    from no_time_to_train.runs.folder_lock import held
 
     folder = Path(arguments.folder)
     rows = read_results(folder / "predictions.json")
@@ -28,17 +29,19 @@ def run(arguments: argparse.Namespace) -> int:
     matched, metrics = _matched(folder, rows, truth, arguments)
     names = [str(category["name"]) for category in matched.categories]
     index_of = {category["id"]: index for index, category in enumerate(matched.categories)}
-    path = write_report(
-        folder,
-        images_from_coco(matched.images, matched.rows, _image_folder(arguments, folder), index_of, names),
-        names,
-        truth=truth,
-        index_of=index_of,
-        metrics=by_kind(metrics),
-        class_metrics=by_class(metrics, names),
-        title=arguments.title,
-        min_score=arguments.min_score,
-    )
+    images = images_from_coco(matched.images, matched.rows, _image_folder(arguments, folder), index_of, names)
+    with held(folder, "folder"):
+        path = write_report(
+            folder,
+            images,
+            names,
+            truth=truth,
+            index_of=index_of,
+            metrics=by_kind(metrics),
+            class_metrics=by_class(metrics, names),
+            title=arguments.title,
+            min_score=arguments.min_score,
+        )
     for note in matched.notes:
         print(note)
     if metrics:

@@ -51,6 +51,11 @@ class FoundImages:
         self.unread = [target.file_name for target in targets if target.image_id not in records]
 
     @property
+    def names(self) -> list[str]:
+        """Of the images with a record, in their order."""
+        return [target.file_name for target in self._targets]
+
+    @property
     def image_ids(self) -> list[Any]:
         """Of the images with a record, in their order."""
         return [target.image_id for target in self._targets]

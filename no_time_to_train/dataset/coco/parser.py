@@ -12,6 +12,7 @@ from urllib.parse import urlparse
 from no_time_to_train.dataset.coco.records import Annotation, ImageRecord
 from no_time_to_train.dataset.samples import CategoryId, ImageId
 from no_time_to_train.errors import DatasetError
+from no_time_to_train.files import readable
 from no_time_to_train.masks.gate import MaskError, checked_box, checked_segmentation, numbers
 from no_time_to_train.masks.rle import in_column_order
 
@@ -108,7 +109,7 @@ class CocoParser:
         for record in records:
             if not isinstance(record.get("id"), (int, float, str)):
                 raise DatasetError(f"{self.source}: a category has no 'id': {str(dict(record))[:200]}")
-            category = {**record, "name": str(record.get("name", record["id"]))}
+            category = {**record, "name": readable(str(record.get("name", record["id"])))}
             known = by_id.setdefault(category["id"], category)
             if known["name"] != category["name"]:
                 raise DatasetError(
