@@ -86,7 +86,10 @@ def place_link(path: str | Path, leads_to: Path) -> None:
 
 def on_disk(path: str | Path) -> Path:
     """A path as this machine's locale wants it; bytes that are no UTF-8 stay as they are."""
-    return Path(os.fsdecode(str(path).encode("utf-8", "surrogateescape")))
+    try:
+        return Path(os.fsdecode(str(path).encode("utf-8", "surrogateescape")))
+    except UnicodeEncodeError:  # half a surrogate pair, which no disk holds
+        return Path(path)
 
 
 def readable(name: str) -> str:
