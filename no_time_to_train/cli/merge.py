@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +19,9 @@ EXAMPLE = "Example: ntt merge found-*/ --out found/"
 def run(arguments: argparse.Namespace) -> int:
     """Write the results of all shards of ntt predict --shard as one process would have written them."""
     from no_time_to_train.errors import ConfigError
-    from no_time_to_train.files import write_json
+    from no_time_to_train.files import write_bytes, write_json
     from no_time_to_train.runs.result_writer import SETTINGS
-    from no_time_to_train.runs.results_folder import PARTS, read_formats, results_folder
+    from no_time_to_train.runs.results_folder import PARTS, export_found, read_formats, results_folder
     from no_time_to_train.runs.run_folder import Timings, describe_run
     from no_time_to_train.runs.shards import OWN, found_in, read_shards
 
@@ -37,13 +36,13 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.min_score is None:
         arguments.min_score = settings["min_score"]
     timings = Timings()
-    with results_folder(arguments.out, resume=False, overwrite=arguments.overwrite) as folder:
+    with results_folder(arguments.out, formats, resume=False, overwrite=arguments.overwrite) as folder:
         merged = {key: value for key, value in settings.items() if key not in OWN}
         merged |= {"image_folder": settings["image_folder"], "shards": len(shards)}
         write_json(folder / PARTS / SETTINGS, merged)
-        shutil.copyfile(shards[0].folder / MEMORY, folder / MEMORY)
+        write_bytes(folder / MEMORY, (shards[0].folder / MEMORY).read_bytes())
         with timings.stage("export"):
-            _export(arguments, found, formats, folder)
+            export_found(folder, found, formats, arguments.min_score, copy_images=arguments.copy_images)
         if "html" in formats:
             _write_html(arguments, found, merged, timings, folder)
         facts = {"class_names": list(found.class_names), "category_ids": list(found.category_ids)}
@@ -61,17 +60,6 @@ def add_to(commands: Any) -> None:
     command.add_argument("--min-score", type=float, help="what is drawn and counted (that of the shards)")
     command.add_argument("--overwrite", action="store_true", help="replace the results in --out")
     command.set_defaults(run=run)
-
-
-def _export(arguments: argparse.Namespace, found: FoundImages, formats: list[str], folder: Path) -> None:
-    from no_time_to_train.runs.overlays import OverlayWriter
-    from no_time_to_train.runs.results_folder import OVERLAYS, export_found
-
-    export_found(folder, found, formats, arguments.min_score, copy_images=arguments.copy_images)
-    if "overlay" in formats:
-        pictures = OverlayWriter(folder / OVERLAYS, arguments.min_score)
-        for item in found:
-            pictures.write(item)
 
 
 def _write_html(

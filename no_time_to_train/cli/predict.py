@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,8 +36,8 @@ def run(arguments: argparse.Namespace) -> int:
     from no_time_to_train.dataset.given_boxes import boxes_digest, read_boxes
     from no_time_to_train.errors import ConfigError
     from no_time_to_train.runs.found_images import FoundImages
-    from no_time_to_train.runs.result_writer import ResultWriter
-    from no_time_to_train.runs.results_folder import PARTS, results_folder
+    from no_time_to_train.runs.result_writer import ResultWriter, stamp_of
+    from no_time_to_train.runs.results_folder import PARTS, remove_stale, results_folder
     from no_time_to_train.runs.run_folder import Timings
     from no_time_to_train.runs.shards import note_targets
 
@@ -52,12 +51,14 @@ def run(arguments: argparse.Namespace) -> int:
     rank = 0 if devices is None else devices.rank
     timings = Timings()
     keep = {"resume": arguments.resume, "overwrite": arguments.overwrite}
-    with nullcontext(Path(arguments.out)) if rank else results_folder(arguments.out, **keep) as folder:
+    with results_folder(arguments.out, formats, rank=rank, **keep) as folder:
         with timings.stage("references"):
             finder = build_segmenter(arguments)
         settings = _settings(arguments, finder, everything[0])
         settings |= boxes_digest(how) | ({} if shard is None else shard.settings(everything))
-        writer = ResultWriter(folder / PARTS, rank, settings=settings, resume=arguments.resume)
+        stamps = {target.image_id: stamp_of(Path(str(target.image))) for target in targets}
+        resume = {"settings": settings, "resume": arguments.resume, "stamps": stamps}
+        writer = ResultWriter(folder / PARTS, rank, **resume)
         if rank == 0:
             finder.save(folder / MEMORY)
         if rank == 0 and shard is not None:
@@ -77,6 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
         found = FoundImages(places, finder.classes, finder.memory.category_ids, targets)
         if shard is None:
             _export(arguments, finder, found, formats, timings, folder)
+            remove_stale(folder, found, bool(left), formats)
         describe(arguments, finder, settings, timings, found.unread, folder)
     print(summary(found, arguments.min_score, arguments.out))
     return 0

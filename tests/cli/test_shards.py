@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from no_time_to_train.cli import main
+from no_time_to_train.own_files import LEDGER
 from no_time_to_train.runs.folder_lock import LOCK
 from no_time_to_train.runs.results_folder import FORMATS
 from no_time_to_train.runs.shards import Shard
@@ -19,7 +20,7 @@ from tests.folder_layout import FAST, Layout, write_layout
 OPTIONS = [f"--option={name}={value}" for name, value in FAST.items() if name != "device"]
 MODELS = ["--encoder", "dinov3_nano", "--sam2", "sam2_nano", "--device", "cpu", *OPTIONS]
 ALL = ",".join(word for word in FORMATS if word != "parquet")  # needs a package of its own
-DIFFER = {"parts", "run.json", "report.html", LOCK}
+DIFFER = {"parts", "run.json", "report.html", LOCK, LEDGER}
 """Times and options stand in these."""
 
 
@@ -88,7 +89,7 @@ def test_all_shards_together_are_one_process(
 
 
 def test_a_shard_writes_records_only(shards: list[Path]) -> None:
-    names = {path.name for path in shards[0].iterdir()} - {LOCK}
+    names = {path.name for path in shards[0].iterdir()} - {LOCK, LEDGER}
     assert names == {"parts", "run.json", "memory.safetensors"}
 
 
