@@ -71,7 +71,10 @@ def test_predict_on_several_processes_equals_one(scenes: Path, tmp_path: Path, d
             check=False,
         )
         assert done.returncode == 0, done.stderr
-    one, many = (sorted(p for p in (tmp_path / out).rglob("*") if p.is_file()) for out in ("one", "many"))
+    one, many = (
+        sorted(p for p in (tmp_path / out).rglob("*") if p.is_file() and not p.name.startswith("."))
+        for out in ("one", "many")
+    )
     names = [
         [path.relative_to(tmp_path / out).as_posix() for path in found if path.parent.name != "parts"]
         for out, found in (("one", one), ("many", many))
