@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -9,7 +10,7 @@ class Fault(NamedTuple):
     """One fault.
 
     Attributes:
-        file: below ``no_time_to_train/``; its first folder is the room.
+        file: below ``no_time_to_train/``, where its first folder is the room, or ``dinov3/...``.
         right, wrong: text that stands there once, and what takes its place.
         tests: below ``tests/``, with blanks between them; ``file::name`` narrows down to one test.
     """
@@ -18,6 +19,10 @@ class Fault(NamedTuple):
     right: str
     wrong: str
     tests: str
+
+    def path(self, root: Path) -> Path:
+        """Where the file lies in a copy of the repository."""
+        return root / self.file if self.file.startswith("dinov3/") else root / "no_time_to_train" / self.file
 
 
 NOTHING_LOST = "cli/test_nothing_is_lost.py"
@@ -223,6 +228,38 @@ FAULTS = tuple(
             "own < share * largest",
             "own <= share * largest",
             "models/extensions/test_clean_masks.py models/test_at_the_threshold.py",
+        ),
+        (
+            "models/memory/memory_bank.py",
+            "self._derived.clear()\n        super()._load",
+            "super()._load",
+            "models/memory/test_memory_bank.py",
+        ),
+        # dinov3
+        (
+            "dinov3/layers/rope.py",
+            "kept = self._cache.get((H, W, num_prefix))",
+            "kept = self._cache.get((H, W, num_prefix)) or self._cache.get((W, H, num_prefix))",
+            "dinov3_backbone/test_rope.py",
+        ),
+        ("dinov3/layers/rope.py", 'indexing="ij"', 'indexing="xy"', "dinov3_backbone/test_rope.py"),
+        (
+            "dinov3/layers/rope.py",
+            "torch.arange(0.5, H,",
+            "torch.arange(0.0, H,",
+            "dinov3_backbone/test_rope.py",
+        ),
+        (
+            "dinov3/layers/attention.py",
+            "self.bias_mask[third : 2 * third].fill_(0)",
+            "self.bias_mask[:third].fill_(0)",
+            "dinov3_backbone/test_layers.py",
+        ),
+        (
+            "dinov3/layers/rms_norm.py",
+            "wide.square().mean(-1, keepdim=True)",
+            "wide.var(-1, keepdim=True)",
+            "dinov3_backbone/test_layers.py",
         ),
         # dataset
         (
