@@ -124,7 +124,7 @@ def export_found(
         categories = None if image_ids is None else found.category_ids
         export_results(results, folder, found.class_names, chosen, min_score, copy_images, categories)
     if "overlay" in formats:
-        overlays = OverlayWriter(folder / OVERLAYS, min_score)
+        overlays = OverlayWriter(folder / OVERLAYS, min_score, [*found.names, *found.unread])
         for item in found:
             overlays.write_missing(item)
 
@@ -139,7 +139,7 @@ def remove_stale(folder: Path, found: FoundImages, searched: bool, formats: Iter
     own = owner_of(folder / "any")
     if own is None:
         return
-    formats, overlays = list(formats), OverlayWriter(folder / OVERLAYS, 0)
+    formats, overlays = list(formats), OverlayWriter(folder / OVERLAYS, 0, [*found.names, *found.unread])
     keep = {PARTS, *ALWAYS}
     asked = {name for word in formats for name in (*FORMATS[word], *FILES.get(word, ()))}
     if "overlay" in formats:

@@ -474,8 +474,8 @@ FAULTS = tuple(
         ),
         (
             "pl_wrapper/sam2matcher_pl.py",
-            'OverlayWriter(folder / "overlays", self.model_cfg.vis_thr)',
-            'OverlayWriter(folder / "overlays", 0.0)',
+            'OverlayWriter(folder / "overlays", self.model_cfg.vis_thr, names)',
+            'OverlayWriter(folder / "overlays", 0.0, names)',
             "pl_wrapper/test_stages.py",
         ),
         (
