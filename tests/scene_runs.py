@@ -45,13 +45,25 @@ def config(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a cache: the same few pictures are searched by many tests, and none of their bytes change."""
+    return tmp_path_factory.mktemp("kept")
+
+
 @pytest.fixture
-def run(config: Path, tmp_path: Path) -> Callable[..., Path]:
+def common(kept: Path) -> tuple[str, ...]:
+    """Words of every run; tests of the cache itself have none."""
+    return ("--model.model_cfg.cache.dir", str(kept))
+
+
+@pytest.fixture
+def run(config: Path, common: tuple[str, ...], tmp_path: Path) -> Callable[..., Path]:
     """Run the command line in this process; returns the output folder and asserts that it went well."""
 
     def call(*words: str, out: str = "out", code: int = 0) -> Path:
         folder = tmp_path / out
-        assert main(["--config", str(config), "--output_dir", str(folder), *words]) == code
+        assert main(["--config", str(config), "--output_dir", str(folder), *common, *words]) == code
         return folder
 
     return call
