@@ -410,7 +410,7 @@ FAULTS = tuple(
         # runs
         (
             "runs/result_writer.py",
-            'if self.stamps is None or record.get("stamp") == self.stamps.get(image_id):',
+            'if stamps is None or record.get("stamp") == stamps.get(image_id):',
             "if True:",
             f"runs {NOTHING_LOST}::test_a_picture_that_was_replaced_is_searched_again",
         ),
@@ -443,8 +443,8 @@ FAULTS = tuple(
         # faces
         (
             "api/segmenter.py",
-            "SearchConfig(min_score, tile, overlap, only_present=only_present)",
-            "SearchConfig(min_score, tile, only_present=only_present)",
+            "            tile,\n            overlap,\n",
+            "            tile,\n            0.25,\n",
             "api/test_segmenter.py",
         ),
         (
@@ -455,8 +455,8 @@ FAULTS = tuple(
         ),
         (
             "cli/predict.py",
-            "tile=arguments.tile, overlap=arguments.overlap",
-            "tile=arguments.tile",
+            "        overlap=arguments.overlap,\n",
+            "",
             "cli/test_options_reach.py",
         ),
         ("cli/segmenter_arguments.py", "            seed=arguments.seed,\n", "", "cli/test_options_reach.py"),
