@@ -48,18 +48,18 @@ def results(folder: Path) -> bytes:
 
 
 def test_the_overlap_of_tiles(predict: Callable[..., Path]) -> None:
-    none, half = (predict(f"o{share}", "--tile", "120", "--overlap", share) for share in ("0", "0.6"))
+    none, half = (predict(f"o{share}", "--tile", "150", "--overlap", share) for share in ("0", "0.5"))
     assert results(none) != results(half)
 
 
 def test_the_seed_of_the_draw(predict: Callable[..., Path], layout: Layout) -> None:
     drawn = set()
-    for seed in range(4):
-        folder = predict(f"s{seed}", "--shots", "1", "--seed", str(seed))
+    for seed in (0, 2):
+        folder = predict(f"s{seed}", "--shots", "2", "--seed", str(seed))
         drawn.add((folder / "memory.safetensors").read_bytes())
-        same = Segmenter("dinov3_nano", "sam2_nano", **FAST).add_folder(layout.references, shots=1, seed=seed)
+        same = Segmenter("dinov3_nano", "sam2_nano", **FAST).add_folder(layout.references, shots=2, seed=seed)
         assert json.loads((folder / "run.json").read_text())["settings"]["memory"] == same.memory.digest()
-    assert len(drawn) > 1
+    assert len(drawn) == 2
 
 
 def test_what_is_drawn_is_over_the_threshold(predict: Callable[..., Path], layout: Layout) -> None:
