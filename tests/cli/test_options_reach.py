@@ -48,7 +48,7 @@ def results(folder: Path) -> bytes:
 
 
 def test_the_overlap_of_tiles(predict: Callable[..., Path]) -> None:
-    none, half = (predict(f"o{share}", "--tile", "150", "--overlap", share) for share in ("0", "0.5"))
+    none, half = (predict(f"o{share}", "--tile", "96", "--overlap", share) for share in ("0", "0.3"))
     assert results(none) != results(half)
 
 
