@@ -168,7 +168,7 @@ def one_round(kind: Kind, whole: dict[str, bytes], took: float, random: Random, 
             if process.is_alive() and end in SIGNALS and process.pid:
                 os.kill(process.pid, SIGNALS[end])
             process.join(60)
-            counts[end] += 1
+            counts[end] += process.exitcode != 0
             counts["tracebacks"] += b"Traceback" in log.read_bytes()
             for path in [*out.rglob("*.json"), *out.rglob("*.jpg")]:
                 counts["half files"] += not _is_whole(path)
