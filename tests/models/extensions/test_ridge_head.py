@@ -1,0 +1,190 @@
+"""The head in closed form: its formulas against plain refits, and when it keeps its hands off."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from no_time_to_train.models.encoders.patch_features import PatchView
+from no_time_to_train.models.extensions.ridge_head import (
+    RidgeHead,
+    RidgePath,
+    left_out_scores,
+    mistakes,
+    one_standard_error,
+)
+from no_time_to_train.models.matching.class_head import MaskExamples
+from no_time_to_train.models.matching.scoring import PrototypeScorer
+from no_time_to_train.models.sam.prompts import DecodedMasks
+from tests.models.tiny import generator, random_bank, random_logits
+
+seeds = st.integers(0, 10_000)
+penalties = st.sampled_from([0.01, 0.3, 10.0])
+
+
+def random_examples(seed: int, count: int = 12, classes: int = 2) -> MaskExamples:
+    """Every one of four pictures has an example; what is said of them is noise."""
+    draw, width, pictures = generator(seed), 5, 4
+    says = torch.randint(-1, 2, (count, classes), generator=draw)
+    says[:2, 0] = torch.tensor([1, -1])
+    return MaskExamples(
+        F.normalize(torch.randn(count, width, generator=draw), dim=1),
+        says,
+        torch.rand(count, generator=draw) + 0.1,
+        torch.arange(count) % pictures,
+        torch.rand(count, classes, generator=draw),
+        torch.rand(pictures, count, classes, generator=draw),
+    )
+
+
+def refitted(features: Tensor, weights: Tensor, residuals: Tensor, penalty: float) -> Tensor:
+    """(K, C) by the normal equations."""
+    weighted = features * weights[:, None]
+    matrix = features.T @ weighted + penalty * torch.eye(features.shape[1]).double()
+    return torch.linalg.solve(matrix, weighted.T @ residuals).T
+
+
+@given(seeds, penalties, st.integers(3, 20))
+def test_the_offsets_are_those_of_the_normal_equations(seed: int, penalty: float, count: int) -> None:
+    made = random_examples(seed, count)
+    features, weights, residuals = made.features.double(), made.weights.double(), made.scores.double()
+    found = RidgePath(features, weights).offsets(residuals, penalty)
+    torch.testing.assert_close(found, refitted(features, weights, residuals, penalty))
+
+
+@given(seeds, penalties, st.integers(4, 20))
+def test_leaving_a_picture_out_is_fitting_again_without_it(seed: int, penalty: float, count: int) -> None:
+    made = random_examples(seed, count)
+    weights = made.weights.double()
+    path = RidgePath(made.features.double(), weights)
+    found = left_out_scores(path, made, (penalty,))
+    for picture in range(4):
+        own, rest = made.pictures == picture, made.pictures != picture
+        scores = made.held_out[picture].double()
+        wanted = torch.where(made.says == 0, scores, (made.says > 0).double())
+        fit = refitted(made.features[rest].double(), weights[rest], (wanted - scores)[rest], penalty)
+        torch.testing.assert_close(found[1, own], scores[own] + made.features[own].double() @ fit.T)
+        torch.testing.assert_close(found[0, own], scores[own])
+
+
+@given(seeds)
+def test_a_high_penalty_leaves_scores_alone(seed: int) -> None:
+    made = random_examples(seed)
+    path = RidgePath(made.features.double(), made.weights.double())
+    assert path.offsets(made.scores.double(), 1e12).abs().max() < 1e-9
+
+
+@given(seeds)
+def test_an_infinite_penalty_gives_todays_scores_exactly(seed: int) -> None:
+    bank = random_bank(seed, 3, 2)
+    logits = random_logits(seed, 7, empty=0.0)
+    masks = DecodedMasks(logits, torch.rand(7, generator=generator(seed)))
+    features = torch.randn(9, 9, 24, generator=generator(seed))
+    score = PrototypeScorer(labels_per_mask=-1, view=PatchView())
+    before = score(masks, features, bank, None)
+    same = replace(
+        random_examples(seed, classes=3), features=torch.ones(12, 24), says=torch.ones(12, 3).long()
+    )
+    kept = RidgeHead()(same)
+    assert math.isinf(kept.penalty)
+    bank.offsets = kept.offsets
+    after = score(masks, features, bank, None)
+    assert torch.equal(before.scores, after.scores)
+    assert torch.equal(before.labels, after.labels)
+
+
+def look_alikes(seed: int, pictures: int, noise: float) -> MaskExamples:
+    """Two classes whose features differ in one direction of many."""
+    draw, count = generator(seed), 4 * pictures
+    label = torch.arange(count) % 2
+    features = torch.cat([torch.ones(count, 1) * 3, torch.randn(count, 10, generator=draw) * noise], dim=1)
+    features[:, 1] += label * 2.0 - 1
+    features = F.normalize(features, dim=1)
+    prototypes = F.normalize(torch.stack([features[label == k].mean(dim=0) for k in range(2)]), dim=1)
+    says = F.one_hot(label, 2) * 2 - 1
+    scores = features @ prototypes.T
+    return MaskExamples(
+        features, says, torch.ones(count), torch.arange(count) // 4, scores, scores.repeat(pictures, 1, 1)
+    )
+
+
+def test_look_alikes_are_told_apart() -> None:
+    made = look_alikes(0, 5, noise=1.0)
+    found = RidgeHead()(made)
+    assert math.isfinite(found.penalty)
+    assert found.gain > found.error
+    correct = made.says.argmax(dim=1)
+    after = made.scores + made.features @ found.offsets.T
+    before = (made.scores.argmax(dim=1) == correct).float().mean()
+    assert (after.argmax(dim=1) == correct).float().mean() > before
+
+
+def test_labels_that_mean_nothing_are_hardly_ever_learned() -> None:
+    """A gain of one standard error is met by chance in a sixth of the draws, or so."""
+    learned = 0
+    for seed in range(20):
+        made = look_alikes(seed, 5, noise=1.0)
+        shuffled = made.says[torch.randperm(len(made.says), generator=generator(seed))]
+        found = RidgeHead()(replace(made, says=shuffled))
+        learned += bool(found.offsets.any())
+        assert math.isinf(found.penalty) == (not found.offsets.any())
+    assert learned <= 6
+
+
+def test_one_picture_is_not_enough() -> None:
+    made = look_alikes(0, 1, noise=1.0)
+    found = RidgeHead()(made)
+    assert math.isinf(found.penalty)
+    assert not found.offsets.any()
+
+
+def test_one_kind_of_example_is_not_enough() -> None:
+    made = look_alikes(0, 5, noise=1.0)
+    found = RidgeHead()(replace(made, says=torch.ones_like(made.says)))
+    assert math.isinf(found.penalty)
+    assert not found.offsets.any()
+
+
+def test_what_nobody_knows_does_not_count() -> None:
+    """An example of which nothing is known, of any features, changes no choice."""
+    made = look_alikes(0, 5, noise=1.0)
+    strange = F.normalize(torch.randn(1, 11, generator=generator(7)), dim=1)
+    more = MaskExamples(
+        torch.cat([made.features, strange * 1e-6]),
+        torch.cat([made.says, torch.zeros(1, 2).long()]),
+        torch.cat([made.weights, torch.tensor([1e-9])]),
+        torch.cat([made.pictures, torch.tensor([0])]),
+        torch.cat([made.scores, torch.tensor([[0.3, 0.9]])]),
+        torch.cat([made.held_out, torch.full((5, 1, 2), 0.5)], dim=1),
+    )
+    torch.testing.assert_close(RidgeHead()(more).offsets, RidgeHead()(made).offsets, rtol=1e-4, atol=1e-6)
+
+
+def test_mistakes_count_wrong_orders_and_wrong_labels() -> None:
+    """Two positives of class 0, one of class 1: one of two pairs of class 0 and one label are wrong."""
+    says = torch.tensor([[1, -1], [1, -1], [-1, 1]])
+    scores = torch.tensor([[0.9, 0.1], [0.2, 0.3], [0.5, 0.8]])
+    weights = torch.full((3,), 1 / 3)
+    found = mistakes(scores, says, weights, width=1e-3)
+    # Row 1: a quarter for its half of the wrong pair, 2 / 3 for its label; row 2: the other half of the pair.
+    torch.testing.assert_close(found, torch.tensor([0.0, 0.25 + 2 / 3, 0.25]))
+
+
+def test_the_largest_penalty_within_one_standard_error() -> None:
+    losses = torch.tensor([[1.0, 1.0, 1.0, 1.0], [0.5, 0.6, 0.4, 0.5], [0.4, 0.6, 0.5, 0.4]]).double()
+    penalty, gain, error = one_standard_error(losses, (math.inf, 1.0, 0.1))
+    assert penalty == 1.0  # 0.1 makes fewer mistakes, by less than the error of the difference
+    assert gain == pytest.approx((4 - 1.9) / 4)
+    assert error == pytest.approx(losses[2].std().item() * 2 / 4)
+
+
+def test_a_gain_below_its_error_is_not_kept() -> None:
+    losses = torch.tensor([[1.0, 1.0, 1.0], [0.1, 1.2, 1.3]]).double()
+    assert one_standard_error(losses, (math.inf, 1.0))[0] == math.inf
