@@ -105,7 +105,7 @@ def _speaks(item: StoredReference, name: str, names: Sequence[str]) -> int:
 
 def _enough(examples: Examples) -> bool:
     """Whether a class is shown in two pictures, or something else than the classes is."""
-    if bool((examples.objects < 0).any()) or any(item.negative for item in examples.references):
+    if any(number < 0 or examples.references[number].negative for number in examples.objects.tolist()):
         return True
     pairs = {
         (item.class_name, place) for item, place in zip(examples.references, examples.places, strict=True)

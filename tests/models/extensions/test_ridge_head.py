@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from no_time_to_train.models.encoders.patch_features import PatchView
 from no_time_to_train.models.extensions.ridge_head import (
     RidgeHead,
     RidgePath,
@@ -83,54 +82,58 @@ def test_a_high_penalty_leaves_scores_alone(seed: int) -> None:
 
 @given(seeds)
 def test_an_infinite_penalty_gives_todays_scores_exactly(seed: int) -> None:
-    bank = random_bank(seed, 3, 2)
-    logits = random_logits(seed, 7, empty=0.0)
-    masks = DecodedMasks(logits, torch.rand(7, generator=generator(seed)))
-    features = torch.randn(9, 9, 24, generator=generator(seed))
-    score = PrototypeScorer(labels_per_mask=-1, view=PatchView())
+    draw, bank = generator(seed), random_bank(seed, 3, 2)
+    masks = DecodedMasks(random_logits(seed, 7, empty=0.0), torch.rand(7, generator=draw), torch.arange(7))
+    features = torch.randn(9, 9, 24, generator=draw)
+    score = PrototypeScorer(labels_per_mask=-1)
     before = score(masks, features, bank, None)
-    same = replace(
-        random_examples(seed, classes=3), features=torch.ones(12, 24), says=torch.ones(12, 3).long()
-    )
-    kept = RidgeHead()(same)
-    assert math.isinf(kept.penalty)
-    bank.offsets = kept.offsets
+    examples = F.normalize(torch.randn(20, 24, generator=draw), dim=1).double()
+    path = RidgePath(examples, torch.rand(20, generator=draw).double() + 0.1)
+    residuals = torch.randn(20, 3, generator=draw).double()
+    bank.offsets = path.offsets(residuals, math.inf).float()
     after = score(masks, features, bank, None)
     assert torch.equal(before.scores, after.scores)
     assert torch.equal(before.labels, after.labels)
+    bank.offsets = path.offsets(residuals, 0.1).float()
+    assert not torch.equal(before.scores, score(masks, features, bank, None).scores)
 
 
-def look_alikes(seed: int, pictures: int, noise: float) -> MaskExamples:
-    """Two classes whose features differ in one direction of many."""
-    draw, count = generator(seed), 4 * pictures
+def drawn(draw: torch.Generator, count: int) -> tuple[Tensor, Tensor]:
+    """Unit features and labels of two classes that differ in one direction of many."""
     label = torch.arange(count) % 2
-    features = torch.cat([torch.ones(count, 1) * 3, torch.randn(count, 10, generator=draw) * noise], dim=1)
+    features = torch.randn(count, 12, generator=draw)
+    features[:, 0] = 3.0
     features[:, 1] += label * 2.0 - 1
-    features = F.normalize(features, dim=1)
-    prototypes = F.normalize(torch.stack([features[label == k].mean(dim=0) for k in range(2)]), dim=1)
-    says = F.one_hot(label, 2) * 2 - 1
-    scores = features @ prototypes.T
-    return MaskExamples(
-        features, says, torch.ones(count), torch.arange(count) // 4, scores, scores.repeat(pictures, 1, 1)
-    )
+    return F.normalize(features, dim=1), label
+
+
+def look_alikes(seed: int, pictures: int) -> MaskExamples:
+    """Of two classes; their prototypes are the means of two each."""
+    draw = generator(seed)
+    features, label = drawn(draw, 4 * pictures)
+    prototypes = F.normalize(torch.stack([features[label == k][:2].mean(dim=0) for k in range(2)]), dim=1)
+    says, scores = F.one_hot(label, 2) * 2 - 1, features @ prototypes.T
+    places = torch.arange(len(label)) // 4
+    return MaskExamples(features, says, torch.ones(len(label)), places, scores, scores.repeat(pictures, 1, 1))
 
 
 def test_look_alikes_are_told_apart() -> None:
-    made = look_alikes(0, 5, noise=1.0)
+    made = look_alikes(0, 10)
     found = RidgeHead()(made)
     assert math.isfinite(found.penalty)
     assert found.gain > found.error
-    correct = made.says.argmax(dim=1)
-    after = made.scores + made.features @ found.offsets.T
-    before = (made.scores.argmax(dim=1) == correct).float().mean()
-    assert (after.argmax(dim=1) == correct).float().mean() > before
+    fresh, label = drawn(generator(1), 400)
+    prototypes = F.normalize(torch.stack([made.features[k : k + 3 : 2].mean(dim=0) for k in range(2)]), dim=1)
+    before, after = fresh @ prototypes.T, fresh @ (prototypes + found.offsets).T
+    wrong = [(scores.argmax(dim=1) != label).float().mean() for scores in (before, after)]
+    assert wrong[1] < 0.9 * wrong[0]
 
 
 def test_labels_that_mean_nothing_are_hardly_ever_learned() -> None:
     """A gain of one standard error is met by chance in a sixth of the draws, or so."""
     learned = 0
     for seed in range(20):
-        made = look_alikes(seed, 5, noise=1.0)
+        made = look_alikes(seed, 5)
         shuffled = made.says[torch.randperm(len(made.says), generator=generator(seed))]
         found = RidgeHead()(replace(made, says=shuffled))
         learned += bool(found.offsets.any())
@@ -139,14 +142,14 @@ def test_labels_that_mean_nothing_are_hardly_ever_learned() -> None:
 
 
 def test_one_picture_is_not_enough() -> None:
-    made = look_alikes(0, 1, noise=1.0)
+    made = look_alikes(0, 1)
     found = RidgeHead()(made)
     assert math.isinf(found.penalty)
     assert not found.offsets.any()
 
 
 def test_one_kind_of_example_is_not_enough() -> None:
-    made = look_alikes(0, 5, noise=1.0)
+    made = look_alikes(0, 5)
     found = RidgeHead()(replace(made, says=torch.ones_like(made.says)))
     assert math.isinf(found.penalty)
     assert not found.offsets.any()
@@ -154,8 +157,8 @@ def test_one_kind_of_example_is_not_enough() -> None:
 
 def test_what_nobody_knows_does_not_count() -> None:
     """An example of which nothing is known, of any features, changes no choice."""
-    made = look_alikes(0, 5, noise=1.0)
-    strange = F.normalize(torch.randn(1, 11, generator=generator(7)), dim=1)
+    made = look_alikes(0, 5)
+    strange = F.normalize(torch.randn(1, 12, generator=generator(7)), dim=1)
     more = MaskExamples(
         torch.cat([made.features, strange * 1e-6]),
         torch.cat([made.says, torch.zeros(1, 2).long()]),
