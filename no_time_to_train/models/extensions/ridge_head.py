@@ -24,9 +24,8 @@ from torch import Tensor
 from no_time_to_train.models.matching.class_head import LearnedOffsets, MaskExamples
 
 PENALTIES = (1.0, 0.3)
-"""λ that are tried besides infinity; the weights ``a_i`` sum to 1, so that no direction of the features has more
-than 1. Chosen, with :data:`WIDTH`, on the generated validation scenes: lower ones win where many pictures were
-seen and lose more elsewhere."""
+"""λ that are tried besides infinity; the weights ``a_i`` sum to 1, so that no direction of the features has
+more than 1. Chosen, with :data:`WIDTH`, on the generated validation scenes."""
 
 WIDTH = 0.05
 """Of the step in :func:`mistakes`, in cosine."""
@@ -75,8 +74,8 @@ class RidgePath:
 class RidgeHead:
     """Learns by ridge regression; the penalty stays infinite unless left-out pictures gain.
 
-    It is the penalty of the fewest mistakes on left-out pictures, and infinite unless it makes fewer than none at
-    all by more than one standard error.
+    It is the penalty of the fewest mistakes on left-out pictures, and infinite unless these are fewer than
+    without a head by more than one standard error.
 
     Attributes:
         penalties: those that are tried.
