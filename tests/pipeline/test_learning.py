@@ -188,6 +188,9 @@ def test_the_option_learns_whenever_the_references_changed(layout: Layout) -> No
 
 
 def test_thresholds_are_measured_with_the_head(keeps_all: Segmenter) -> None:
+    keeps_all.remove(keeps_all.classes[2])
+    for name in keeps_all.classes:
+        keeps_all.remove(name, 2)
     plain = keeps_all.calibrate()
     keeps_all.learn("always")
     assert keeps_all.thresholds == {}
