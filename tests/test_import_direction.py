@@ -18,6 +18,7 @@ PACKAGE = "no_time_to_train"
 
 ROOMS = [
     {"results", "errors", "version"},
+    {"own_files"},
     {"preprocess", "files"},
     {"config"},
     {"masks"},

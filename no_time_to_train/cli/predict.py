@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,8 +31,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Find the instances of the references in pictures that need no annotations; write masks and a report."""
     from no_time_to_train.errors import ConfigError, DatasetError
     from no_time_to_train.runs.found_images import FoundImages
-    from no_time_to_train.runs.result_writer import ResultWriter
-    from no_time_to_train.runs.results_folder import PARTS, export_found, read_formats, results_folder
+    from no_time_to_train.runs.result_writer import ResultWriter, stamp_of
+    from no_time_to_train.runs.results_folder import (
+        PARTS,
+        export_found,
+        read_formats,
+        remove_stale,
+        results_folder,
+    )
     from no_time_to_train.runs.run_folder import Timings
 
     formats = read_formats(arguments.format)
@@ -42,11 +47,13 @@ def run(arguments: argparse.Namespace) -> int:
     rank = 0 if devices is None else devices.rank
     timings = Timings()
     keep = {"resume": arguments.resume, "overwrite": arguments.overwrite}
-    with nullcontext(Path(arguments.out)) if rank else results_folder(arguments.out, **keep) as folder:
+    with results_folder(arguments.out, formats, rank=rank, **keep) as folder:
         with timings.stage("references"):
             finder = build_segmenter(arguments)
         settings = _settings(arguments, finder, targets)
-        writer = ResultWriter(folder / PARTS, rank, settings=settings, resume=arguments.resume)
+        stamps = {target.image_id: stamp_of(Path(str(target.image))) for target in targets}
+        resume = {"settings": settings, "resume": arguments.resume, "stamps": stamps}
+        writer = ResultWriter(folder / PARTS, rank, **resume)
         if rank == 0:
             finder.save(folder / MEMORY)
         with timings.stage("search"):
@@ -71,6 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
             export_found(folder, found, formats, arguments.min_score, **copies)
         if "html" in formats:
             write_html(arguments, finder, found, timings, folder)
+        remove_stale(folder, found, bool(left), formats)
         describe(arguments, finder, settings, timings, found.unread, folder)
     print(summary(arguments, finder, found))
     return 0
