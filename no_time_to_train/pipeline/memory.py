@@ -246,9 +246,30 @@ def read_memory(path: str | Path) -> SavedMemory:
         None if names is None else tuple(names),
         tuple(facts.get("category_ids", ())),
         facts,
-        _head_of(tensors, facts),
+        _head_of(path, tensors, facts),
     )
 
 
-def _head_of(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Head | None:
-    return Head(offsets=tensors["offsets"], **facts["head"]) if "head" in facts else None
+def _head_of(path: str | Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Head | None:
+    """The head of a file; None where it has none.
+
+    Raises:
+        MemoryMismatchError: half of one.
+    """
+    if ("head" in facts) != ("offsets" in tensors):
+        raise MemoryMismatchError(
+            f"{path} has half of a learned head; learn it again, or fill the memory again"
+        )
+    if "head" not in facts:
+        return None
+    sums, offsets = tensors["sums"], tensors["offsets"]
+    try:
+        made = Head(offsets=offsets, **facts["head"])
+    except TypeError as error:
+        raise MemoryMismatchError(f"{path} has a learned head of another form ({error})") from None
+    if offsets.shape != (sums.shape[0], sums.shape[2]) or not torch.isfinite(offsets).all():
+        raise MemoryMismatchError(
+            f"{path} has a learned head that must be {sums.shape[0]} x {sums.shape[2]} finite numbers, "
+            f"got {tuple(offsets.shape)}"
+        )
+    return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save
 
 from no_time_to_train import Instances, Segmenter
 from no_time_to_train.errors import ConfigError, DatasetError, MemoryMismatchError
 from no_time_to_train.models.matching.class_head import LearnedOffsets, MaskExamples
+from no_time_to_train.models.memory.bank_file import read_bank
 from no_time_to_train.pipeline.examples import SeenPictures, examples_of
 from no_time_to_train.pipeline.learning import learned, learned_text
 from no_time_to_train.pipeline.memory import read_memory
@@ -100,6 +103,24 @@ def test_files_say_that_they_have_a_head(keeps_all: Segmenter, tmp_path: Path) -
     assert keeps_all.memory.digest() != digest
     with_head = read_memory(keeps_all.save(tmp_path / "head.safetensors"))
     assert (plain.head, plain.facts["version"], with_head.facts["version"]) == (None, 1, 2)
+
+
+def test_damaged_heads_are_refused(keeps_all: Segmenter, tmp_path: Path) -> None:
+    keeps_all.learn("always")
+    path = keeps_all.save(tmp_path / "head.safetensors")
+    tensors, facts = read_bank(path)
+    for wrong, said in (
+        ({**tensors, "offsets": tensors["offsets"][:1]}, "finite numbers"),
+        ({**tensors, "offsets": tensors["offsets"] * torch.nan}, "finite numbers"),
+        ({name: part for name, part in tensors.items() if name != "offsets"}, "half of a learned head"),
+    ):
+        path.write_bytes(save(wrong, metadata={"no_time_to_train": json.dumps(facts)}))
+        with pytest.raises(MemoryMismatchError, match=said):
+            read_memory(path)
+    facts["head"] = {"kind": "always"}
+    path.write_bytes(save(tensors, metadata={"no_time_to_train": json.dumps(facts)}))
+    with pytest.raises(MemoryMismatchError, match="another form"):
+        read_memory(path)
 
 
 def test_one_shot_stays_training_free_unless_negatives_are_given(finder: Segmenter, layout: Layout) -> None:
