@@ -13,6 +13,7 @@ training-free search reaches at all.
 from __future__ import annotations
 
 import argparse
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -79,8 +80,14 @@ def rejected(
     return marks
 
 
-def run(episode: Episode, arguments: argparse.Namespace) -> dict[tuple[str, int], float]:
-    """Mean precision by mode and round."""
+def run(
+    episode: Episode, arguments: argparse.Namespace, spent: dict[int, list[float]]
+) -> dict[tuple[str, int], float]:
+    """Mean precision by mode and round.
+
+    Args:
+        spent: CPU seconds of first (1) and later (2) calls of ``learn``, which this adds to.
+    """
     names = episode.categories.names
     targets = episode.targets()
     images: list[Any] = [target.image for target in targets]
@@ -95,7 +102,9 @@ def run(episode: Episode, arguments: argparse.Namespace) -> dict[tuple[str, int]
             half, seen = len(images) // 2, set()
             for number in range(max(ROUNDS) + 1):
                 if number and mode == MODES[1]:
+                    started = time.process_time()
                     finder.learn()
+                    spent[min(number, 2)].append(time.process_time() - started)
                 found = list(finder.predict(images))
                 if not truth:
                     truth = [
@@ -148,10 +157,11 @@ def main() -> None:
     parser.add_argument("--sam2", default="sam2_nano")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    spent: dict[int, list[float]] = defaultdict(list)
     print("| task | mode | round | precision | difference to round 0 |\n| --- | --- | --: | --: | --: |")
     with TemporaryDirectory() as scenes:
         for task in choose_tasks(Path(scenes), Path(arguments.data), split_names(arguments.tasks)):
-            draws = [run(task.episode(seed), arguments) for seed in read_numbers(arguments.seeds)]
+            draws = [run(task.episode(seed), arguments, spent) for seed in read_numbers(arguments.seeds)]
             for mode in MODES:
                 for number in ROUNDS:
                     ours, before = ([draw[mode, at] for draw in draws] for at in (number, 0))
@@ -161,6 +171,10 @@ def main() -> None:
                         f"| {task.name} | {mode} | {number} | {100 * np.mean(ours):.1f} | {text} |",
                         flush=True,
                     )
+    first, later = (np.mean(spent[call]) for call in (1, 2))
+    print(
+        f"learn: {first:.1f} CPU s the first time, {later:.1f} CPU s later, mean over {len(spent[1])} draws"
+    )
 
 
 if __name__ == "__main__":
