@@ -30,12 +30,12 @@ ROOMS = [
     {"pipeline"},
     {"report"},
     {"runs"},
-    {"api", "pl_wrapper", "cli"},
+    {"api", "pl_wrapper", "cli", "batch"},
     {"bench"},
 ]
 """From the ground up. Rooms of one line are one floor; the first imports nothing of ours."""
 
-FACES = {"api", "pl_wrapper", "cli"}
+FACES = {"api", "pl_wrapper", "cli", "batch"}
 PIPELINE_ONLY = {"segment_batch", "encode_reference"}
 """Methods of a model that see one picture after the other; faces ask the pipeline instead."""
 

@@ -162,7 +162,14 @@ class Stages:
 
     def test_support(self) -> None:
         """Search the support images without negatives; their false positives become negative references."""
-        everything = replace(self.model.how, min_score=0.0, calibrate=False, only_present=False)
+        everything = replace(
+            self.model.how,
+            min_score=0.0,
+            calibrate=False,
+            only_present=False,
+            proposals="prompts",
+            boxes=None,
+        )
         self.model.begin_search(self._support_block(), everything, self.options.folder / "support")
         rows = [row for record in self._search("test_support") for row in record["rows"]]
         targets, options = self.model.targets, self.options

@@ -9,6 +9,7 @@ from typing import Any
 
 from no_time_to_train.dataset.export import export_results
 from no_time_to_train.dataset.export.image_result import ImageResult
+from no_time_to_train.dataset.export.parquet import require_pyarrow
 from no_time_to_train.errors import ConfigError, did_you_mean
 from no_time_to_train.files import on_disk
 from no_time_to_train.own_files import owner_of
@@ -26,6 +27,7 @@ FORMATS: Mapping[str, tuple[str, ...]] = {
     "labelme": ("labelme",),
     "cvat": ("cvat",),
     "labelstudio": ("label_studio",),
+    "parquet": ("parquet",),
     "overlay": (),
     "html": (),
 }
@@ -39,6 +41,7 @@ FILES: Mapping[str, tuple[str, ...]] = {
     "cvat": ("cvat.xml",),
     "labelstudio": ("label_studio.json", "label_studio.xml"),
     "yolo": ("yolo/data.yaml",),
+    "parquet": ("instances.parquet",),
     "html": ("report.html",),
 }
 """By format, what can be looked for before a search, so that it is not refused after it."""
@@ -48,7 +51,7 @@ def read_formats(text: str) -> list[str]:
     """``"coco,png"`` as a list.
 
     Raises:
-        ConfigError: an unknown word.
+        ConfigError: an unknown word, or one that needs a package which is missing.
     """
     words = [word.strip() for word in text.split(",") if word.strip()]
     for word in words:
@@ -56,6 +59,8 @@ def read_formats(text: str) -> list[str]:
             raise ConfigError(
                 f"unknown --format {word!r}{did_you_mean(word, FORMATS)} (known: {', '.join(FORMATS)})"
             )
+    if "parquet" in words:
+        require_pyarrow()
     return words
 
 

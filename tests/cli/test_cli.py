@@ -53,7 +53,7 @@ def finished(layout: Layout, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run with every format; tests must leave it as it is."""
     out = tmp_path_factory.mktemp("finished") / "out folder"
     given = ["--references", str(layout.references), "--images", str(layout.pictures), "--out", str(out)]
-    formats = ",".join(FORMATS)
+    formats = ",".join(word for word in FORMATS if word != "parquet")  # needs a package of its own
     assert main(["predict", *MODELS, *OPTIONS, *given, "--format", formats, "--min-score", "0.2"]) == 0
     return out
 
