@@ -1,0 +1,130 @@
+// Keeps the store true: reads from the server, follows its events.
+
+import { follow, get, post, TAB } from "./api.js";
+import { byId, oneAtATime, show } from "./dom.js";
+import { applyFilter, chooseClass, classOf, reaches, select, selectedInstance, store, tell } from "./store.js";
+import { complain } from "./messages.js";
+
+const FEW = 12; // changed rows that are read one by one; more: all at once
+const SAME = 0.8; // overlap of boxes that makes two candidates the same
+const STATE_MS = 700; // between readings of the state while a search runs
+
+export const readState = oneAtATime(async () => {
+  store.state = await get("/api/state");
+  if (!classOf(store.className)) chooseClass(store.state.classes[0]?.name ?? "");
+  tell("state");
+});
+
+const readRows = oneAtATime(async () => {
+  store.rows = await get("/api/images");
+  store.placeOf = new Map(store.rows.map((row, place) => [row.id, place]));
+  applyFilter();
+  tell("rows");
+});
+
+/** Read the image that is looked at. */
+const readDetail = oneAtATime(async () => {
+  const id = store.current;
+  if (id === null) return;
+  const detail = await get(`/api/images/${id}`);
+  if (id !== store.current || store.writing) return;
+  keepSelection(detail);
+  store.detail = detail;
+  takeRow(detail);
+  tell("detail", "rows");
+});
+
+/** A new search names its candidates anew: the chosen one stays chosen. @param {import("./store.js").Detail} next */
+function keepSelection(next) {
+  const one = selectedInstance(), all = [...next.objects, ...next.candidates];
+  if (!one || all.some((other) => other.id === one.id)) return;
+  const alike = all.filter((other) => other.class === one.class && boxIou(other.box, one.box) > SAME)
+    .sort((a, b) => boxIou(b.box, one.box) - boxIou(a.box, one.box));
+  select(alike[0]?.id ?? null);
+}
+
+function boxIou([a1, b1, a2, b2], [c1, d1, c2, d2]) {
+  const both = Math.max(0, Math.min(a2, c2) - Math.max(a1, c1)) * Math.max(0, Math.min(b2, d2) - Math.max(b1, d1));
+  return both / ((a2 - a1) * (b2 - b1) + (c2 - c1) * (d2 - d1) - both || 1);
+}
+
+/** The row of an image, from its details. @param {import("./store.js").Detail} detail */
+function takeRow({ objects, candidates, ...row }) {
+  const place = store.placeOf.get(row.id);
+  if (place === undefined) return;
+  const confirmed = objects.filter((one) => one.state === "confirmed");
+  store.rows[place] = { ...row, objects: confirmed.length, candidates: candidates.filter(reaches).length };
+}
+
+/** Look at an image. @param {number} id @param {string|null} [chosen] instance to choose in it */
+export async function openImage(id, chosen = null) {
+  if (store.current !== id) {
+    store.current = id;
+    store.detail = null;
+    select(null);
+    tell("detail", "rows");
+    history.replaceState(null, "", `#${id}`);
+    post("/api/view", { image: id }).catch(complain);
+  }
+  await readDetail().catch(complain);
+  if (chosen && store.current === id) select(chosen);
+}
+
+/** Read again what these images changed. @param {number[]} images */
+export async function refresh(images) {
+  const others = images.filter((id) => id !== store.current);
+  const reading = [readState()];
+  if (images.includes(store.current)) reading.push(readDetail());
+  if (others.length > FEW) reading.push(readRows());
+  else reading.push(...others.map(async (id) => takeRow(await get(`/api/images/${id}`))));
+  await Promise.all(reading);
+  applyFilter();
+  tell("rows", "found");
+}
+
+let stateDue = 0;
+function readStateSoon() {
+  stateDue ||= setTimeout(() => { stateDue = 0; readState().catch(complain); }, STATE_MS);
+}
+
+function whenFound({ image, ...counts }) {
+  const row = store.rows[store.placeOf.get(image)];
+  if (row) Object.assign(row, counts);
+  if (image === store.current) readDetail().catch(complain);
+  applyFilter();
+  tell("rows", "found");
+  readStateSoon();
+}
+
+function whenSearch(search) {
+  store.state.search = search;
+  tell("state");
+  if (!search.running) refreshAll().catch(complain);
+}
+
+async function refreshAll() {
+  await Promise.all([readState(), readRows(), readDetail()]);
+  tell("found");
+}
+
+function whenLost() {
+  byId("broken").textContent = "The program is not answering. If ntt app was stopped, start it again and open the address that it prints. Nothing that you did is lost.";
+  show(byId("broken"), true);
+}
+
+/** First reading, then events. */
+export async function start() {
+  await Promise.all([readState(), readRows()]);
+  follow({
+    open: () => {
+      const wasLost = !byId("broken").hidden;
+      show(byId("broken"), false);
+      if (wasLost || store.current !== null) refreshAll().catch(complain);
+    },
+    lost: whenLost,
+    op: ({ images, tab }) => { if (tab !== TAB) (images ? refresh(images) : refreshAll()).catch(complain); },
+    found: whenFound,
+    search: whenSearch,
+    encoded: () => undefined,
+  });
+}
