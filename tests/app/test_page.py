@@ -18,6 +18,7 @@ from pycocotools.coco import COCO
 from no_time_to_train.api import Segmenter
 from no_time_to_train.app.outlines import rings_mask
 from no_time_to_train.app.routes import App
+from no_time_to_train.report.palette import class_palette
 from tests.app.browsing import (
     ask,
     click,
@@ -87,7 +88,7 @@ def first_of_each_class(truth: COCO, name: str) -> dict[str, tuple[float, float]
 
 
 def test_show_three_see_all_decide_and_export(fruits: Both, truth: COCO, page: Any) -> None:
-    """Click three fruits, name them, see candidates in all pictures, decide with keys, export what is shown."""
+    """Click three fruits, name them, see candidates everywhere, decide with keys, export what is shown."""
     app, client = fruits
     visit(page, client)
     open_picture(page, "0.jpg")
@@ -268,6 +269,61 @@ def test_the_threshold_counts_hides_and_stays(app_and_client: Both, page: Any) -
     assert drawn == expected
 
 
+def test_all_that_reach_the_threshold_at_once_and_back(app_and_client: Both, page: Any) -> None:
+    show_square(app_and_client)
+    visit(page, app_and_client[1])
+    page.keyboard.press("g")
+    above = ask(page, "shown.classOf('square').above")
+    assert above > 1
+    page.get_by_role("button", name=f"Confirm all {above} of 0.50 or more").click()
+    wait_for(page, "shown.classOf('square').confirmed === given", above + 1)
+    page.keyboard.press("u")
+    wait_for(page, "shown.classOf('square').confirmed === 1")
+    wait_for(page, "document.querySelector('#confirm-all').textContent.includes(given)", str(above))
+
+
+def test_numbers_give_names_and_a_class_is_renamed(app_and_client: Both, page: Any) -> None:
+    show_square(app_and_client)
+    visit(page, app_and_client[1])
+    take(page, 70, 66, "disc")
+    wait_for(page, "shown.selectedInstance()?.class === 'disc'")
+    page.keyboard.press("1")
+    wait_for(page, "shown.store.detail.objects.every((one) => one.class === 'square')")
+    page.locator("#classes .class", has_text="square").click()
+    page.get_by_role("button", name="Rename").click()
+    page.locator("dialog input").fill("thing")
+    page.keyboard.press("Enter")
+    wait_for(page, "shown.store.detail.objects.every((one) => one.class === 'thing')")
+    page.locator("#classes .class", has_text="thing").wait_for()
+    assert set(page.locator("#classes .class-name").all_text_contents()) == {"disc", "thing"}
+
+
+def coloured(page: Any, colour: tuple[int, int, int]) -> int:
+    """Pixels of the canvas that have a colour."""
+    return page.evaluate(
+        "async ([r, g, b]) => { for (const _ of [1, 2]) await new Promise(requestAnimationFrame);"
+        " const { width, height } = document.querySelector('#canvas'); let n = 0;"
+        " const context = new OffscreenCanvas(width, height).getContext('2d', { willReadFrequently: true });"
+        " context.drawImage(document.querySelector('#canvas'), 0, 0);"
+        " const { data } = context.getImageData(0, 0, width, height);"
+        " const far = (i) => Math.abs(data[i] - r) + Math.abs(data[i + 1] - g) + Math.abs(data[i + 2] - b);"
+        " for (let i = 0; i < data.length; i += 4) n += far(i) < 12; return n }",
+        list(colour),
+    )
+
+
+def test_each_class_is_drawn_in_its_colour_and_can_be_hidden(app_and_client: Both, page: Any) -> None:
+    show_square(app_and_client)
+    visit(page, app_and_client[1])
+    take(page, 70, 66, "disc")
+    page.keyboard.press("Escape")
+    square, disc = class_palette(2)
+    assert coloured(page, square) > 100
+    assert coloured(page, disc) > 100
+    page.keyboard.press("h")
+    assert coloured(page, square) == coloured(page, disc) == 0
+
+
 def test_what_is_undone_stays_so_over_a_reload(app_and_client: Both, app_page: Any) -> None:
     take(app_page, *centre(0), "square")
     app_page.reload()
@@ -394,7 +450,8 @@ def test_every_control_has_a_name_and_can_be_reached(app_and_client: Both, page:
     page.keyboard.press("]")
     nameless = page.evaluate(
         "[...document.querySelectorAll('button, input, select, [role=listbox], canvas')].filter((one) =>"
-        " one.checkVisibility() && !one.textContent.trim() && !one.getAttribute('aria-label') && !one.labels?.length)"
+        " one.checkVisibility() && !one.textContent.trim() && !one.getAttribute('aria-label')"
+        " && !one.labels?.length)"
         ".map((one) => one.outerHTML)"
     )
     assert nameless == []

@@ -27,6 +27,8 @@ export const view = {
   pointer: null,
   radius: 0,
   hidden: false,
+  /** the photograph could not be read */
+  failed: false,
 };
 
 /** @param {number} x @param {number} y screen pixels in the canvas @returns {[number, number]} pixels of the image */
@@ -179,20 +181,23 @@ async function showPhoto() {
   if (id === null || id === shownId) return;
   shownId = id;
   dropDraft();
-  Object.assign(view, { photo: null, hovered: null, cross: null, rubber: null, stroke: null, width: 0 });
+  Object.assign(view, { photo: null, hovered: null, cross: null, rubber: null, stroke: null, width: 0, failed: false });
   redraw();
   const photo = load(id);
-  try { await photo.decode(); } catch { tellFault(currentRow()?.error ?? "This picture cannot be shown."); return; }
+  const loaded = await photo.decode().then(() => true, () => false);
   if (store.current !== id) return;
+  view.failed = !loaded;
+  if (!loaded) { tellFault(); return; }
   const row = currentRow();
   Object.assign(view, { photo, width: row?.width ?? photo.naturalWidth, height: row?.height ?? photo.naturalHeight });
-  tellFault(row?.error ?? "");
+  tellFault();
   fit();
   const next = neighbour(1);
   ahead = next === null ? null : load(next);
 }
 
-function tellFault(text) {
+function tellFault() {
+  const text = currentRow()?.error ?? (view.failed ? "This picture cannot be shown." : "");
   byId("canvas-text").textContent = text;
   show(byId("canvas-text"), Boolean(text));
 }
@@ -224,4 +229,5 @@ export function stepInstance(step) {
 new ResizeObserver(resize).observe(box);
 listen(["detail", "rows"], showPhoto);
 listen(["detail"], describe);
+listen(["detail", "rows"], tellFault);
 listen(["detail", "selected", "draft", "threshold", "class", "state", "mode"], redraw);
