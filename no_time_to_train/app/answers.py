@@ -40,14 +40,13 @@ def classes_of(project: Project) -> list[dict[str, Any]]:
         own[one.state] += 1
         if one.role is not None:
             own[f"{one.role}s"] += 1
-    rows = []
+    rows, waiting = [], project.found.waiting()
     for name, one_class in state.classes.items():
         own = counts[name]
         own.pop("candidate")
-        waiting = project.found.of_class(name)
-        above = sum(candidate.score >= one_class.threshold for candidate in waiting)
+        count, above = waiting.get(name, (0, 0))
         row = {"name": name, "threshold": one_class.threshold, **own}
-        rows.append(row | {"candidates": len(waiting), "above": above})
+        rows.append(row | {"candidates": count, "above": above})
     return rows
 
 

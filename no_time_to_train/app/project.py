@@ -142,9 +142,11 @@ class Project:
 
     def _write(self, operation: dict[str, Any], objects: list[str]) -> Outcome:
         number = self.log.append(operation)
+        limits = {name: one.threshold for name, one in self.state.classes.items()}
         images = sorted(self.state.apply(number, operation))
         self.found.refresh(images)
-        self.found.thresholds_changed()
+        if limits != {name: one.threshold for name, one in self.state.classes.items()}:
+            self.found.thresholds_changed()
         outcome = Outcome(number, objects, images, operation.get("tab", ""))
         for listener in self.listeners:
             listener(outcome)

@@ -75,6 +75,7 @@ class App:
             NoTimeToTrainError: _refused,
             HTTPException: _not_there,
             OSError: _failed,
+            Exception: _broken,
         }
         return Starlette(routes=api, exception_handlers=handlers)  # type: ignore[arg-type]
 
@@ -283,6 +284,12 @@ async def _not_there(request: Request, error: HTTPException) -> Response:
 
 async def _failed(request: Request, error: OSError) -> Response:
     return JSONResponse({"error": f"nothing was changed: {error}"}, 500)
+
+
+async def _broken(request: Request, error: Exception) -> Response:
+    return JSONResponse(
+        {"error": f"the program failed at this ({type(error).__name__}); its output says more"}, 500
+    )
 
 
 def _picture(data: bytes) -> Response:
