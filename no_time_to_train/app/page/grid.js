@@ -27,6 +27,7 @@ function size() {
 const list = virtualList(box, {
   size,
   fill,
+  key: (index) => crops.items[index]?.id ?? index,
   moved: (first, last) => {
     seen = [first, last];
     readAhead(first, last).then((came) => { if (came) list.refill(); }).catch(complain);
@@ -41,7 +42,6 @@ function fill(element, index) {
     element.addEventListener("click", (event) => point(element.index, event));
     element.addEventListener("dblclick", () => openChosen());
   }
-  element.index = index;
   const [image, caption] = element.children;
   if (one) setPicture(image, `/crops/${encodeURIComponent(one.id)}?v=${one.revision ?? 0}`);
   const role = one?.role ? "★ " : "";
