@@ -17,7 +17,7 @@ from torch import Tensor
 from no_time_to_train.app.images import Images
 from no_time_to_train.app.worker import AHEAD, PROMPT, SOON, Worker
 from no_time_to_train.errors import DatasetError
-from no_time_to_train.masks.ops import resized_masks
+from no_time_to_train.masks.ops import bilinear_matrix
 from no_time_to_train.masks.rle import encode_mask
 from no_time_to_train.models.sam.backend import Sam2Backend
 from no_time_to_train.models.sam.prompts import ImageEmbedding, Prompts
@@ -121,9 +121,8 @@ class Prompter:
         device = self.sam.mean.device
         prompt = Prompts((spots * scale)[None].to(device), labels[None].to(device))
         found = self.sam.decode(embedding, prompt, tokens="best" if len(spots) == 1 else "single")
-        mask = torch.cat(list(resized_masks(found.logits.cpu(), size)))[0].numpy()
         inside = [(x, y) for (x, y), kind in zip(spots.tolist(), labels.tolist(), strict=True) if kind == 1]
-        return encode_mask(_without_crumbs(mask, inside)), float(found.ious[0].clamp(0, 1))
+        return _full_size(found.logits[0].float().cpu(), size, inside), float(found.ious[0].clamp(0, 1))
 
 
 def _checked(points: Any, box: Any, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -151,7 +150,35 @@ def _checked(points: Any, box: Any, size: tuple[int, int]) -> tuple[Tensor, Tens
     return places.clamp(torch.zeros(2), limits), torch.tensor([row[2] for row in rows], dtype=torch.int32)
 
 
+def _full_size(logits: Tensor, size: tuple[int, int], inside: list[tuple[float, float]]) -> RLE:
+    """The mask of (q, r) logits in a picture of (H, W), without crumbs.
+
+    The values are those of ``masks.ops.resized_masks``, computed only where the mask can be: a picture of a
+    phone has 12 million pixels, and a person waits.
+    """
+    full = np.zeros(size, dtype=np.uint8, order="F")  # as pycocotools reads it
+    rows = _reach((logits > 0).any(dim=1), size[0])
+    columns = _reach((logits > 0).any(dim=0), size[1])
+    down = bilinear_matrix(logits.shape[0], size[0])[rows]
+    across = bilinear_matrix(logits.shape[1], size[1])[columns]
+    mask = (down @ logits @ across.T > 0).numpy()
+    own = [(x - columns.start, y - rows.start) for x, y in inside]
+    full[rows, columns] = _without_crumbs(mask, own)
+    return encode_mask(full)
+
+
+def _reach(covered: Tensor, length: int) -> slice:
+    """Which of ``length`` pixels the covered cells of an axis can reach when it is resized."""
+    cells = torch.nonzero(covered)[:, 0].tolist()
+    if not cells:
+        return slice(0, 0)
+    scale = length / len(covered)
+    first, last = int((cells[0] - 1) * scale) - 1, int((cells[-1] + 2) * scale) + 2
+    return slice(max(0, first), min(length, last))
+
+
 def _without_crumbs(mask: np.ndarray, inside: list[tuple[float, float]]) -> np.ndarray:
+    """Args: ``inside``: places on the object, some of which may lie outside of the (h, w) mask."""
     pieces, count = label(mask, np.ones((3, 3)))
     if count < 2:
         return mask
@@ -160,7 +187,8 @@ def _without_crumbs(mask: np.ndarray, inside: list[tuple[float, float]]) -> np.n
     kept = areas >= CRUMB * areas.max()
     height, width = mask.shape
     for x, y in inside:
-        kept[pieces[min(int(y), height - 1), min(int(x), width - 1)]] = True
+        if 0 <= x < width and 0 <= y < height:
+            kept[pieces[int(y), int(x)]] = True
     kept[0] = False
     return kept[pieces]
 
