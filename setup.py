@@ -34,6 +34,8 @@ EXTRAS = {
     "matcher": ["pot>=0.9.4"],
     "eval": ["faster-coco-eval>=1.6"],
     "report": ["supervision>=0.25"],
+    "parquet": ["pyarrow>=14"],
+    "ray": ["ray[data]>=2.9", "pyarrow>=14"],
     "bench": ["matplotlib>=3.8"],
     "notebooks": ["ipykernel>=6.29"],
     "dev": [

@@ -2,8 +2,9 @@
 
 ``python -m tests.quick_python SOCKET`` imports what commands need and waits. The script of the fixture takes
 the place of ``python``: it hands over its arguments, directory, variables and streams, the waiting process
-forks, and the fork runs them as ``__main__``. Each run is a process of its own, with its own exit code. A
-signal to the script is no signal to the fork, so tests that kill use ``sys.executable``.
+forks, and the fork runs them as ``__main__``. Each run is a process of its own, with its own exit code;
+SIGINT and SIGTERM are handed on. Killing the script does not kill the fork: tests that kill use
+``sys.executable``.
 """
 
 from __future__ import annotations
@@ -43,12 +44,16 @@ PRELOADED = (
 )
 
 CLIENT = """\
-import json, os, socket, sys
+import json, os, signal, socket, sys
 with socket.socket(socket.AF_UNIX) as to:
     to.connect({address!r})
     socket.send_fds(to, [b"x"], [0, 1, 2])
     to.sendall(json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode() + b"\\n")
-    ended = int(to.makefile().readline() or -9)
+    answer = to.makefile()
+    child = int(answer.readline())
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: os.kill(child, number))
+    ended = int(answer.readline() or -9)
 if ended < 0:
     os.kill(os.getpid(), -ended)
 sys.exit(ended)
@@ -96,6 +101,7 @@ def _answer(connection: socket.socket) -> None:
     arguments, folder, variables = json.loads(connection.makefile().readline())
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     if child := os.fork():
+        connection.sendall(f"{child}\n".encode())
         connection.sendall(f"{os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}\n".encode())
         os._exit(0)
     connection.close()

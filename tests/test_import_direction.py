@@ -18,6 +18,7 @@ PACKAGE = "no_time_to_train"
 
 ROOMS = [
     {"results", "errors", "version"},
+    {"own_files"},
     {"preprocess", "files"},
     {"config"},
     {"masks"},
@@ -30,12 +31,12 @@ ROOMS = [
     {"report"},
     {"runs"},
     {"web"},
-    {"api", "pl_wrapper", "cli", "app"},
+    {"api", "pl_wrapper", "cli", "batch", "app"},
     {"bench"},
 ]
 """From the ground up. Rooms of one line are one floor; the first imports nothing of ours."""
 
-FACES = {"api", "pl_wrapper", "cli", "app", "web"}
+FACES = {"api", "pl_wrapper", "cli", "batch", "app", "web"}
 PIPELINE_ONLY = {"segment_batch", "encode_reference"}
 """Methods of a model that see one picture after the other; faces ask the pipeline instead."""
 

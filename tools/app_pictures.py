@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from tests.app.browsing import ask, click, draft_box, on_screen, open_picture, visit, wait_for
+from tests.app.browsing import click, draft_box, on_screen, open_picture, visit, wait_for
 from tests.app.serving import Client
 from tests.browser import SWITCHES, find_browser
 
-QUALITY, ENLARGED = 82, 3
+QUALITY, ENLARGED, SEARCH_MS = 82, 3, 300_000
+CONFIRMED = 8
 DESKTOP, PHONE = (1280, 800), (390, 844)
 FIRST = (330.0, 220.0)
 """A coin of the first picture, in its pixels."""
@@ -73,6 +74,7 @@ def app(pictures: Path) -> Iterator[Client]:
             )
         finally:
             process.terminate()
+            process.communicate()
 
 
 @contextmanager
@@ -114,23 +116,22 @@ def walk(steps: Steps) -> Iterator[tuple[str, list[bytes]]]:
     page.keyboard.type("coin")
     yield "click", [shot(page)]
     page.keyboard.press("Enter")
-    wait_for(page, "!shown.store.state.search.running && shown.store.state.classes[0]?.candidates > 0")
+    found = "!shown.store.state.search.running && shown.store.state.classes[0]?.candidates > 0"
+    wait_for(page, found, patience_ms=SEARCH_MS)
 
-    page.keyboard.press("g")
-    page.wait_for_timeout(300)
-    for _ in range(9):
+    open_picture(page, "coins-5.jpg")
+    page.keyboard.press("]")
+    for _ in range(CONFIRMED):
         page.keyboard.press("Enter")
+    wait_for(page, "shown.classOf('coin').confirmed === given", 1 + CONFIRMED)
+    yield "picture", [shot(page)]
+
     dark = steps.page(DESKTOP, "dark")
     dark.keyboard.press("g")
+    dark.wait_for_selector("#grid .item img[src]")
     for key in ("ArrowDown", "ArrowRight", "Shift+ArrowRight", "Shift+ArrowRight"):
         dark.keyboard.press(key)
     yield "grid", [shot(dark)]
-
-    page.keyboard.press("g")
-    open_picture(page, "coins-5.jpg")
-    for _ in range(1 + ask(page, "shown.visible().filter((one) => one.state).length")):
-        page.keyboard.press("]")
-    yield "picture", [shot(page)]
 
     phone, other = steps.page(PHONE, "light"), steps.page(PHONE, "dark")
     open_picture(phone, "coins-2.jpg")

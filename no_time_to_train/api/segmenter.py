@@ -33,6 +33,7 @@ from no_time_to_train.models.memory.reference_quality import ReferenceScore, sco
 from no_time_to_train.models.memory.stored_references import StoredReference, class_names_of
 from no_time_to_train.models.segmenter import ReferenceSegmenter
 from no_time_to_train.pipeline.calibration import calibrated
+from no_time_to_train.pipeline.given_boxes import stream_with_boxes
 from no_time_to_train.pipeline.memory import (
     ClassThreshold,
     Memory,
@@ -302,6 +303,9 @@ class Segmenter:
         overlap: float = 0.25,
         batch_size: int = 1,
         on_error: OnError | None = None,
+        boxes: Any = None,
+        proposals: Literal["boxes", "both"] = "boxes",
+        max_boxes: int = 100,
     ) -> Any:  # Instances for one image, Iterator[Instances] for several
         """Find the instances of all classes.
 
@@ -320,6 +324,11 @@ class Segmenter:
                 in the last bits. Results come in groups of it.
             on_error: an image that cannot be read is named and skipped, or stops the search; None skips in
                 a folder and stops elsewhere.
+            boxes: of any detector, for SAM 2 to make a mask of each: a COCO results file whose ``image_id``
+                is the file name, (N, 4) arrays of (x1, y1, x2, y2) pixels by file name, or one such array
+                for one image. What they are of is not looked at.
+            proposals: ``boxes`` makes masks of these alone, ``both`` of the usual prompts as well.
+            max_boxes: of a picture; the best.
 
         Returns:
             For one image its ``Instances``. For several an iterator of ``Instances`` in their order, one at
@@ -330,16 +339,25 @@ class Segmenter:
             DatasetError: no image there, or one that cannot be read.
             ConfigError: ``only_present`` without thresholds.
         """
-        how = SearchConfig(min_score, tile, overlap, only_present=only_present)
+        how = SearchConfig(
+            min_score,
+            tile,
+            overlap,
+            only_present=only_present,
+            proposals="prompts" if boxes is None else proposals,
+        )
         memory = self.memory
         if only_present and not memory.thresholds:
             raise ConfigError("only_present needs thresholds of presence; call calibrate() first")
         one = is_one_image(images)
+        several = [images] if one else images
+        if boxes is not None:
+            several = stream_with_boxes(several, boxes, max_boxes)
         skips = None if on_error is None else Skips(stop=on_error == "stop")
         found = segment(
             self._model,
             memory,
-            [images] if one else images,
+            several,
             how,
             batch_size=batch_size,
             skips=Skips(stop=True) if one else skips,

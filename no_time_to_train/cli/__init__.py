@@ -6,13 +6,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from no_time_to_train.cli import app, bench, check, demo, download, inspect, predict, report
-from no_time_to_train.errors import NoTimeToTrainError
+from no_time_to_train.cli import app, bench, check, demo, download, inspect, merge, predict, report
+from no_time_to_train.pl_wrapper.stop_signals import exit_code_of
 
-COMMANDS = (predict, app, inspect, report, check, download, bench, demo)
+COMMANDS = (predict, merge, app, inspect, report, check, download, bench, demo)
 """Modules with ``add_to(commands)``, which sets ``run``; they import what they need when they run."""
-
-INTERRUPTED = 130
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -39,11 +37,4 @@ def main(words: Sequence[str] | None = None) -> int:
     if rest and arguments.run is not check.run:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     arguments.overrides = rest
-    try:
-        return arguments.run(arguments)
-    except (NoTimeToTrainError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return INTERRUPTED
+    return exit_code_of(lambda: arguments.run(arguments), resumable=arguments.run is predict.run)

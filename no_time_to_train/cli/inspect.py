@@ -23,12 +23,14 @@ EXAMPLE = "Example: ntt inspect --references refs/ --out inspected/"
 
 def run(arguments: argparse.Namespace) -> int:
     """Score each reference by the others of its class, flag outliers, say which to keep, write pictures."""
+    from no_time_to_train.runs.folder_lock import held
+
     folder = Path(arguments.out)
-    folder.mkdir(parents=True, exist_ok=True)
-    finder = build_segmenter(arguments)
-    scores = finder.score_references()
-    _write_table(folder / "references.csv", scores)
-    _write_pictures(folder, finder)
+    with held(folder, "--out"):
+        finder = build_segmenter(arguments)
+        scores = finder.score_references()
+        _write_table(folder / "references.csv", scores)
+        _write_pictures(folder, finder)
     for score in scores:
         print(_line(score))
     print("\n".join([*keeping_advice(finder), f"references.csv and pictures: {folder}"]))
@@ -76,9 +78,9 @@ def _line(score: ReferenceScore) -> str:
 
 
 def _write_table(path: Path, scores: list[ReferenceScore]) -> None:
-    from no_time_to_train.files import table_row
+    from no_time_to_train.files import table_row, whole_file
 
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with whole_file(path, newline="") as file:
         table = csv.writer(file)
         table.writerow(
             ["class", "shot", "name", "patches", "own", "other", "other_class", "outlier", "remark"]
@@ -95,11 +97,13 @@ def _write_pictures(folder: Path, finder: Segmenter) -> None:
     from PIL import Image
 
     from no_time_to_train.cli.reference_pictures import scored_references
-    from no_time_to_train.dataset.export.image_result import folder_name
+    from no_time_to_train.dataset.export.image_result import folder_names
+    from no_time_to_train.files import write_picture
     from no_time_to_train.report.overlay import contact_sheet, draw_instances
     from no_time_to_train.results import Instances
 
     drawn = []
+    folders = dict(zip(finder.classes, folder_names(finder.classes), strict=True))
     for item, score in scored_references(finder):
         crop = finder.crop(item)
         if crop is None:
@@ -107,10 +111,9 @@ def _write_pictures(folder: Path, finder: Segmenter) -> None:
         pixels = (crop.image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
         label = torch.tensor([finder.classes.index(item.class_name)])
         shown = Instances.from_masks(crop.mask[None] > 0.5, torch.ones(1), label, finder.classes)
-        path = folder / folder_name(item.class_name) / f"{score.shot}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
         drawn.append(draw_instances(pixels, shown, scores=False))
-        Image.fromarray(drawn[-1]).save(path, quality=90)
+        path = folder / folders[item.class_name] / f"{score.shot}.jpg"
+        write_picture(path, Image.fromarray(drawn[-1]), quality=90)
     if drawn:
         sheet = contact_sheet(drawn, SHEET_COLUMNS, SHEET_WIDTH)
-        Image.fromarray(sheet).save(folder / "references.jpg", quality=90)
+        write_picture(folder / "references.jpg", Image.fromarray(sheet), quality=90)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +13,7 @@ from no_time_to_train.cli.segmenter_arguments import (
     add_reference_arguments,
     build_segmenter,
 )
+from no_time_to_train.cli.targets import base_folder, find_targets
 
 if TYPE_CHECKING:
     from no_time_to_train.api import Segmenter
@@ -22,33 +21,48 @@ if TYPE_CHECKING:
     from no_time_to_train.dataset.samples import Target
     from no_time_to_train.pl_wrapper.many_devices import ManyDevices
     from no_time_to_train.results import Instances
+    from no_time_to_train.runs.found_images import FoundImages
     from no_time_to_train.runs.result_writer import ResultWriter
+    from no_time_to_train.runs.run_folder import Timings
+    from no_time_to_train.runs.shards import Shard
 
 EXAMPLE = "Example: ntt predict --references refs/ --images pictures/ --out found/"
 MEMORY = "memory.safetensors"
+DEFAULT_FORMATS = "coco,png,overlay,csv,html"
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Find the instances of the references in pictures that need no annotations; write masks and a report."""
-    from no_time_to_train.errors import ConfigError, DatasetError
+    from no_time_to_train.dataset.given_boxes import boxes_digest, read_boxes
+    from no_time_to_train.errors import ConfigError
     from no_time_to_train.runs.found_images import FoundImages
-    from no_time_to_train.runs.result_writer import ResultWriter
-    from no_time_to_train.runs.results_folder import PARTS, export_found, read_formats, results_folder
+    from no_time_to_train.runs.result_writer import ResultWriter, stamp_of
+    from no_time_to_train.runs.results_folder import PARTS, remove_stale, results_folder
     from no_time_to_train.runs.run_folder import Timings
+    from no_time_to_train.runs.shards import note_targets
 
-    formats = read_formats(arguments.format)
-    targets = find_targets(arguments.images, Path(arguments.out))
+    shard, formats = _shard_and_formats(arguments)
+    everything = find_targets(arguments.images, Path(arguments.out), arguments.list)
+    how = _how(arguments)
+    if how.boxes is not None:
+        everything = read_boxes(how.boxes, how.max_boxes).given_to(everything)
+    targets = everything if shard is None else list(shard.of(everything))
     devices = _devices(arguments)
     rank = 0 if devices is None else devices.rank
     timings = Timings()
     keep = {"resume": arguments.resume, "overwrite": arguments.overwrite}
-    with nullcontext(Path(arguments.out)) if rank else results_folder(arguments.out, **keep) as folder:
+    with results_folder(arguments.out, formats, rank=rank, **keep) as folder:
         with timings.stage("references"):
             finder = build_segmenter(arguments)
-        settings = _settings(arguments, finder, targets)
-        writer = ResultWriter(folder / PARTS, rank, settings=settings, resume=arguments.resume)
+        settings = _settings(arguments, finder, everything[0])
+        settings |= boxes_digest(how) | ({} if shard is None else shard.settings(everything))
+        stamps = {target.image_id: stamp_of(Path(str(target.image))) for target in targets}
+        resume = {"settings": settings, "resume": arguments.resume, "stamps": stamps}
+        writer = ResultWriter(folder / PARTS, rank, **resume)
         if rank == 0:
             finder.save(folder / MEMORY)
+        if rank == 0 and shard is not None:
+            note_targets(folder, targets)
         with timings.stage("search"):
             left = [target for target in targets if target.image_id not in writer.finished]
             write = _writer(arguments, finder, writer, folder if "overlay" in formats else None)
@@ -62,41 +76,68 @@ def run(arguments: argparse.Namespace) -> int:
                 f"{folder}; name an --out that all machines share, and start again with --overwrite"
             )
         found = FoundImages(places, finder.classes, finder.memory.category_ids, targets)
-        if not len(found):
-            raise DatasetError(
-                f"none of the {len(targets)} images in {', '.join(arguments.images)} could be read"
-            )
-        with timings.stage("export"):
-            copies = {"copy_images": arguments.copy_images}
-            export_found(folder, found, formats, arguments.min_score, **copies)
-        if "html" in formats:
-            write_html(arguments, finder, found, timings, folder)
+        if shard is None:
+            _export(arguments, finder, found, formats, timings, folder)
+            remove_stale(folder, found, bool(left), formats)
         describe(arguments, finder, settings, timings, found.unread, folder)
-    print(summary(arguments, finder, found))
+    print(summary(found, arguments.min_score, arguments.out))
     return 0
+
+
+def _shard_and_formats(arguments: argparse.Namespace) -> tuple[Shard | None, list[str]]:
+    """Which share to search, if not all, and the formats to write, which are none of a share."""
+    from no_time_to_train.errors import ConfigError
+    from no_time_to_train.runs.results_folder import read_formats
+    from no_time_to_train.runs.shards import Shard
+
+    if arguments.shard is None:
+        return None, read_formats(DEFAULT_FORMATS if arguments.format is None else arguments.format)
+    if arguments.format is not None or arguments.copy_images:
+        raise ConfigError("--format and --copy-images do not go with --shard; give them to ntt merge")
+    return Shard.parse(arguments.shard), []
+
+
+def _export(
+    arguments: argparse.Namespace,
+    finder: Segmenter,
+    found: FoundImages,
+    formats: list[str],
+    timings: Timings,
+    folder: Path,
+) -> None:
+    """Everything that is made of the records when all are there."""
+    from no_time_to_train.errors import DatasetError
+    from no_time_to_train.runs.results_folder import export_found
+
+    if not len(found):
+        given = ", ".join(arguments.images or [f"--list {arguments.list}"])
+        raise DatasetError(f"none of the {len(found.unread)} images in {given} could be read")
+    with timings.stage("export"):
+        export_found(folder, found, formats, arguments.min_score, copy_images=arguments.copy_images)
+    if "html" in formats:
+        write_html(arguments, finder, found, timings, folder)
 
 
 def add_to(commands: Any) -> None:
     """Register the sub-command."""
     command = commands.add_parser("predict", help=run.__doc__, description=f"{run.__doc__} {EXAMPLE}")
-    command.add_argument(
+    pictures = command.add_mutually_exclusive_group(required=True)
+    pictures.add_argument(
         "--images",
-        required=True,
         nargs="+",
         metavar="PATH",
         help="folder of pictures, one picture, a pattern such as '*.jpg', or several of these",
     )
+    pictures.add_argument(
+        "--list", metavar="FILE", help="text file with the path of a picture on each line; -: standard input"
+    )
+    command.add_argument(
+        "--shard",
+        metavar="I/N",
+        help="search the I-th of N equal shares of the pictures, from 1; ntt merge reads all together (all)",
+    )
     command.add_argument("--out", default="found", metavar="FOLDER", help="where results go (%(default)s)")
-    command.add_argument(
-        "--format",
-        default="coco,png,overlay,csv,html",
-        help="of coco, png, index, csv, yolo, labelme, cvat, labelstudio, overlay, html (%(default)s)",
-    )
-    command.add_argument(
-        "--copy-images",
-        action="store_true",
-        help="yolo and labelme get copies of the images, not links (off)",
-    )
+    add_format_arguments(command)
     command.add_argument(
         "--min-score",
         type=float,
@@ -118,6 +159,19 @@ def add_to(commands: Any) -> None:
     )
     command.add_argument("--overlap", type=float, default=0.25, help="share of a tile (%(default)s)")
     command.add_argument(
+        "--boxes",
+        metavar="JSON",
+        help="COCO results of any detector, image_id being the file name; a mask is made of each box (none)",
+    )
+    command.add_argument(
+        "--proposals",
+        choices=("boxes", "both"),
+        help="masks of --boxes alone, or of the usual prompts as well (boxes)",
+    )
+    command.add_argument(
+        "--max-boxes", type=int, default=100, metavar="N", help="of a picture, the best (%(default)s)"
+    )
+    command.add_argument(
         "--batch-size", type=int, default=1, help="images that go through the networks together (%(default)s)"
     )
     command.add_argument(
@@ -134,35 +188,23 @@ def add_to(commands: Any) -> None:
     command.set_defaults(run=run)
 
 
+def add_format_arguments(command: argparse.ArgumentParser) -> None:
+    """What is written of the results."""
+    command.add_argument(
+        "--format",
+        help="of coco, png, index, csv, yolo, labelme, cvat, labelstudio, parquet, overlay, html "
+        f"({DEFAULT_FORMATS})",
+    )
+    command.add_argument(
+        "--copy-images",
+        action="store_true",
+        help="yolo and labelme get copies of the images, not links (off)",
+    )
+
+
 def read_tile(text: str) -> int | str:
     """``--tile``: a number of pixels, or a word that ``Segmenter.predict`` knows."""
     return int(text) if text.isdecimal() else text
-
-
-def find_targets(images: Sequence[str], out: Path) -> list[Target]:
-    """The pictures to search; those in the folder of results are none of them.
-
-    Raises:
-        DatasetError: there are none, or two differ in their suffix only, so that their results would be
-            written to one file.
-    """
-    from no_time_to_train.dataset.readers.detect import list_targets
-    from no_time_to_train.errors import DatasetError
-
-    targets = list_targets(images)
-    inside = out.resolve()
-    targets = [target for target in targets if not Path(str(target.image)).resolve().is_relative_to(inside)]
-    if not targets:
-        raise DatasetError(f"{', '.join(images)}: no image beside those in {out}")
-    taken: dict[Path, str] = {}
-    for target in targets:
-        other = taken.setdefault(Path(target.file_name).with_suffix(""), target.file_name)
-        if other != target.file_name:
-            raise DatasetError(
-                f"results of {other} and {target.file_name} would be written to one file; rename one of them"
-            )
-    # The name stands for the image, so that new images do not shift ids when a run is gone on with.
-    return [replace(target, image_id=target.file_name) for target in targets]
 
 
 def _devices(arguments: argparse.Namespace) -> ManyDevices | None:
@@ -178,7 +220,14 @@ def _devices(arguments: argparse.Namespace) -> ManyDevices | None:
 def _how(arguments: argparse.Namespace) -> SearchConfig:
     from no_time_to_train.config import SearchConfig
 
-    return SearchConfig(tile=arguments.tile, overlap=arguments.overlap, only_present=arguments.only_present)
+    return SearchConfig(
+        tile=arguments.tile,
+        overlap=arguments.overlap,
+        only_present=arguments.only_present,
+        proposals=arguments.proposals or ("prompts" if arguments.boxes is None else "boxes"),
+        boxes=arguments.boxes,
+        max_boxes=arguments.max_boxes,
+    )
 
 
 def _writer(
@@ -226,20 +275,16 @@ def _search(
     return set()
 
 
-def _settings(arguments: argparse.Namespace, finder: Segmenter, targets: list[Target]) -> dict[str, Any]:
+def _settings(arguments: argparse.Namespace, finder: Segmenter, first: Target) -> dict[str, Any]:
     """What the results depend on; a run with others is not gone on with."""
+    given = arguments.images or [arguments.list]
     return {
         **finder.fingerprint(),
         "config": repr(finder.config.sam2_infer_cfgs),
         "sam2": finder.config.sam2_cfg_file,
         "memory": finder.memory.digest(),
-        "images": [str(Path(name).expanduser().resolve()) for name in arguments.images],
-        "image_folder": str(_base(targets[0])),
+        "images": [str(Path(name).expanduser().resolve()) for name in given],
+        "image_folder": str(base_folder(first)),
         "min_score": arguments.min_score,
         "search": repr(_how(arguments)),
     }
-
-
-def _base(target: Target) -> Path:
-    """The folder that the names of the images are relative to."""
-    return Path(str(target.image)).absolute().parents[len(Path(target.file_name).parts) - 1]

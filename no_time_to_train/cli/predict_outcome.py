@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,27 +27,27 @@ def write_html(
         folder,
         found,
         timings,
-        _public(arguments),
+        public(arguments),
         references=report_references(finder),
-        notes=_notes(finder, found.unread),
+        notes=notes((finder.config.encoder_cfg.name, finder.config.sam2_cfg_file), found.unread),
         min_score=arguments.min_score,
     )
 
 
-def _notes(finder: Segmenter, unread: list[str]) -> list[str]:
+def notes(networks: Sequence[str], unread: list[str]) -> list[str]:
+    """What a reader of the report has to know: the limits of small models, and what could not be read."""
     from no_time_to_train.api.settings import NANO_LIMITS, is_embedded
 
-    notes = []
-    used = (finder.config.encoder_cfg.name, finder.config.sam2_cfg_file)
-    nano = [name for name in used if is_embedded(name)]
+    said = []
+    nano = [name for name in networks if is_embedded(name)]
     if nano:
-        notes.append(
+        said.append(
             f"{' and '.join(nano)}: {NANO_LIMITS}. "
             "Large weights: ntt download dinov2_large sam2.1_hiera_large"
         )
     if unread:
-        notes.append(f"Could not be read and were skipped: {', '.join(unread[:10])}{_more(unread, 10)}")
-    return notes
+        said.append(f"Could not be read and were skipped: {', '.join(unread[:10])}{_more(unread, 10)}")
+    return said
 
 
 def describe(
@@ -60,28 +61,32 @@ def describe(
     """``run.json``: what is needed to repeat the run and to trust it."""
     from no_time_to_train.runs.run_folder import describe_run
 
-    facts = {"settings": settings, "unreadable": unread, "class_names": list(finder.classes)}
-    describe_run(folder, _public(arguments), timings, device=str(finder.device), **facts)
+    facts = {
+        "settings": settings,
+        "unreadable": unread,
+        "class_names": list(finder.classes),
+        "category_ids": list(finder.memory.category_ids),
+    }
+    describe_run(folder, public(arguments), timings, device=str(finder.device), **facts)
 
 
-def _public(arguments: argparse.Namespace) -> dict[str, Any]:
+def public(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What was asked for, as ``run.json`` has it."""
     return {key: value for key, value in vars(arguments).items() if key not in ("run", "overrides")}
 
 
-def summary(arguments: argparse.Namespace, finder: Segmenter, found: FoundImages) -> str:
+def summary(found: FoundImages, min_score: float, out: str | Path) -> str:
     """What was found, in a few lines."""
-    counts = dict.fromkeys(finder.classes, 0)
+    counts = dict.fromkeys(found.class_names, 0)
     for item in found:
-        for label in item.labels[item.scores >= arguments.min_score].tolist():
-            counts[finder.classes[label]] += 1
+        for label in item.labels[item.scores >= min_score].tolist():
+            counts[found.class_names[label]] += 1
     each = ", ".join(f"{name} {count}" for name, count in counts.items())
-    lines = [
-        f"{len(found)} images, {sum(counts.values())} instances of at least {arguments.min_score:g} ({each})"
-    ]
+    lines = [f"{len(found)} images, {sum(counts.values())} instances of at least {min_score:g} ({each})"]
     if found.unread:
         names = ", ".join(found.unread[:5])
         lines.append(f"{len(found.unread)} could not be read: {names}{_more(found.unread, 5)}")
-    return "\n".join([*lines, f"results: {arguments.out}"])
+    return "\n".join([*lines, f"results: {out}"])
 
 
 def _more(names: list[str], shown: int) -> str:

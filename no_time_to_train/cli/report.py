@@ -16,35 +16,52 @@ EXAMPLE = "Example: ntt report found/ --truth annotations.json"
 
 def run(arguments: argparse.Namespace) -> int:
     """Write report.html for a folder with predictions.json; with --truth, AP and what went wrong as well."""
-    from no_time_to_train.dataset.coco.file import load_json
     from no_time_to_train.dataset.coco.results import read_results
+    from no_time_to_train.evaluation.class_agnostic import in_words
     from no_time_to_train.evaluation.tables import by_class, by_kind, summary_table
     from no_time_to_train.report.content import images_from_coco
     from no_time_to_train.report.html import write_report
+    from no_time_to_train.runs.folder_lock import held
 
     folder = Path(arguments.folder)
     rows = read_results(folder / "predictions.json")
-    truth = None if arguments.truth is None else load_json(arguments.truth)
+    truth = None if arguments.truth is None else _regular(arguments.truth)
     matched, metrics = _matched(folder, rows, truth, arguments)
+    agnostic = {} if truth is None else _class_agnostic(matched, truth, str(arguments.truth))
     names = [str(category["name"]) for category in matched.categories]
     index_of = {category["id"]: index for index, category in enumerate(matched.categories)}
-    path = write_report(
-        folder,
-        images_from_coco(matched.images, matched.rows, _image_folder(arguments, folder), index_of, names),
-        names,
-        truth=truth,
-        index_of=index_of,
-        metrics=by_kind(metrics),
-        class_metrics=by_class(metrics, names),
-        title=arguments.title,
-        min_score=arguments.min_score,
-    )
+    images = images_from_coco(matched.images, matched.rows, _image_folder(arguments, folder), index_of, names)
+    with held(folder, "folder"):
+        path = write_report(
+            folder,
+            images,
+            names,
+            truth=truth,
+            index_of=index_of,
+            metrics=by_kind({**metrics, **agnostic}),
+            class_metrics=by_class(metrics, names),
+            title=arguments.title,
+            min_score=arguments.min_score,
+        )
     for note in matched.notes:
         print(note)
     if metrics:
         print(summary_table(metrics, names))
+    if agnostic:
+        print(in_words(agnostic))
     print(path)
     return 0
+
+
+def _class_agnostic(matched: Matched, truth: Mapping[str, Any], name: str) -> dict[str, float]:
+    """What was found whatever its class: whether masks are missing, or only their classes are wrong."""
+    from no_time_to_train.dataset.coco.file import CocoFile
+    from no_time_to_train.evaluation.class_agnostic import class_agnostic_recall
+
+    known = CocoFile.read(truth, warn=False, name=name)
+    classes = {category["id"] for category in matched.categories}
+    images = {image["id"] for image in matched.images} & known.images.keys()
+    return class_agnostic_recall(known, matched.rows, classes, images)
 
 
 def add_to(commands: Any) -> None:
@@ -72,9 +89,10 @@ def _image_folder(arguments: argparse.Namespace, folder: Path) -> Path:
 
     if arguments.images is not None:
         return Path(arguments.images)
-    described = load_json(folder / "run.json") if (folder / "run.json").is_file() else {}
-    named = described.get("settings", {}).get("image_folder")
-    if named is None:
+    named: Any = load_json(folder / "run.json") if (folder / "run.json").is_file() else {}
+    for key in ("settings", "image_folder"):
+        named = named.get(key) if isinstance(named, dict) else None
+    if not isinstance(named, str):
         raise ConfigError(f"{folder} does not say where its pictures are; give --images FOLDER")
     return Path(named)
 
@@ -91,7 +109,7 @@ def _matched(
     from no_time_to_train.errors import ConfigError
     from no_time_to_train.evaluation.against_truth import Matched, match_by_name, read_rename, score
 
-    own = load_json(folder / "annotations.json") if (folder / "annotations.json").is_file() else truth
+    own = _regular(folder / "annotations.json") if (folder / "annotations.json").is_file() else truth
     if own is None:
         raise ConfigError(f"{folder} does not say which pictures were searched; give --truth JSON")
     scored = (folder / "metrics.json").is_file()
@@ -102,7 +120,30 @@ def _matched(
         return Matched(tuple(own["images"]), tuple(own["categories"]), tuple(rows), ()), {}
     if scored:
         listed = Matched(tuple(truth["images"]), tuple(truth["categories"]), tuple(rows), ())
-        return listed, load_json(folder / "metrics.json")
+        metrics = load_json(folder / "metrics.json")
+        if not isinstance(metrics, dict) or not all(
+            isinstance(one, (float, int)) for one in metrics.values()
+        ):
+            raise ConfigError(f"{folder / 'metrics.json'} holds no figures; run the evaluation again")
+        return listed, metrics
     known = CocoFile.read(truth, name=arguments.truth)
     matched = match_by_name(own, rows, known, read_rename(arguments.rename))
     return matched, score(matched, known)
+
+
+def _regular(path: str | Path) -> Mapping[str, Any]:
+    """A COCO file in its regular form; of each image also what was said of the presence of classes."""
+    from no_time_to_train.dataset.coco.file import CocoFile, load_json
+    from no_time_to_train.dataset.coco.writer import annotation_record, file_content
+
+    raw = load_json(path)
+    coco = CocoFile.read(raw, name=str(path), warn=False)
+    content = file_content(coco, [annotation_record(one) for one in coco.annotations])
+    presence = {record.get("id"): record["presence"] for record in raw["images"] if record.get("presence")}
+    for image in content["images"]:
+        said = presence.get(image["id"])
+        if isinstance(said, dict):
+            image["presence"] = {
+                name: value for name, value in said.items() if isinstance(value, (float, int))
+            }
+    return content

@@ -62,12 +62,14 @@ class Target:
         image_id: id in its data set.
         file_name: name as the annotation file gives it, for messages and results.
         stated_size: (H, W) in the annotation file; the image's own size counts, this only helps to orient it.
+        boxes: (x, y, w, h) in pixels of what a detector found, see ``dataset.given_boxes``; None: not asked.
     """
 
     image: Path | np.ndarray = field(repr=False)
     image_id: ImageId
     file_name: str = ""
     stated_size: tuple[int, int] | None = None
+    boxes: tuple[tuple[float, float, float, float], ...] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

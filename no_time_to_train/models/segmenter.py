@@ -28,7 +28,7 @@ from no_time_to_train.models.proposals.image_proposals import (
 )
 from no_time_to_train.models.sam.backend import Sam2Backend
 from no_time_to_train.preprocess import batched, make_query
-from no_time_to_train.results import Instances, Query, ReferenceCrop
+from no_time_to_train.results import BoxPrompts, Instances, Query, ReferenceCrop
 
 BankT = TypeVar("BankT", bound=Bank)
 """The kind of bank that the parts of a model read."""
@@ -63,6 +63,7 @@ class ImageProposals(Protocol[ReadBank]):
         sizes: Sequence[tuple[int, int]],
         features: Tensor,
         bank: ReadBank,
+        given: Sequence[BoxPrompts | None] | None = None,
     ) -> Iterator[Proposals]: ...
 
 
@@ -214,7 +215,8 @@ class ReferenceSegmenter(nn.Module, Generic[BankT]):
         features = tiled_features(self.patch_features, self.encoder, seen, self.encoder_tiles)
         self._check_finite(features, queries)
         across = self.across_images(features)
-        proposals = self.proposals(self.sam, self.propose, images, sizes, across, bank)
+        given = [query.given for query in queries]
+        proposals = self.proposals(self.sam, self.propose, images, sizes, across, bank, given)
         results = []
         for masks, own, size in zip(proposals, features, sizes, strict=True):
             found = self.score(masks, own, bank, negatives)

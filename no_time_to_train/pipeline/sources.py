@@ -6,10 +6,11 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from no_time_to_train.config import FillMemoryDataConfig, TargetDataConfig
+from no_time_to_train.config import FillMemoryDataConfig, SearchConfig, TargetDataConfig
 from no_time_to_train.dataset.coco.classes import CategoryMap
 from no_time_to_train.dataset.coco.file import CocoFile
 from no_time_to_train.dataset.coco.reader import category_map, references_from_coco, targets_from_coco
+from no_time_to_train.dataset.given_boxes import read_boxes
 from no_time_to_train.dataset.readers.detect import list_targets, read_annotated
 from no_time_to_train.dataset.references.given import NamedReference
 from no_time_to_train.dataset.samples import Reference, Target
@@ -64,6 +65,16 @@ class TargetSource:
             self.targets: list[Target] = targets_from_coco(self.coco, self.root)
         else:
             self.targets = list_targets(block.root)
+
+    def give_boxes(self, how: SearchConfig) -> None:
+        """Boxes of the targets, where ``search_cfgs`` has them made to masks.
+
+        Raises:
+            DatasetError: see :func:`~no_time_to_train.dataset.given_boxes.read_boxes`.
+        """
+        if how.boxes is not None:
+            by_id = self.coco is not None
+            self.targets = read_boxes(how.boxes, how.max_boxes).given_to(self.targets, by_id=by_id)
 
     @property
     def image_ids(self) -> list[Any]:

@@ -22,7 +22,7 @@ predict  search targets that need no annotations
   --on_error {skip,stop}     what an unreadable image does (skip)
   --evaluate {true,false}    score where there are annotations (true)
   --report {true,false}      write report.html (true)
-  --format WORDS             also coco, png, index, csv, yolo, labelme, cvat, labelstudio, overlay, html
+  --format WORDS             coco, png, index, csv, yolo, labelme, cvat, labelstudio, parquet, overlay, html
   --quiet, --verbose         less, or more, on the screen; log.txt is in the output folder
   --seed_everything N        of everything random (42)
   --trainer.KEY VALUE        as Lightning has them, e.g. --trainer.devices 4

@@ -27,7 +27,7 @@ class RunOptions:
         evaluate: score the results where the targets have annotations.
         report: write report.html.
         format: further forms of the results, with commas between: coco (annotations.json), png, index, csv,
-            yolo, labelme, cvat, labelstudio, overlay (as model_cfg.online_vis), html (as report); of
+            yolo, labelme, cvat, labelstudio, parquet, overlay (as model_cfg.online_vis), html (as report); of
             instances that score at least model_cfg.vis_thr.
         quiet: no progress bar and no summary, only warnings and errors.
         verbose: also what matters only when looking for a fault.

@@ -26,6 +26,7 @@ from no_time_to_train.config import (
 )
 from no_time_to_train.dataset.coco.classes import CategoryMap
 from no_time_to_train.dataset.coco.reader import category_map
+from no_time_to_train.dataset.given_boxes import boxes_digest
 from no_time_to_train.dataset.readers.detect import read_annotated
 from no_time_to_train.errors import ConfigError
 from no_time_to_train.models.factory import build_model
@@ -43,7 +44,7 @@ from no_time_to_train.pl_wrapper.filling import Filling, require_sizes
 from no_time_to_train.runs.found_images import record_of
 from no_time_to_train.runs.memory_pictures import write_memory_pictures
 from no_time_to_train.runs.overlays import OverlayWriter
-from no_time_to_train.runs.result_writer import ResultWriter
+from no_time_to_train.runs.result_writer import ResultWriter, stamp_of
 
 log = logging.getLogger(__name__)
 
@@ -228,12 +229,23 @@ class Sam2MatcherLightningModel(DataPass):
         Raises:
             ConfigError: the memory has no thresholds, and ``how`` needs them.
         """
+        if how.proposals != "prompts" and self.model_cfg.name.lower() == "matcher":
+            raise ConfigError(
+                f"search_cfgs.proposals: {how.proposals} does not go with the model matcher, which finds its "
+                "prompts class by class; use matching_baseline_noAMG or matching_baseline"
+            )
         self.targets = TargetSource(block)
+        self.targets.give_boxes(how)
         memory = self.ready_memory()
         require_thresholds(memory, how)
         self.category_ids = self.targets.category_ids(memory.class_names, memory.category_ids)
+        files = {target.image_id: target.image for target in self.targets.targets}
         self.writer = ResultWriter(
-            folder / "parts", self.global_rank, settings=self._settings(block, how), resume=resume
+            folder / "parts",
+            self.global_rank,
+            settings=self._settings(block, how),
+            resume=resume,
+            stamps={key: stamp_of(image) for key, image in files.items() if isinstance(image, Path)},
         )
         self.pictures = OverlayWriter(folder / "overlays", self.model_cfg.vis_thr) if pictures else None
         prepare = Preparer.of(self.segmenter, how, block.image_size)
@@ -268,6 +280,7 @@ class Sam2MatcherLightningModel(DataPass):
             "memory": self.ready_memory().digest(),
             "model_cfg": repr(replace(self.model_cfg, cache=None)),
             "search": repr(how),
+            **boxes_digest(how),
             "targets": repr(block),
         }
 

@@ -23,7 +23,7 @@ from no_time_to_train.runs.folder_lock import held
 from no_time_to_train.runs.found_images import FoundImages
 from no_time_to_train.runs.preflight import find_problems
 from no_time_to_train.runs.result_writer import Record, collect
-from no_time_to_train.runs.results_folder import export_found, read_formats
+from no_time_to_train.runs.results_folder import export_found, read_formats, remove_stale, require_names
 from no_time_to_train.runs.run_folder import Timings, describe_run, write_html
 
 Metrics = dict[str, float]
@@ -31,6 +31,9 @@ Rows = list[dict[str, Any]]
 
 MOST_TARGETS = 500
 """Targets whose files are looked at before a run; one that cannot be read later is named then."""
+
+MORE_FILES = ("predictions.json", "metrics.json", "report.html")
+"""That a run writes beside those of its formats."""
 
 log = logging.getLogger(__name__)
 
@@ -73,9 +76,10 @@ class Stages:
         if ckpt_path and mode != "fill_memory":
             self.model.load_memory(ckpt_path)
         stage = self.everything if mode == "run" else getattr(self, mode)
-        if self.model.global_rank != 0:
-            return stage() or {}
-        with held(self.options.folder, "--output_dir"):
+        folder, rank = self.options.folder, self.model.global_rank
+        with held(folder, "--output_dir", rank):
+            if not rank:
+                require_names(folder, read_formats(self.options.format), MORE_FILES)
             return stage() or {}
 
     def _preflight(self, mode: str) -> None:
@@ -140,6 +144,7 @@ class Stages:
         if formats:
             with self.timings.stage("export"):
                 export_found(folder, found, formats, self.model.model_cfg.vis_thr, found.image_ids)
+                remove_stale(folder, found, False, formats)
         write_json(folder / "predictions.json", rows)
         if self.options.export_result:
             write_json(self.options.export_result, rows)
@@ -149,7 +154,14 @@ class Stages:
 
     def test_support(self) -> None:
         """Search the support images without negatives; their false positives become negative references."""
-        everything = replace(self.model.how, min_score=0.0, calibrate=False, only_present=False)
+        everything = replace(
+            self.model.how,
+            min_score=0.0,
+            calibrate=False,
+            only_present=False,
+            proposals="prompts",
+            boxes=None,
+        )
         self.model.begin_search(self._support_block(), everything, self.options.folder / "support")
         rows = [row for record in self._search("test_support") for row in record["rows"]]
         targets, options = self.model.targets, self.options

@@ -25,11 +25,11 @@ def ask(page: Any, expression: str, given: Any = None) -> Any:
     return page.evaluate(f"async (given) => {{ const shown = {STORE}; return {expression} }}", given)
 
 
-def wait_for(page: Any, condition: str, given: Any = None) -> None:
+def wait_for(page: Any, condition: str, given: Any = None, patience_ms: int = PATIENCE_MS) -> None:
     """Until the page shows it. (``wait_for_function`` takes a promise for true.)"""
     page.evaluate(
         f"async (given) => {{ const shown = {STORE}; const {{ view }} = await import('/page/view.js');"
-        f" const {{ draft }} = await import('/page/draft.js'); const end = Date.now() + {PATIENCE_MS};"
+        f" const {{ draft }} = await import('/page/draft.js'); const end = Date.now() + {patience_ms};"
         f" while (!({condition})) {{ if (Date.now() > end) throw new Error('never seen on the page');"
         " await new Promise((then) => setTimeout(then, 15)) } }",
         given,

@@ -42,8 +42,10 @@ def test_hover_shows_a_mask_and_a_click_takes_it(app_page: Any) -> None:
     app_page.mouse.move(*on_screen(app_page, x, y))
     wait_for(app_page, "draft.hover.length > 0")
     assert app_page.locator("#name-form").is_hidden(), "hovering takes nothing"
+    before = on_screen(app_page, x, y)
     click(app_page, x, y)
     assert np.abs(np.array(draft_box(app_page)) - squares(0)[0]).max() <= 5
+    assert on_screen(app_page, x, y) == before, "the picture stays under the pointer"
     app_page.keyboard.press("Escape")
     assert draft_box(app_page) is None
 

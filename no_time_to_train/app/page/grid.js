@@ -170,7 +170,7 @@ function draw() {
   else box.removeAttribute("aria-activedescendant");
   const many = chosen.size > 1 ? ` · ${chosen.size} selected` : "";
   byId("grid-text").textContent = !one ? "No class yet: click on one of your things in the picture."
-    : `${counted(crops.total, "crop")} of ${one.name}, best first${many}`;
+    : `${one.name}, best first${many}`;
   drawHead(one);
   drawButtons();
 }

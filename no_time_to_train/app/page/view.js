@@ -27,6 +27,8 @@ export const view = {
   pointer: null,
   radius: 0,
   hidden: false,
+  /** the whole picture is shown: it stays so when the window changes */
+  fitted: true,
   /** the photograph could not be read */
   failed: false,
 };
@@ -50,6 +52,7 @@ export function fit() {
   view.scale = Math.max(0.01, Math.min((wide - 2 * MARGIN) / view.width, (high - 2 * MARGIN) / view.height));
   view.x = (wide - view.width * view.scale) / 2;
   view.y = (high - view.height * view.scale) / 2;
+  view.fitted = true;
   redraw();
 }
 
@@ -59,6 +62,7 @@ export function zoom(factor, x = box.clientWidth / 2, y = box.clientHeight / 2) 
   const scale = Math.max(smallest, Math.min(CLOSEST, view.scale * factor));
   const [ix, iy] = toImage(x, y);
   view.scale = scale;
+  view.fitted = false;
   view.x = x - ix * scale;
   view.y = y - iy * scale;
   redraw();
@@ -66,6 +70,7 @@ export function zoom(factor, x = box.clientWidth / 2, y = box.clientHeight / 2) 
 
 /** @param {number} dx @param {number} dy screen pixels */
 export function pan(dx, dy) {
+  view.fitted = false;
   view.x += dx;
   view.y += dy;
   redraw();
@@ -128,8 +133,11 @@ function drawDraft() {
   if (view.radius && view.pointer) {
     context.beginPath();
     context.arc(view.pointer[0], view.pointer[1], view.radius, 0, 7);
-    context.strokeStyle = "#fff";
-    context.stroke();
+    for (const [colour, width] of [["#000", 3], ["#fff", 1.5]]) {
+      context.strokeStyle = colour;
+      context.lineWidth = width / view.scale;
+      context.stroke();
+    }
   }
 }
 
@@ -206,7 +214,8 @@ function resize() {
   const ratio = window.devicePixelRatio || 1;
   canvas.width = Math.round(box.clientWidth * ratio);
   canvas.height = Math.round(box.clientHeight * ratio);
-  if (view.width) fit();
+  if (view.width && view.fitted) fit();
+  else draw(); // a canvas that changes its size is empty
 }
 
 /** Say in words what the picture shows. */

@@ -20,6 +20,7 @@ from no_time_to_train.dataset.readers.voc import parse_xml, read_voc
 from no_time_to_train.dataset.readers.yolo import read_yolo
 from no_time_to_train.dataset.samples import Target
 from no_time_to_train.errors import DatasetError
+from no_time_to_train.files import readable
 
 
 def read_annotated(source: str | Path, images: str | Path | None = None) -> tuple[CocoFile, Path]:
@@ -114,10 +115,20 @@ def list_targets(source: str | Path | Sequence[str | Path]) -> list[Target]:
         files = [path for one in sources for path in Path(one).expanduser().rglob("*")]
         unread = unread_formats(files)
         raise DatasetError(f"{sources[0]}: no image in it{f'; {unread}' if unread else ''}")
+    return _named(found)
+
+
+def listed_targets(paths: Sequence[str | Path]) -> list[Target]:
+    """Target images from their paths, in this order; none is looked at, so that a million takes seconds."""
+    return _named({path: path.parent for path in (Path(one).expanduser() for one in paths)})
+
+
+def _named(found: Mapping[Path, Path]) -> list[Target]:
+    """Targets with names relative to the folder of an image, of several to the one that all lie in."""
     bases = set(found.values())
     base = bases.pop() if len(bases) == 1 else Path(os.path.commonpath([path.absolute() for path in bases]))
     return [
-        Target(path, number, Path(os.path.relpath(path, base)).as_posix())
+        Target(path, number, readable(Path(os.path.relpath(path, base)).as_posix()))
         for number, path in enumerate(found, 1)
     ]
 

@@ -181,6 +181,42 @@ def test_datumaro(exported: tuple[Path, dict[str, Instances]], tmp_path: Path, p
     assert seen == 8
 
 
+@pytest.mark.parametrize(("tool", "least"), [("datumaro", 1.0), ("supervision", 0.8)])
+def test_there_and_back(
+    exported: tuple[Path, dict[str, Instances]], tmp_path: Path, tool: str, least: float
+) -> None:
+    """What a tool writes of our export is read as what was exported; supervision's polygons lose holes."""
+    folder, results = exported
+    pictures = tmp_path / "pictures"
+    if tool == "datumaro":
+        datumaro = pytest.importorskip("datumaro", reason="pip install datumaro", exc_type=ImportError)
+        (tmp_path / "tool/annotations").mkdir(parents=True)
+        shutil.copytree(pictures, tmp_path / "tool/images/x")
+        shutil.copy(folder / "annotations.json", tmp_path / "tool/annotations/instances_x.json")
+        data = datumaro.Dataset.import_from(str(tmp_path / "tool"), "coco")
+        data.export(str(tmp_path / "back"), "coco_instances", segmentation_mode="mask")
+        (written,) = (tmp_path / "back/annotations").iterdir()
+    else:
+        supervision = pytest.importorskip("supervision", reason="pip install supervision")
+        data = supervision.DetectionDataset.from_coco(
+            images_directory_path=str(pictures),
+            annotations_path=str(folder / "annotations.json"),
+            force_masks=True,
+        )
+        written = tmp_path / "back.json"
+        data.as_coco(annotations_path=str(written))
+    coco, _ = read_annotated(written, pictures)
+    classes = {category["id"]: category["name"] for category in coco.categories}
+    names = {Path(name).name: name for name in results}
+    seen = 0
+    for annotation in coco.annotations:
+        name = names[Path(coco.images[annotation.image_id].file_name).name]
+        mask = segmentation_to_mask(annotation.segmentation, SIZE)
+        same(mask, results[name], NAMES.index(classes[annotation.category_id]), least)
+        seen += 1
+    assert seen == 8
+
+
 def test_an_export_beside_the_pictures_leaves_them_alone(tmp_path: Path) -> None:
     path = write_image(tmp_path / "a.png", SIZE)
     before = path.read_bytes()
