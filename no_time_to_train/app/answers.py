@@ -8,6 +8,7 @@ from no_time_to_train.app.found import Candidate, doubt_of
 from no_time_to_train.app.outlines import box_of, rings_of
 from no_time_to_train.app.project import Project
 from no_time_to_train.app.state import ClassOf
+from no_time_to_train.files import readable
 from no_time_to_train.results import RLE
 
 
@@ -16,7 +17,7 @@ def state_of(project: Project, models: str, search: dict[str, Any], formats: lis
     state = project.state
     return {
         "revision": state.revision,
-        "name": project.name,
+        "name": readable(project.name),
         "images": len(project.images),
         "classes": classes_of(project),
         "models": models,
@@ -56,7 +57,7 @@ def row_of(project: Project, image: int) -> dict[str, Any]:
     said = project.state.images.get(str(image))
     return {
         "id": image,
-        "name": project.images.names[image],
+        "name": readable(project.images.names[image]),
         "width": size and size[1],
         "height": size and size[0],
         "status": said.status if said else "todo",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
+from no_time_to_train.app import answers
 from no_time_to_train.app.project import open_project
+from no_time_to_train.app.routes import Json
 from no_time_to_train.cli import main
 from no_time_to_train.errors import ConfigError, DatasetError
 from tests.app.serving import write_pictures
@@ -55,3 +58,18 @@ def test_a_project_among_the_pictures_is_none_of_them(tmp_path: Path) -> None:
     write_pictures(own / "project" / "thumbs", 2)
     with open_project(own, own / "project") as project:
         assert project.images.names == ["0.png"]
+
+
+def test_names_of_any_bytes_are_shown_and_found_again(tmp_path: Path) -> None:
+    own = write_pictures(tmp_path / "own", 1)
+    odd = os.fsdecode(b"\xff\xe4 name.png")
+    (own / "0.png").rename(own / odd)
+    with open_project(own) as project:
+        assert project.images.names == [odd]
+        assert project.images.size(0) == (96, 96)
+        row = answers.row_of(project, 0)
+        assert Json(row).body.isascii()
+        assert row["name"] == "%FF%E4 name.png"
+    with open_project(own) as project:
+        assert project.images.names == [odd]
+        assert project.images.errors == {}

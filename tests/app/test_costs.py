@@ -79,7 +79,9 @@ def test_pictures_are_encoded_in_advance_before_anything_is_searched_for(
         assert seen == []
 
 
-def first_events(events: Iterator[tuple[str, dict, int]], name: str, count: int) -> list[tuple[str, dict, int]]:
+def first_events(
+    events: Iterator[tuple[str, dict, int]], name: str, count: int
+) -> list[tuple[str, dict, int]]:
     """The first events of a name."""
     found: list[tuple[str, dict, int]] = []
     while len(found) < count:
