@@ -83,12 +83,26 @@ function whenFound({ image, ...counts }) {
 function whenSearch(search) {
   store.state.search = search;
   tell("state");
-  if (!search.running) refreshAll().catch(complain);
+  if (!search.running && greeted) refreshAll().catch(complain);
+  greeted = true;
 }
 
 async function refreshAll() {
   await Promise.all([readState(), readRows(), readDetail()]);
   tell("found");
+}
+
+/** How often the events began, and whether the server has said since how its search stands. */
+let begun = 0, greeted = false;
+
+/** Read what happened while nobody listened. */
+async function whenOpen() {
+  begun += 1;
+  greeted = false;
+  show(byId("broken"), false);
+  const { revision } = store.state;
+  if (begun === 1) await readState();
+  if (begun > 1 || store.state.revision !== revision) await refreshAll();
 }
 
 function whenLost() {
@@ -100,11 +114,7 @@ function whenLost() {
 export async function start() {
   await Promise.all([readState(), readRows()]);
   follow({
-    open: () => {
-      const wasLost = !byId("broken").hidden;
-      show(byId("broken"), false);
-      if (wasLost || store.current !== null) refreshAll().catch(complain);
-    },
+    open: () => whenOpen().catch(complain),
     lost: whenLost,
     op: ({ images, tab }) => { if (tab !== TAB) (images ? refresh(images) : refreshAll()).catch(complain); },
     found: whenFound,
