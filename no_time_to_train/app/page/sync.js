@@ -119,6 +119,5 @@ export async function start() {
     op: ({ images, tab }) => { if (tab !== TAB) (images ? refresh(images) : refreshAll()).catch(complain); },
     found: whenFound,
     search: whenSearch,
-    encoded: () => undefined,
   });
 }
