@@ -51,6 +51,13 @@ def test_filters_counter_done_and_resume(app_and_client: Both, app_page: Any) ->
     take(app_page, *centre(2), "square")
     app_page.select_option("#of-class", "square")
     wait_for(app_page, "shown.store.shown.includes(2)")
+    assert app_and_client[0].search.idle.wait(120)
+    app_page.select_option("#of-class", "")
+    app_page.select_option("#which", "doubtful")
+    wait_for(app_page, "shown.store.shown.length > 0")
+    doubts = ask(app_page, "shown.store.shown.map((place) => shown.store.rows[place].doubt)")
+    assert doubts == sorted(doubts, reverse=True)
+    assert min(doubts) > 0
     app_page.fill("#jump", "no such")
     assert counter.text_content() == "0 pictures · 1 done"
 
