@@ -19,6 +19,9 @@ from no_time_to_train.app.worker import AHEAD, PROMPT, SOON, Worker
 from no_time_to_train.errors import DatasetError
 from no_time_to_train.masks.ops import bilinear_matrix
 from no_time_to_train.masks.rle import encode_mask
+from no_time_to_train.models.cache.keys import NetworkDescription, arithmetic, entry_key
+from no_time_to_train.models.cache.memory_store import Store
+from no_time_to_train.models.encoders.fingerprint import weights_hash
 from no_time_to_train.models.sam.backend import Sam2Backend
 from no_time_to_train.models.sam.prompts import ImageEmbedding, Prompts
 from no_time_to_train.models.sam.single_thread_map import map_alone
@@ -48,10 +51,12 @@ class Prompter:
     Args:
         sam: SAM 2 of the model that searches.
         tell: called with events, from any thread.
+        store: keeps encoded images beyond this process: a large SAM 2 takes a minute for one on a CPU.
     """
 
-    def __init__(self, sam: Sam2Backend, images: Images, tell: Tell) -> None:
-        self.sam, self.images, self.tell = sam, images, tell
+    def __init__(self, sam: Sam2Backend, images: Images, tell: Tell, store: Store | None = None) -> None:
+        self.sam, self.images, self.tell, self.store = sam, images, tell, store
+        self._weights = NetworkDescription(weights_hash)
         self._encode, self._decode = Worker("encode"), Worker("prompts", map_alone)
         self._kept: OrderedDict[int, ImageEmbedding] = OrderedDict()  # only the first thread uses it
         self._view: int | None = None
@@ -93,12 +98,24 @@ class Prompter:
         if image in self._kept:
             self._kept.move_to_end(image)
             return self._kept[image]
-        square = to_square(self.images.pixels(image), self.sam.image_size)[None].to(self.sam.mean.device)
-        made = self.sam.encode(square, add_no_mem_embed=True)[0]
-        self._kept[image] = made
+        made = self._kept[image] = self._stored(to_square(self.images.pixels(image), self.sam.image_size))
         while len(self._kept) > 1 and len(self._kept) * _bytes(made) > KEPT_BYTES:
             self._kept.popitem(last=False)
         return made
+
+    def _stored(self, square: Tensor) -> ImageEmbedding:
+        """From the store, or encoded now and put there."""
+        sam, device = self.sam, self.sam.mean.device
+        facts = (sam.spec, sam.precision, self._weights(sam), arithmetic(device))
+        key = entry_key("prompted", square, *facts)
+        entry = self.store.get(key) if self.store is not None else None
+        if entry is None:
+            made = sam.encode(square[None].to(device), add_no_mem_embed=True)[0]
+            entry = {"image": made.image, "fine": made.high_res[0], "middle": made.high_res[1]}
+            if self.store is not None:
+                self.store.put(key, entry)
+        held = {name: tensor.to(device) for name, tensor in entry.items()}
+        return ImageEmbedding(held["image"], (held["fine"], held["middle"]))
 
     @torch.inference_mode()
     def mask(self, image: int, points: Any, box: Any) -> tuple[RLE, float]:

@@ -12,8 +12,7 @@ import pytest
 from torch import nn
 
 from no_time_to_train.api import Segmenter
-from no_time_to_train.app.routes import App
-from tests.app.serving import Client, ring, served, squares, write_pictures
+from tests.app.serving import ring, served, squares, write_pictures
 
 MANY = 20_000
 
@@ -34,12 +33,16 @@ def reference(image: int, which: int = 0) -> dict[str, object]:
     return {"op": "add", "image": image, "class": "square", "outline": outline, "role": "reference"}
 
 
-def test_a_picture_is_encoded_once_for_all_its_prompts(app_and_client: tuple[App, Client]) -> None:
-    app, client = app_and_client
-    with passes(app.search.finder.model.sam.image_encoder) as seen:
-        for x in (20, 60, 70):
-            client.post("/api/images/1/mask", {"points": [[x, 20, 1]]})
+def test_a_picture_is_encoded_once_for_all_its_prompts(tmp_path: Path, finder: Segmenter) -> None:
+    own = write_pictures(tmp_path / "own", side=88)
+    masks = []
+    with passes(finder.model.sam.image_encoder) as seen:
+        for _ in range(2):  # starts of the program
+            with served(own, tmp_path / "project", finder) as (_, client):
+                for x in (20, 60, 70):
+                    masks.append(client.post("/api/images/1/mask", {"points": [[x, 20, 1]]})["outline"])
     assert seen == [1]
+    assert masks[:3] == masks[3:]
 
 
 def test_no_picture_is_encoded_again_for_another_search_or_start(tmp_path: Path, finder: Segmenter) -> None:
