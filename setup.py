@@ -65,7 +65,9 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["no_time_to_train*", "dinov3*"]),
-    package_data={"no_time_to_train": ["pl_configs/**/*.yaml", "report/template/*", "weights/*"]},
+    package_data={
+        "no_time_to_train": ["pl_configs/**/*.yaml", "app/page/*", "report/template/*", "weights/*"],
+    },
     install_requires=REQUIRES,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["ntt = no_time_to_train.cli:main"]},

@@ -280,12 +280,13 @@ def main() -> None:
             f"{len(truth) / count:.1f}",
             f"{did.clicks / count:.2f}",
             f"{did.boxes / count:.2f}",
-        ]
-        cells += [
-            f"{(did.confirmed + did.rejected) / count:.1f}",
+            f"{did.keys / count:.1f}",
+            did.screens,
             f"{end.found[0]:.0%} in {did.rounds} rounds",
+            f"{plain.clicks / count:.1f}",
+            f"{plain.boxes / count:.1f}",
+            f"{plain_end.found[0]:.0%}",
         ]
-        cells += [f"{plain.clicks / count:.1f}", f"{plain.boxes / count:.1f}", f"{plain_end.found[0]:.0%}"]
         print("| " + " | ".join(map(str, cells)) + " |", flush=True)
 
 

@@ -8,6 +8,7 @@ from no_time_to_train.app.found import Candidate, doubt_of
 from no_time_to_train.app.outlines import box_of, rings_of
 from no_time_to_train.app.project import Project
 from no_time_to_train.app.state import ClassOf
+from no_time_to_train.files import readable
 from no_time_to_train.results import RLE
 
 
@@ -16,7 +17,7 @@ def state_of(project: Project, models: str, search: dict[str, Any], formats: lis
     state = project.state
     return {
         "revision": state.revision,
-        "name": project.name,
+        "name": readable(project.name),
         "images": len(project.images),
         "classes": classes_of(project),
         "models": models,
@@ -40,14 +41,13 @@ def classes_of(project: Project) -> list[dict[str, Any]]:
         own[one.state] += 1
         if one.role is not None:
             own[f"{one.role}s"] += 1
-    rows = []
+    rows, waiting = [], project.found.waiting()
     for name, one_class in state.classes.items():
         own = counts[name]
         own.pop("candidate")
-        waiting = project.found.of_class(name)
-        above = sum(candidate.score >= one_class.threshold for candidate in waiting)
+        count, above = waiting.get(name, (0, 0))
         row = {"name": name, "threshold": one_class.threshold, **own}
-        rows.append(row | {"candidates": len(waiting), "above": above})
+        rows.append(row | {"candidates": count, "above": above})
     return rows
 
 
@@ -57,7 +57,7 @@ def row_of(project: Project, image: int) -> dict[str, Any]:
     said = project.state.images.get(str(image))
     return {
         "id": image,
-        "name": project.images.names[image],
+        "name": readable(project.images.names[image]),
         "width": size and size[1],
         "height": size and size[0],
         "status": said.status if said else "todo",

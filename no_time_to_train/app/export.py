@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,12 @@ from no_time_to_train.results import RLE, Instances
 from no_time_to_train.runs.results_folder import FORMATS, read_formats
 
 EXPORTS, MEMORY = "exports", "memory.safetensors"
-WITH_MASKS = [word for word, exporters in FORMATS.items() if exporters]
-"""Words of ``ntt predict --format`` that need nothing but the masks."""
+WITH_MASKS = [
+    word
+    for word, exporters in FORMATS.items()
+    if exporters and (word != "parquet" or find_spec("pyarrow") is not None)
+]
+"""Words of ``ntt predict --format`` that need nothing but the masks, and no package that is missing."""
 
 
 @dataclass(frozen=True)

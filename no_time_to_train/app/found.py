@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -41,12 +41,18 @@ class Candidate:
 
 @dataclass
 class Row:
-    """What the list of images says of one."""
+    """What the list of images says of one.
+
+    Attributes:
+        candidates: at or above the thresholds of their classes.
+        waiting: candidates of each class, all of them and those at or above its threshold.
+    """
 
     objects: int = 0
     candidates: int = 0
     doubt: float = 0.0
     classes: list[str] = field(default_factory=list)
+    waiting: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
 def candidates_of(image: int, found: Instances, floor: float) -> list[Candidate]:
@@ -126,6 +132,15 @@ class Found:
             self._rows.pop(image, None)
         self._sorted = None
 
+    def waiting(self) -> dict[str, tuple[int, int]]:
+        """Candidates of each class in all images, all of them and those at or above its threshold."""
+        sums: dict[str, tuple[int, int]] = {}
+        for image in self._shown:
+            for name, (count, above) in self.row(image).waiting.items():
+                before = sums.get(name, (0, 0))
+                sums[name] = (before[0] + count, before[1] + above)
+        return sums
+
     def thresholds_changed(self) -> None:
         """Count anew what lies above the thresholds."""
         self._rows.clear()
@@ -173,11 +188,14 @@ class Found:
             (doubt_of(one.score, limits.get(one.name, 0.5)) for one in self.shown(image)), reverse=True
         )
         worst = doubts[:DOUBTFUL]
+        counts = Counter(one.name for one in self.shown(image))
+        counts_above = Counter(one.name for one in above)
         return Row(
             len(confirmed),
             len(above),
             sum(worst) / len(worst) if worst else 0.0,
-            sorted({*confirmed, *(one.name for one in above)}),
+            sorted({*confirmed, *counts_above}),
+            {name: (count, counts_above[name]) for name, count in counts.items()},
         )
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from no_time_to_train.app.found import Found
+from no_time_to_train.app.found import SAME, Found
 from no_time_to_train.app.images import Images
 from no_time_to_train.app.outlines import mask_of_rings
 from no_time_to_train.app.state import Changes, ClassOf, ObjectOf, State
 from no_time_to_train.errors import DatasetError
+from no_time_to_train.masks.overlaps import mask_iou
 from no_time_to_train.masks.rle import json_rle
 from no_time_to_train.results import RLE
 
@@ -50,6 +51,7 @@ class Draft:
         self.changes: Changes = {}
         self.touched: list[str] = []
         self._objects: dict[str, ObjectOf | None] = {}
+        self._taken: dict[int, list[ObjectOf]] = defaultdict(list)
         self._next = state.next_object
         self._did: Counter[tuple[str, str]] = Counter()
 
@@ -83,6 +85,8 @@ class Draft:
         key = f"o{self._next}"
         self._next += 1
         self._objects[key] = one
+        if one.state == "confirmed":
+            self._taken[one.image].append(one)
         fields = {name: value for name, value in asdict(one).items() if name != "revision"}
         self._set("objects", key, fields)
         self.touched.append(key)
@@ -161,6 +165,9 @@ class Draft:
             raise StaleError("this candidate was decided meanwhile", settled)
         own = self.name_class(name or candidate.name)
         mask = json_rle(candidate.rle)
+        taken = [one.rle for one in self._taken.get(candidate.image, ())]
+        if state == "confirmed" and (mask_iou([candidate.rle], taken) > SAME).any():
+            return  # two masks of one object were chosen together: the first of them is the object
         self.new(ObjectOf(candidate.image, own, mask, state, role, "found", candidate.score), _VERBS[state])
 
     def _rename(self, name: str, new: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import uuid
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,7 +15,6 @@ from no_time_to_train.app.images import Images
 from no_time_to_train.app.outlines import box_of, rings_of
 from no_time_to_train.dataset.images import open_image, to_rgb
 from no_time_to_train.errors import DatasetError
-from no_time_to_train.files import write_bytes
 from no_time_to_train.results import RLE
 
 THUMB, CROP, VIEW = 160, 160, 2048
@@ -106,8 +106,11 @@ def _kept(path: Path) -> bytes | None:
 
 
 def _keep(path: Path, data: bytes) -> bytes:
+    partial = path.with_name(f".{path.name[:40]}.{uuid.uuid4().hex[:8]}.part")
     with suppress(OSError):  # a full disk costs the next look some time
-        write_bytes(path, data)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(data)  # it can be made again, so nothing waits for the disk
+        partial.replace(path)
     return data
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
@@ -89,7 +89,8 @@ class Project:
     @view.setter
     def view(self, image: int) -> None:
         self.images.path(image)
-        write_json(self.folder / VIEW, {"image": image})
+        with suppress(OSError):  # it is only where to begin
+            (self.folder / VIEW).write_text(json.dumps({"image": image}), encoding="utf-8")
 
     def remember_mask(self, image: int, rle: RLE) -> str:
         """A token for the exact mask of a prompt's answer, of which the page has a simpler outline."""
@@ -142,9 +143,11 @@ class Project:
 
     def _write(self, operation: dict[str, Any], objects: list[str]) -> Outcome:
         number = self.log.append(operation)
+        limits = {name: one.threshold for name, one in self.state.classes.items()}
         images = sorted(self.state.apply(number, operation))
         self.found.refresh(images)
-        self.found.thresholds_changed()
+        if limits != {name: one.threshold for name, one in self.state.classes.items()}:
+            self.found.thresholds_changed()
         outcome = Outcome(number, objects, images, operation.get("tab", ""))
         for listener in self.listeners:
             listener(outcome)

@@ -17,8 +17,11 @@ from torch import Tensor
 from no_time_to_train.app.images import Images
 from no_time_to_train.app.worker import AHEAD, PROMPT, SOON, Worker
 from no_time_to_train.errors import DatasetError
-from no_time_to_train.masks.ops import resized_masks
+from no_time_to_train.masks.ops import bilinear_matrix
 from no_time_to_train.masks.rle import encode_mask
+from no_time_to_train.models.cache.keys import NetworkDescription, arithmetic, entry_key
+from no_time_to_train.models.cache.memory_store import Store
+from no_time_to_train.models.encoders.fingerprint import weights_hash
 from no_time_to_train.models.sam.backend import Sam2Backend
 from no_time_to_train.models.sam.prompts import ImageEmbedding, Prompts
 from no_time_to_train.models.sam.single_thread_map import map_alone
@@ -48,10 +51,12 @@ class Prompter:
     Args:
         sam: SAM 2 of the model that searches.
         tell: called with events, from any thread.
+        store: keeps encoded images beyond this process: a large SAM 2 takes a minute for one on a CPU.
     """
 
-    def __init__(self, sam: Sam2Backend, images: Images, tell: Tell) -> None:
-        self.sam, self.images, self.tell = sam, images, tell
+    def __init__(self, sam: Sam2Backend, images: Images, tell: Tell, store: Store | None = None) -> None:
+        self.sam, self.images, self.tell, self.store = sam, images, tell, store
+        self._weights = NetworkDescription(weights_hash)
         self._encode, self._decode = Worker("encode"), Worker("prompts", map_alone)
         self._kept: OrderedDict[int, ImageEmbedding] = OrderedDict()  # only the first thread uses it
         self._view: int | None = None
@@ -93,12 +98,24 @@ class Prompter:
         if image in self._kept:
             self._kept.move_to_end(image)
             return self._kept[image]
-        square = to_square(self.images.pixels(image), self.sam.image_size)[None].to(self.sam.mean.device)
-        made = self.sam.encode(square, add_no_mem_embed=True)[0]
-        self._kept[image] = made
+        made = self._kept[image] = self._stored(to_square(self.images.pixels(image), self.sam.image_size))
         while len(self._kept) > 1 and len(self._kept) * _bytes(made) > KEPT_BYTES:
             self._kept.popitem(last=False)
         return made
+
+    def _stored(self, square: Tensor) -> ImageEmbedding:
+        """From the store, or encoded now and put there."""
+        sam, device = self.sam, self.sam.mean.device
+        facts = (sam.spec, sam.precision, self._weights(sam), arithmetic(device))
+        key = entry_key("prompted", square, *facts)
+        entry = self.store.get(key) if self.store is not None else None
+        if entry is None:
+            made = sam.encode(square[None].to(device), add_no_mem_embed=True)[0]
+            entry = {"image": made.image, "fine": made.high_res[0], "middle": made.high_res[1]}
+            if self.store is not None:
+                self.store.put(key, entry)
+        held = {name: tensor.to(device) for name, tensor in entry.items()}
+        return ImageEmbedding(held["image"], (held["fine"], held["middle"]))
 
     @torch.inference_mode()
     def mask(self, image: int, points: Any, box: Any) -> tuple[RLE, float]:
@@ -121,9 +138,8 @@ class Prompter:
         device = self.sam.mean.device
         prompt = Prompts((spots * scale)[None].to(device), labels[None].to(device))
         found = self.sam.decode(embedding, prompt, tokens="best" if len(spots) == 1 else "single")
-        mask = torch.cat(list(resized_masks(found.logits.cpu(), size)))[0].numpy()
         inside = [(x, y) for (x, y), kind in zip(spots.tolist(), labels.tolist(), strict=True) if kind == 1]
-        return encode_mask(_without_crumbs(mask, inside)), float(found.ious[0].clamp(0, 1))
+        return _full_size(found.logits[0].float().cpu(), size, inside), float(found.ious[0].clamp(0, 1))
 
 
 def _checked(points: Any, box: Any, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -151,7 +167,35 @@ def _checked(points: Any, box: Any, size: tuple[int, int]) -> tuple[Tensor, Tens
     return places.clamp(torch.zeros(2), limits), torch.tensor([row[2] for row in rows], dtype=torch.int32)
 
 
+def _full_size(logits: Tensor, size: tuple[int, int], inside: list[tuple[float, float]]) -> RLE:
+    """The mask of (q, r) logits in a picture of (H, W), without crumbs.
+
+    The values are those of ``masks.ops.resized_masks``, computed only where the mask can be: a picture of a
+    phone has 12 million pixels, and a person waits.
+    """
+    full = np.zeros(size, dtype=np.uint8, order="F")  # as pycocotools reads it
+    rows = _reach((logits > 0).any(dim=1), size[0])
+    columns = _reach((logits > 0).any(dim=0), size[1])
+    down = bilinear_matrix(logits.shape[0], size[0])[rows]
+    across = bilinear_matrix(logits.shape[1], size[1])[columns]
+    mask = (down @ logits @ across.T > 0).numpy()
+    own = [(x - columns.start, y - rows.start) for x, y in inside]
+    full[rows, columns] = _without_crumbs(mask, own)
+    return encode_mask(full)
+
+
+def _reach(covered: Tensor, length: int) -> slice:
+    """Which of ``length`` pixels the covered cells of an axis can reach when it is resized."""
+    cells = torch.nonzero(covered)[:, 0].tolist()
+    if not cells:
+        return slice(0, 0)
+    scale = length / len(covered)
+    first, last = int((cells[0] - 1) * scale) - 1, int((cells[-1] + 2) * scale) + 2
+    return slice(max(0, first), min(length, last))
+
+
 def _without_crumbs(mask: np.ndarray, inside: list[tuple[float, float]]) -> np.ndarray:
+    """Args: ``inside``: places on the object, some of which may lie outside of the (h, w) mask."""
     pieces, count = label(mask, np.ones((3, 3)))
     if count < 2:
         return mask
@@ -160,7 +204,8 @@ def _without_crumbs(mask: np.ndarray, inside: list[tuple[float, float]]) -> np.n
     kept = areas >= CRUMB * areas.max()
     height, width = mask.shape
     for x, y in inside:
-        kept[pieces[min(int(y), height - 1), min(int(x), width - 1)]] = True
+        if 0 <= x < width and 0 <= y < height:
+            kept[pieces[int(y), int(x)]] = True
     kept[0] = False
     return kept[pieces]
 

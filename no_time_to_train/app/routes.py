@@ -75,6 +75,7 @@ class App:
             NoTimeToTrainError: _refused,
             HTTPException: _not_there,
             OSError: _failed,
+            Exception: _broken,
         }
         return Starlette(routes=api, exception_handlers=handlers)  # type: ignore[arg-type]
 
@@ -121,7 +122,7 @@ class App:
         image, asked = request.path_params["image"], await _body(request)
         future = self.prompter.prompt(image, asked.get("points"), asked.get("box"))
         rle, score = await asyncio.wrap_future(future)
-        return await run_in_threadpool(lambda: JSONResponse(self._shape(image, rle) | {"score": score}))
+        return await run_in_threadpool(lambda: Json(self._shape(image, rle) | {"score": score}))
 
     async def brush(self, request: Request) -> Response:
         image, asked = request.path_params["image"], await _body(request)
@@ -129,7 +130,7 @@ class App:
         def answer() -> Response:
             size = self.project.images.size(image)
             rle = brushed(asked.get("outline") or [], asked.get("strokes"), size)
-            return JSONResponse(self._shape(image, rle) | {"score": None})
+            return Json(self._shape(image, rle) | {"score": None})
 
         return await run_in_threadpool(answer)
 
@@ -147,8 +148,8 @@ class App:
                     outcome = self.project.apply(parts, str(asked.get("tab", ""))[:64])
                 except StaleError as error:
                     now = answers.objects_of(self.project, error.keys)
-                    return JSONResponse({"error": str(error), "objects": now}, 409)
-                return JSONResponse(
+                    return Json({"error": str(error), "objects": now}, 409)
+                return Json(
                     {
                         "revision": outcome.revision,
                         "objects": answers.objects_of(self.project, outcome.objects),
@@ -190,7 +191,7 @@ class App:
                 raise NoTimeToTrainError("there is no reference yet, so there is no memory to export")
 
         def answer() -> Response:
-            return JSONResponse(export_project(self.project, formats, what, self.search.finder, memory))
+            return Json(export_project(self.project, formats, what, self.search.finder, memory))
 
         return await run_in_threadpool(answer)
 
@@ -241,13 +242,20 @@ class App:
         def held() -> Response:
             with self.project.lock:
                 value = answer()
-            return JSONResponse(value)
+            return Json(value)
 
         return await run_in_threadpool(held)
 
     def _shape(self, image: int, rle: Any) -> dict[str, Any]:
         token = self.project.remember_mask(image, rle)
         return {"outline": rings_of(rle), "box": box_of(rle), "mask": token}
+
+
+class Json(JSONResponse):
+    """In plain ASCII, so that names which are no UTF-8 pass through."""
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
 class _PageFiles(StaticFiles):
@@ -274,15 +282,19 @@ async def _body(request: Request) -> dict[str, Any]:
 
 
 async def _refused(request: Request, error: Exception) -> Response:
-    return JSONResponse({"error": str(error)}, 400)
+    return Json({"error": str(error)}, 400)
 
 
 async def _not_there(request: Request, error: HTTPException) -> Response:
-    return JSONResponse({"error": error.detail}, error.status_code)
+    return Json({"error": error.detail}, error.status_code)
 
 
 async def _failed(request: Request, error: OSError) -> Response:
-    return JSONResponse({"error": f"nothing was changed: {error}"}, 500)
+    return Json({"error": f"nothing was changed: {error}"}, 500)
+
+
+async def _broken(request: Request, error: Exception) -> Response:
+    return Json({"error": f"the program failed at this ({type(error).__name__}); its output says more"}, 500)
 
 
 def _picture(data: bytes) -> Response:

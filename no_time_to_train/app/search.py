@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -75,7 +76,7 @@ class Search:
             self._waiting = bool(self._searched_with)
             self.idle.clear()
             run = self._run
-        self.worker.submit(SEARCH, lambda: self._begin(run))
+        self._submit(SEARCH, run, self._begin)
 
     def references_changed(self) -> None:
         """Search again if what is searched for is something else than before."""
@@ -94,6 +95,22 @@ class Search:
             for key, one in self.project.state.objects.items()
             if one.role is not None
         )
+
+    def _submit(self, urgency: int, run: int, step: Callable[[int], None]) -> None:
+        """Do a step of a search some time; one that fails as nobody foresaw ends it, and says so."""
+
+        def careful() -> None:
+            try:
+                step(run)
+            except Exception as error:
+                log.exception("the search stopped")
+                with self.project.lock:
+                    self.why = f"the search stopped ({type(error).__name__}: {error}); start it again"
+                    self._left, self._waiting = [], False
+                self.idle.set()
+                self.tell("search", self.progress)
+
+        self.worker.submit(urgency, careful)
 
     def _begin(self, run: int) -> None:
         if run != self._run:
@@ -164,12 +181,16 @@ class Search:
 
     def _go_on(self, run: int) -> None:
         """One step of this search, then of encoding ahead."""
+        with self.project.lock:  # in which a new search begins
+            if run != self._run:
+                return
+            if not (self.memory is not None and self._left):
+                self.idle.set()
         if self.memory is not None and self._left:
-            self.worker.submit(SEARCH, lambda: self._step(run))
+            self._submit(SEARCH, run, self._step)
             return
-        self.idle.set()
         if self._cold:
-            self.worker.submit(AHEAD, lambda: self._encode_one(run))
+            self._submit(AHEAD, run, self._encode_one)
 
     def _step(self, run: int) -> None:
         if run != self._run or self.memory is None:

@@ -16,6 +16,7 @@ from no_time_to_train.app.prompts import Prompter
 from no_time_to_train.app.routes import App
 from no_time_to_train.app.search import Search
 from no_time_to_train.app.worker import Worker
+from no_time_to_train.models.cache.disk_store import DiskStore
 from no_time_to_train.web.guards import Access, Guard
 from no_time_to_train.web.running import LOOPBACK, listen, origins_of, require_uvicorn, run_server
 
@@ -41,7 +42,9 @@ def opened_app(project: Project, finder: Segmenter) -> Iterator[App]:
 
     project.listeners.append(tell_operation)
     search = Search(project, finder, worker, tell)
-    prompter = Prompter(finder.model.sam, project.images, tell)
+    cache = finder.config.cache
+    store = None if cache is None else DiskStore(cache.dir, int(cache.max_gb * 1e9))
+    prompter = Prompter(finder.model.sam, project.images, tell, store)
     names = f"{finder.config.encoder_cfg.name} + {finder.config.sam2_cfg_file}"
     try:
         yield App(project, search, prompter, Pictures(project.images, project.folder), events, names)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hmac
 import json
 from dataclasses import dataclass, field
-from http.cookies import CookieError, SimpleCookie
 from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
@@ -128,12 +127,9 @@ class Guard:
         await send({"type": "http.response.body", "body": b""})
 
     def _knows_token(self, scope: Scope) -> bool:
-        try:
-            cookies = SimpleCookie(_header(scope, "cookie") or "")
-        except CookieError:
-            return False
-        given = cookies.get(self.access.cookie)
-        return given is not None and self._is_token(given.value)
+        # Not http.cookies, which gives up at the first cookie of another program that it does not like.
+        pairs = (part.strip().partition("=") for part in (_header(scope, "cookie") or "").split(";"))
+        return any(name == self.access.cookie and self._is_token(value) for name, _, value in pairs)
 
     def _is_token(self, given: str) -> bool:
         return hmac.compare_digest(given.encode(), self.access.token.encode())

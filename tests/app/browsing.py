@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.app.serving import Client
+from no_time_to_train.app.routes import App
+from tests.app.serving import Client, ring, squares
 
 STORE = "(await import('/page/store.js'))"
 PATIENCE_MS = 20_000
@@ -24,11 +25,11 @@ def ask(page: Any, expression: str, given: Any = None) -> Any:
     return page.evaluate(f"async (given) => {{ const shown = {STORE}; return {expression} }}", given)
 
 
-def wait_for(page: Any, condition: str, given: Any = None) -> None:
+def wait_for(page: Any, condition: str, given: Any = None, patience_ms: int = PATIENCE_MS) -> None:
     """Until the page shows it. (``wait_for_function`` takes a promise for true.)"""
     page.evaluate(
         f"async (given) => {{ const shown = {STORE}; const {{ view }} = await import('/page/view.js');"
-        f" const {{ draft }} = await import('/page/draft.js'); const end = Date.now() + {PATIENCE_MS};"
+        f" const {{ draft }} = await import('/page/draft.js'); const end = Date.now() + {patience_ms};"
         f" while (!({condition})) {{ if (Date.now() > end) throw new Error('never seen on the page');"
         " await new Promise((then) => setTimeout(then, 15)) } }",
         given,
@@ -104,3 +105,39 @@ def objects(page: Any, state: str = "confirmed") -> list[dict[str, Any]]:
 def message(page: Any, words: str) -> None:
     """Until the page says so."""
     page.locator("#messages p", has_text=words).first.wait_for()
+
+
+def centre(number: int, which: int = 0) -> tuple[float, float]:
+    """Of a red square of a picture."""
+    x1, y1, x2, y2 = squares(number)[which]
+    return (x1 + x2) / 2, (y1 + y2) / 2
+
+
+def show_square(both: tuple[App, Client]) -> None:
+    """A first example of ``square``, and the search that it starts."""
+    app, client = both
+    outline = [ring(*squares(0)[0])]
+    client.do({"op": "add", "image": 0, "class": "square", "outline": outline, "role": "reference"})
+    assert app.search.idle.wait(120)
+
+
+def stroke(page: Any, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """Drag from one pixel of the image to another."""
+    page.mouse.move(*on_screen(page, *start))
+    page.mouse.down()
+    page.mouse.move(*on_screen(page, *end), steps=5)
+    page.mouse.up()
+
+
+def coloured(page: Any, colour: tuple[int, int, int]) -> int:
+    """Pixels of the canvas that have a colour."""
+    return page.evaluate(
+        "async ([r, g, b]) => { for (const _ of [1, 2]) await new Promise(requestAnimationFrame);"
+        " const { width, height } = document.querySelector('#canvas'); let n = 0;"
+        " const context = new OffscreenCanvas(width, height).getContext('2d', { willReadFrequently: true });"
+        " context.drawImage(document.querySelector('#canvas'), 0, 0);"
+        " const { data } = context.getImageData(0, 0, width, height);"
+        " const far = (i) => Math.abs(data[i] - r) + Math.abs(data[i + 1] - g) + Math.abs(data[i + 2] - b);"
+        " for (let i = 0; i < data.length; i += 4) n += far(i) < 12; return n }",
+        list(colour),
+    )

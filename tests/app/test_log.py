@@ -73,3 +73,15 @@ def test_a_full_disk_leaves_no_half_line(tmp_path: Path, monkeypatch: pytest.Mon
     assert log.append({"what": "next"}) == 2
     log.close()
     assert [operation["what"] for _, operation in opened(path)[1]] == ["kept", "next"]
+
+
+def test_an_operation_is_synced_before_anybody_hears_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "log.jsonl"
+    log, _ = opened(path)
+    synced: list[bytes] = []
+    monkeypatch.setattr("os.fsync", lambda _: synced.append(path.read_bytes()))
+    log.append({"what": "heard"})
+    assert synced == [b'{"id":1,"op":{"what":"heard"}}\n']
+    log.close()

@@ -7,6 +7,7 @@ import signal
 import threading
 from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,17 @@ from no_time_to_train.errors import ConfigError
 from tests.app.serving import Process, ring, squares
 
 pytestmark = pytest.mark.slow
+
+
+def annotations(image: int) -> dict[str, Any]:
+    """A COCO file with one square of one picture."""
+    size = {"width": 96, "height": 96}
+    one = {"id": 1, "image_id": 7, "category_id": 1, "segmentation": [ring(*squares(image)[0])]}
+    return {
+        "images": [{"id": 7, "file_name": f"{image}.png", **size}],
+        "categories": [{"id": 1, "name": "tile"}],
+        "annotations": [one],
+    }
 
 
 def test_kill_9_loses_nothing_that_was_answered(pictures: Path, tmp_path: Path) -> None:
@@ -49,7 +61,11 @@ def test_kill_9_loses_nothing_that_was_answered(pictures: Path, tmp_path: Path) 
         thread.join(30)
     lines = (tmp_path / "project" / "log.jsonl").read_bytes().splitlines()
     assert {json.loads(line)["id"] for line in lines[: len(answered) + 1]} >= set(answered)
-    with Process(pictures, tmp_path / "project") as running:
+    coco = tmp_path / "annotations.json"
+    coco.write_text(json.dumps(annotations(1)))
+    with Process(pictures, tmp_path / "project", "--review", str(coco)) as running:
+        assert "1 candidates to review" in "".join(running.lines)
+        assert running.client.get("/api/images/1")["candidates"][0]["box"] == [*squares(1)[0]]
         state = running.client.get("/api/state")
         assert state["revision"] >= answered[-1]
         names = {one["name"] for one in state["classes"]}

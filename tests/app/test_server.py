@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,35 @@ def test_candidates_are_decided_once_and_reference_and_negative_change_the_searc
         "earlier start"
         in client.do({"op": "decide", "ids": ["c0-zz"], "state": "confirmed"}, status=409)["error"]
     )
+
+
+def test_two_masks_of_one_object_chosen_together_become_one(app_and_client: Both) -> None:
+    app, client = app_and_client
+    searched(app_and_client)
+    best = app.project.found.of_class("square")[0]
+    twin = replace(best, id=f"{best.id}-twin", score=best.score - 0.01)
+    app.project.found.put(best.image, [best, twin])
+    both = {"op": "decide", "ids": [best.id, twin.id], "state": "confirmed"}
+    assert len(client.do(both)["objects"]) == 1
+    assert not [one for one in client.get(f"/api/images/{best.image}")["candidates"] if one["id"] == twin.id]
+
+
+def test_a_search_that_fails_says_so(app_and_client: Both, monkeypatch: pytest.MonkeyPatch) -> None:
+    app, client = app_and_client
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("out of memory")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("no_time_to_train.app.search.segment_targets", broken)
+        draw(client, role="reference")
+        assert app.search.idle.wait(60)
+        progress = client.get("/api/state")["search"]
+        assert not progress["running"]
+        assert "out of memory" in progress["why"]
+    client.post("/api/search", {})
+    assert app.search.idle.wait(60)
+    assert client.get("/api/state")["search"]["why"] is None
 
 
 def test_thresholds_and_names_of_classes(app_and_client: Both) -> None:

@@ -59,6 +59,11 @@ def test_without_the_token_there_is_nothing(cookie: str, path: str, client: Clie
     assert b"token" in body
 
 
+def test_cookies_of_other_programs_do_no_harm(client: Client) -> None:
+    others = f'odd={{"a": 1}}; [x]=; {client.cookie}; last'
+    assert client.ask("/api/state", headers={"Cookie": others})[0] == 200
+
+
 @pytest.mark.parametrize(
     "host", ["evil.example", "127.0.0.1", "127.0.0.1:1", "localhost.evil.example:{port}", ""]
 )

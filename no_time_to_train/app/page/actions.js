@@ -29,12 +29,12 @@ async function send(ops) {
     answer.images.forEach((id) => due.add(id));
   } catch (error) {
     (error.body?.objects ?? []).forEach((one) => due.add(one.image));
-    if (store.current !== null) due.add(store.current);
     if (error.status === 409) say(`Not done: another tab or person changed this meanwhile, and its newest state is shown now. (${error.message})`, "bad");
     else complain(error);
   }
   store.writing -= 1;
   if (!store.writing) {
+    if (store.current !== null) due.add(store.current); // what came of it meanwhile was not taken
     const images = [...due];
     due.clear();
     await refresh(images).catch(complain);

@@ -59,8 +59,8 @@ export function follow(handlers) {
       handlers.lost({});
       if (source.readyState === EventSource.CLOSED) source = null;
     });
-    for (const name of ["op", "found", "search", "encoded"]) {
-      source.addEventListener(name, (event) => handlers[name]?.(JSON.parse(event.data)));
+    for (const name of ["op", "found", "search"]) {
+      source.addEventListener(name, (event) => handlers[name](JSON.parse(event.data)));
     }
   }
   document.addEventListener("visibilitychange", () => {

@@ -68,6 +68,12 @@ function describeSelected(one) {
   return `${one.class} · ${one.state}${role}`;
 }
 
+function describeDraft() {
+  if (draft.slow) return "One moment …";
+  if (tool === "brush" || tool === "eraser") return "Paint what belongs to it, wipe what does not; then keep it.";
+  return "Click more of it. Shift-click, or Cut, takes away.";
+}
+
 function describePicture() {
   const row = currentRow();
   if (!row) return "";
@@ -90,16 +96,14 @@ const buttons = {
 function drawButtons(one) {
   show(buttons.confirm, one.state !== "confirmed");
   show(buttons.reject, one.state !== "rejected");
-    buttons.role.firstChild.textContent = roleText([one]);
+  buttons.role.firstChild.textContent = roleText([one]);
   show(buttons.remove, !isOpen(one));
 }
 
 function draw() {
   const one = hasDraft() ? null : selectedInstance(), changes = changesObject();
   const row = currentRow();
-  byId("picture-text").textContent = one ? describeSelected(one)
-    : hasDraft() ? (draft.slow ? "One moment …" : changes ? "Change the mask, then keep it." : "Click more of it, Shift-click to cut.")
-      : describePicture();
+  byId("picture-text").textContent = one ? describeSelected(one) : hasDraft() ? describeDraft() : describePicture();
   show(form, hasDraft());
   show(name, !changes);
   show(form.querySelector(".check"), !changes);
@@ -120,7 +124,7 @@ function drawNames() {
 export function startDeck() {
   byId("instance-buttons").append(...Object.values(buttons));
   form.addEventListener("submit", (event) => { event.preventDefault(); keep(); });
-  byId("drop").addEventListener("click", dropDraft);
+  byId("drop").addEventListener("click", () => { dropDraft(); choose("point"); });
   byId("done").addEventListener("click", toggleDone);
   name.addEventListener("keydown", (event) => {
     if (event.key === "Escape") { event.stopPropagation(); byId("canvas").focus(); }

@@ -27,6 +27,7 @@ function size() {
 const list = virtualList(box, {
   size,
   fill,
+  key: (index) => crops.items[index]?.id ?? index,
   moved: (first, last) => {
     seen = [first, last];
     readAhead(first, last).then((came) => { if (came) list.refill(); }).catch(complain);
@@ -41,7 +42,6 @@ function fill(element, index) {
     element.addEventListener("click", (event) => point(element.index, event));
     element.addEventListener("dblclick", () => openChosen());
   }
-  element.index = index;
   const [image, caption] = element.children;
   if (one) setPicture(image, `/crops/${encodeURIComponent(one.id)}?v=${one.revision ?? 0}`);
   const role = one?.role ? "★ " : "";
@@ -170,7 +170,7 @@ function draw() {
   else box.removeAttribute("aria-activedescendant");
   const many = chosen.size > 1 ? ` · ${chosen.size} selected` : "";
   byId("grid-text").textContent = !one ? "No class yet: click on one of your things in the picture."
-    : `${counted(crops.total, "crop")} of ${one.name}, best first${many}`;
+    : `${one.name}, best first${many}`;
   drawHead(one);
   drawButtons();
 }

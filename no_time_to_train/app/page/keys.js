@@ -6,6 +6,7 @@ import { openExport, openHelp } from "./dialogs.js";
 import { byId } from "./dom.js";
 import { dropDraft, hasDraft, takeBack } from "./draft.js";
 import { chooseAll, classifyTargets, decideTargets, moveCursor, openChosen, removeTargets, roleOfTargets, setMode } from "./grid.js";
+import { say } from "./messages.js";
 import { choose, clickCross, moveCross, resizeBrush } from "./pointer.js";
 import { select, store } from "./store.js";
 import { fit, redraw, stepInstance, view, zoom } from "./view.js";
@@ -16,6 +17,7 @@ import { fit, redraw, stepInstance, view, zoom } from "./view.js";
 
 /** @param {string} name */
 const paintWith = (name) => { if (!hasDraft()) editSelected(); choose(name); };
+const leave = (go) => (hasDraft() ? say("Keep the mask (Enter) or drop it (Esc) first.") : go());
 const undo = () => (store.mode === "picture" && hasDraft() ? takeBack() : travel("undo"));
 const redo = () => travel("redo");
 const DIRECTION = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
@@ -33,8 +35,8 @@ const EVERYWHERE = [
 
 /** @type {Key[]} */
 const PICTURE = [
-  { keys: ["j", "PageDown"], shown: ["j", "Page Down"], says: "Next picture", run: () => walk(1) },
-  { keys: ["k", "PageUp"], shown: ["k", "Page Up"], says: "Picture before", run: () => walk(-1) },
+  { keys: ["j", "PageDown"], shown: ["j", "Page Down"], says: "Next picture", run: () => leave(() => walk(1)) },
+  { keys: ["k", "PageUp"], shown: ["k", "Page Up"], says: "Picture before", run: () => leave(() => walk(-1)) },
   { keys: ["]"], says: "Next object", run: () => stepInstance(1) },
   { keys: ["["], says: "Object before", run: () => stepInstance(-1) },
   { keys: ["Enter"], says: "Keep the mask; confirm the object", run: enter },
@@ -43,7 +45,7 @@ const PICTURE = [
   { keys: ["n"], says: "Type a name for the mask or the object", run: nameIt },
   { keys: ["r"], says: "Use it as an example, or no longer (of a rejected one: of what it is not)", run: () => withSelected(toggleRole) },
   { keys: ["Delete"], says: "Delete the object", run: () => withSelected(remove) },
-  { keys: ["d"], says: "Done, and on to the next", run: toggleDone },
+  { keys: ["d"], says: "Done, and on to the next", run: () => leave(toggleDone) },
   { keys: ["v"], says: "Point: click takes, Shift-click cuts, drag is a box", run: () => choose("point") },
   { keys: ["c"], says: "Cut: a click cuts", run: () => choose("cut") },
   { keys: ["b"], says: "Brush", run: () => paintWith("brush") },

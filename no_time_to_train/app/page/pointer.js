@@ -29,7 +29,7 @@ export function choose(name) {
   canvas.dataset.tool = name;
   if (!paints()) view.radius = 0;
   endHover();
-  redraw();
+  tell("draft");
 }
 
 /** @param {number} factor */

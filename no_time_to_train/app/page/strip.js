@@ -14,7 +14,7 @@ const size = () => (NARROW.matches
   ? { width: 92, height: 80, across: true, columns: 1 }
   : { width: box.clientWidth, height: 128, across: false, columns: 1 });
 
-const list = virtualList(box, { size, fill });
+const list = virtualList(box, { size, fill, key: (index) => store.rows[store.shown[index]]?.id ?? `none-${index}` });
 
 /** @param {any} element @param {number} index in the list that the filters let through */
 function fill(element, index) {
@@ -27,7 +27,6 @@ function fill(element, index) {
       if (store.mode === "grid") setMode("picture");
     });
   }
-  element.index = index;
   const [image, name, badges] = element.children;
   setPicture(image, `/images/${row.id}/thumb`);
   name.textContent = row.name;

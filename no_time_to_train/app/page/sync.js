@@ -2,11 +2,10 @@
 
 import { follow, get, post, TAB } from "./api.js";
 import { byId, oneAtATime, show } from "./dom.js";
-import { applyFilter, chooseClass, classOf, reaches, select, selectedInstance, store, tell } from "./store.js";
+import { applyFilter, chooseClass, classOf, reaches, select, store, tell } from "./store.js";
 import { complain } from "./messages.js";
 
 const FEW = 12; // changed rows that are read one by one; more: all at once
-const SAME = 0.8; // overlap of boxes that makes two candidates the same
 const STATE_MS = 700; // between readings of the state while a search runs
 
 export const readState = oneAtATime(async () => {
@@ -28,25 +27,10 @@ const readDetail = oneAtATime(async () => {
   if (id === null) return;
   const detail = await get(`/api/images/${id}`);
   if (id !== store.current || store.writing) return;
-  keepSelection(detail);
   store.detail = detail;
   takeRow(detail);
   tell("detail", "rows");
 });
-
-/** A new search names its candidates anew: the chosen one stays chosen. @param {import("./store.js").Detail} next */
-function keepSelection(next) {
-  const one = selectedInstance(), all = [...next.objects, ...next.candidates];
-  if (!one || all.some((other) => other.id === one.id)) return;
-  const alike = all.filter((other) => other.class === one.class && boxIou(other.box, one.box) > SAME)
-    .sort((a, b) => boxIou(b.box, one.box) - boxIou(a.box, one.box));
-  select(alike[0]?.id ?? null);
-}
-
-function boxIou([a1, b1, a2, b2], [c1, d1, c2, d2]) {
-  const both = Math.max(0, Math.min(a2, c2) - Math.max(a1, c1)) * Math.max(0, Math.min(b2, d2) - Math.max(b1, d1));
-  return both / ((a2 - a1) * (b2 - b1) + (c2 - c1) * (d2 - d1) - both || 1);
-}
 
 /** The row of an image, from its details. @param {import("./store.js").Detail} detail */
 function takeRow({ objects, candidates, ...row }) {
@@ -99,12 +83,26 @@ function whenFound({ image, ...counts }) {
 function whenSearch(search) {
   store.state.search = search;
   tell("state");
-  if (!search.running) refreshAll().catch(complain);
+  if (!search.running && greeted) refreshAll().catch(complain);
+  greeted = true;
 }
 
 async function refreshAll() {
   await Promise.all([readState(), readRows(), readDetail()]);
   tell("found");
+}
+
+/** How often the events began, and whether the server has said since how its search stands. */
+let begun = 0, greeted = false;
+
+/** Read what happened while nobody listened. */
+async function whenOpen() {
+  begun += 1;
+  greeted = false;
+  show(byId("broken"), false);
+  const { revision } = store.state;
+  if (begun === 1) await readState();
+  if (begun > 1 || store.state.revision !== revision) await refreshAll();
 }
 
 function whenLost() {
@@ -116,15 +114,10 @@ function whenLost() {
 export async function start() {
   await Promise.all([readState(), readRows()]);
   follow({
-    open: () => {
-      const wasLost = !byId("broken").hidden;
-      show(byId("broken"), false);
-      if (wasLost || store.current !== null) refreshAll().catch(complain);
-    },
+    open: () => whenOpen().catch(complain),
     lost: whenLost,
     op: ({ images, tab }) => { if (tab !== TAB) (images ? refresh(images) : refreshAll()).catch(complain); },
     found: whenFound,
     search: whenSearch,
-    encoded: () => undefined,
   });
 }

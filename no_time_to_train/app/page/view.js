@@ -27,6 +27,10 @@ export const view = {
   pointer: null,
   radius: 0,
   hidden: false,
+  /** the whole picture is shown: it stays so when the window changes */
+  fitted: true,
+  /** the photograph could not be read */
+  failed: false,
 };
 
 /** @param {number} x @param {number} y screen pixels in the canvas @returns {[number, number]} pixels of the image */
@@ -48,6 +52,7 @@ export function fit() {
   view.scale = Math.max(0.01, Math.min((wide - 2 * MARGIN) / view.width, (high - 2 * MARGIN) / view.height));
   view.x = (wide - view.width * view.scale) / 2;
   view.y = (high - view.height * view.scale) / 2;
+  view.fitted = true;
   redraw();
 }
 
@@ -57,6 +62,7 @@ export function zoom(factor, x = box.clientWidth / 2, y = box.clientHeight / 2) 
   const scale = Math.max(smallest, Math.min(CLOSEST, view.scale * factor));
   const [ix, iy] = toImage(x, y);
   view.scale = scale;
+  view.fitted = false;
   view.x = x - ix * scale;
   view.y = y - iy * scale;
   redraw();
@@ -64,6 +70,7 @@ export function zoom(factor, x = box.clientWidth / 2, y = box.clientHeight / 2) 
 
 /** @param {number} dx @param {number} dy screen pixels */
 export function pan(dx, dy) {
+  view.fitted = false;
   view.x += dx;
   view.y += dy;
   redraw();
@@ -126,8 +133,11 @@ function drawDraft() {
   if (view.radius && view.pointer) {
     context.beginPath();
     context.arc(view.pointer[0], view.pointer[1], view.radius, 0, 7);
-    context.strokeStyle = "#fff";
-    context.stroke();
+    for (const [colour, width] of [["#000", 3], ["#fff", 1.5]]) {
+      context.strokeStyle = colour;
+      context.lineWidth = width / view.scale;
+      context.stroke();
+    }
   }
 }
 
@@ -179,20 +189,23 @@ async function showPhoto() {
   if (id === null || id === shownId) return;
   shownId = id;
   dropDraft();
-  Object.assign(view, { photo: null, hovered: null, cross: null, rubber: null, stroke: null, width: 0 });
+  Object.assign(view, { photo: null, hovered: null, cross: null, rubber: null, stroke: null, width: 0, failed: false });
   redraw();
   const photo = load(id);
-  try { await photo.decode(); } catch { tellFault(currentRow()?.error ?? "This picture cannot be shown."); return; }
+  const loaded = await photo.decode().then(() => true, () => false);
   if (store.current !== id) return;
+  view.failed = !loaded;
+  if (!loaded) { tellFault(); return; }
   const row = currentRow();
   Object.assign(view, { photo, width: row?.width ?? photo.naturalWidth, height: row?.height ?? photo.naturalHeight });
-  tellFault(row?.error ?? "");
+  tellFault();
   fit();
   const next = neighbour(1);
   ahead = next === null ? null : load(next);
 }
 
-function tellFault(text) {
+function tellFault() {
+  const text = currentRow()?.error ?? (view.failed ? "This picture cannot be shown." : "");
   byId("canvas-text").textContent = text;
   show(byId("canvas-text"), Boolean(text));
 }
@@ -201,7 +214,8 @@ function resize() {
   const ratio = window.devicePixelRatio || 1;
   canvas.width = Math.round(box.clientWidth * ratio);
   canvas.height = Math.round(box.clientHeight * ratio);
-  if (view.width) fit();
+  if (view.width && view.fitted) fit();
+  else draw(); // a canvas that changes its size is empty
 }
 
 /** Say in words what the picture shows. */
@@ -224,4 +238,5 @@ export function stepInstance(step) {
 new ResizeObserver(resize).observe(box);
 listen(["detail", "rows"], showPhoto);
 listen(["detail"], describe);
+listen(["detail", "rows"], tellFault);
 listen(["detail", "selected", "draft", "threshold", "class", "state", "mode"], redraw);

@@ -10,14 +10,15 @@ const REST_MS = 90; // pictures are asked for when scrolling has rested this lon
  * @param {{
  *   size: () => {width: number, height: number, across: boolean, columns: number},
  *   fill: (element: HTMLElement, index: number) => void,
+ *   key: (index: number) => string|number,
  *   moved?: (first: number, last: number) => void,
  * }} how `size` of an item in CSS pixels; `across`: scrolls sideways, in one row; `fill` makes the item say
- *   what it is; `moved`: which items are in view
+ *   what it is; `key`: an item that changes its place takes its element, with its picture, along; `moved`: which items are in view
  */
 export function virtualList(box, how) {
   const floor = make("div", { className: "floor", role: "presentation" });
   box.append(floor);
-  /** @type {Map<number, HTMLElement>} */
+  /** @type {Map<string|number, any>} elements by their keys */
   const made = new Map();
   let total = 0, rest = 0, asked = false;
 
@@ -38,27 +39,28 @@ export function virtualList(box, how) {
     const seen = across ? box.clientWidth : box.clientHeight;
     const first = Math.max(0, Math.floor(from / length) - MARGIN) * columns;
     const last = Math.min(total, (Math.ceil((from + seen) / length) + MARGIN) * columns);
-    for (const [index, element] of made) {
-      if (index < first || index >= last) { element.remove(); made.delete(index); }
+    const wanted = new Map();
+    for (let index = first; index < last; index += 1) wanted.set(how.key(index), index);
+    for (const [key, element] of made) {
+      if (!wanted.has(key)) { element.remove(); made.delete(key); }
     }
-    for (let index = first; index < last; index += 1) {
-      let element = made.get(index);
-      const fresh = !element;
-      if (fresh) {
-        element = make("div", { className: "item", role: "option", id: `${box.id}-${index}` });
-        made.set(index, element);
+    for (const [key, index] of wanted) {
+      let element = made.get(key);
+      if (!element) {
+        element = make("div", { className: "item", role: "option" });
+        made.set(key, element);
         floor.append(element);
-      }
-      if (fresh || everything) {
-        element.style.width = `${width}px`;
-        element.style.height = `${height}px`;
-        element.style.transform = across
-          ? `translate(${index * width}px, 0)`
-          : `translate(${(index % columns) * width}px, ${Math.floor(index / columns) * height}px)`;
-        element.setAttribute("aria-setsize", String(total));
-        element.setAttribute("aria-posinset", String(index + 1));
-        how.fill(element, index);
-      }
+      } else if (!everything && element.index === index) continue;
+      element.index = index;
+      element.id = `${box.id}-${index}`;
+      element.style.width = `${width}px`;
+      element.style.height = `${height}px`;
+      element.style.transform = across
+        ? `translate(${index * width}px, 0)`
+        : `translate(${(index % columns) * width}px, ${Math.floor(index / columns) * height}px)`;
+      element.setAttribute("aria-setsize", String(total));
+      element.setAttribute("aria-posinset", String(index + 1));
+      how.fill(element, index);
     }
     how.moved?.(first, last);
     clearTimeout(rest);
