@@ -17,7 +17,6 @@ from no_time_to_train.models.segmenter import ReferenceSegmenter
 from no_time_to_train.pipeline.examples import Examples, SeenPictures, examples_of, memory_scores
 from no_time_to_train.pipeline.memory import BankT, Head, Memory, make_memory, similarity_of
 
-
 MOST_SCORES = 10**9
 """Pictures times examples times classes that are held at once: 4 GB."""
 
