@@ -173,6 +173,11 @@ class Segmenter:
         return "none" if infer is None else infer.matching.head
 
     @property
+    def facts(self) -> dict[str, Any]:
+        """What a memory file says of the model beside the references: see ``pipeline.memory.save_memory``."""
+        return {**self.fingerprint(), "sam2": self.config.sam2_cfg_file, "options": self._options}
+
+    @property
     def device(self) -> torch.device:
         """Where the model computes."""
         return self._model.device
@@ -444,8 +449,7 @@ class Segmenter:
         Raises:
             MemoryNotReadyError: no reference was added yet.
         """
-        facts = {**self.fingerprint(), "sam2": self.config.sam2_cfg_file, "options": self._options}
-        return save_memory(path, self.memory, **facts)
+        return save_memory(path, self.memory, **self.facts)
 
     @classmethod
     def load(

@@ -94,14 +94,7 @@ def build_segmenter(arguments: argparse.Namespace) -> Segmenter:
 
     if arguments.references is None and arguments.memory is None:
         raise ConfigError("say what to look for: --references FOLDER, or --memory FILE")
-    models: dict[str, Any] = {
-        "encoder_weights": arguments.encoder_weights,
-        "sam2_weights": arguments.sam2_weights,
-        "device": arguments.device,
-        **_speed(arguments),
-        "preset": arguments.preset,
-        **read_options(arguments.option),
-    }
+    models = model_arguments(arguments)
     if arguments.memory is not None and arguments.preset is not None:
         raise ConfigError("--preset does not go with --memory, which has the options that it was made with")
     if arguments.memory is None:
@@ -139,6 +132,18 @@ def build_segmenter(arguments: argparse.Namespace) -> Segmenter:
     elif arguments.empty is not None:
         raise ConfigError("--empty is for --calibrate; give both or none")
     return finder
+
+
+def model_arguments(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Keywords of a ``Segmenter`` that :func:`add_model_arguments` stands for, but for the two names."""
+    return {
+        "encoder_weights": arguments.encoder_weights,
+        "sam2_weights": arguments.sam2_weights,
+        "device": arguments.device,
+        **_speed(arguments),
+        "preset": arguments.preset,
+        **read_options(arguments.option),
+    }
 
 
 def _speed(arguments: argparse.Namespace) -> dict[str, Any]:

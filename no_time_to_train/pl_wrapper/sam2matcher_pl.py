@@ -272,7 +272,10 @@ class Sam2MatcherLightningModel(DataPass):
             resume=resume,
             stamps={key: stamp_of(image) for key, image in files.items() if isinstance(image, Path)},
         )
-        self.pictures = OverlayWriter(folder / "overlays", self.model_cfg.vis_thr) if pictures else None
+        names = [target.file_name for target in self.targets.targets]
+        self.pictures = (
+            OverlayWriter(folder / "overlays", self.model_cfg.vis_thr, names) if pictures else None
+        )
         prepare = Preparer.of(self.segmenter, how, block.image_size)
         left = self.targets.without(self.writer.finished)
         loading, step = self.loading, partial(self._search, how)

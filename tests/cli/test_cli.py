@@ -22,6 +22,7 @@ from pycocotools.coco import COCO
 from no_time_to_train import Segmenter
 from no_time_to_train.cli import COMMANDS, main, make_parser
 from no_time_to_train.dataset.readers.detect import list_targets
+from no_time_to_train.own_files import LEDGER
 from no_time_to_train.pipeline.learning import learned_text
 from no_time_to_train.runs.folder_lock import LOCK
 from no_time_to_train.runs.results_folder import FORMATS
@@ -180,7 +181,7 @@ def test_a_second_run_says_what_is_there(
     picture = sorted(layout.pictures.iterdir())[0]
     assert predict("--out", out, "--overwrite", "--images", picture, "--format", "coco") == 0
     assert len(read(out / "annotations.json")["images"]) == 1
-    assert {path.name for path in out.iterdir()} - {LOCK} == {
+    assert {path.name for path in out.iterdir()} - {LOCK, LEDGER} == {
         "annotations.json",
         "memory.safetensors",
         "notes of mine.txt",
