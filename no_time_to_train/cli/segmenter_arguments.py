@@ -60,6 +60,16 @@ def add_reference_arguments(command: argparse.ArgumentParser) -> None:
     group.add_argument("--shots", type=int, help="most references of a class, drawn with --seed (all)")
     group.add_argument("--seed", type=int, default=42, help="of that draw (%(default)s)")
     group.add_argument(
+        "--learn",
+        action="store_true",
+        help="learn a head for the scores, kept where left-out references gain (off)",
+    )
+    group.add_argument(
+        "--complete",
+        action="store_true",
+        help="the references are all objects of their classes in their pictures, for --learn (off)",
+    )
+    group.add_argument(
         "--calibrate",
         action="store_true",
         help="measure a threshold per class on the references and move it to 0.5 (off)",
@@ -80,6 +90,7 @@ def build_segmenter(arguments: argparse.Namespace) -> Segmenter:
     """
     from no_time_to_train.api import Segmenter
     from no_time_to_train.errors import ConfigError
+    from no_time_to_train.pipeline.learning import learned_text
 
     if arguments.references is None and arguments.memory is None:
         raise ConfigError("say what to look for: --references FOLDER, or --memory FILE")
@@ -103,11 +114,18 @@ def build_segmenter(arguments: argparse.Namespace) -> Segmenter:
             class_split=arguments.class_split,
             shots=arguments.shots,
             seed=arguments.seed,
+            complete=arguments.complete,
         )
     if arguments.negatives is not None:
         finder.add_folder(arguments.negatives, negative=True)
     if arguments.mine_negatives is not None:
         finder.mine_negatives(arguments.mine_negatives)
+    if arguments.learn:
+        finder.learn()
+        assert finder.memory.head is not None
+        print(learned_text(finder.memory.head))
+    elif arguments.complete:
+        raise ConfigError("--complete is for --learn; give both or none")
     if arguments.calibrate:
         for name, value in finder.calibrate(arguments.empty).items():
             print(_measured(name, value))

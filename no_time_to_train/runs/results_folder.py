@@ -109,7 +109,7 @@ def export_found(
     *,
     copy_images: bool = False,
 ) -> None:
-    """Write the formats, in one pass over the images, and remove what an earlier run wrote for others.
+    """Write the formats, in one pass over the images; overlays only where they are missing.
 
     ``predictions.json`` keeps every detection, for those who score or filter them; everything else has those
     of at least ``min_score``.
@@ -129,7 +129,7 @@ def export_found(
         categories = None if image_ids is None else found.category_ids
         export_results(results, folder, found.class_names, chosen, min_score, copy_images, categories)
     if "overlay" in formats:
-        overlays = OverlayWriter(folder / OVERLAYS, min_score)
+        overlays = OverlayWriter(folder / OVERLAYS, min_score, [*found.names, *found.unread])
         for item in found:
             overlays.write_missing(item)
 
@@ -144,7 +144,7 @@ def remove_stale(folder: Path, found: FoundImages, searched: bool, formats: Iter
     own = owner_of(folder / "any")
     if own is None:
         return
-    formats, overlays = list(formats), OverlayWriter(folder / OVERLAYS, 0)
+    formats, overlays = list(formats), OverlayWriter(folder / OVERLAYS, 0, [*found.names, *found.unread])
     keep = {PARTS, *ALWAYS}
     asked = {name for word in formats for name in (*FORMATS[word], *FILES.get(word, ()))}
     if "overlay" in formats:

@@ -52,8 +52,17 @@ def origins_of(listening: socket.socket, host: str) -> tuple[str, ...]:
     return tuple(f"http://{f'[{name}]' if ':' in name else name}:{port}" for name in names)
 
 
-def run_server(app: ASGIApp, listening: socket.socket, on_stop: Callable[[], None]) -> None:
+def run_server(
+    app: ASGIApp,
+    listening: socket.socket,
+    on_stop: Callable[[], None],
+    *,
+    seconds: int = SECONDS_TO_FINISH,
+) -> None:
     """Serve until a signal asks to stop; then requests in flight are finished and ``on_stop`` was called.
+
+    Args:
+        seconds: that requests in flight get.
 
     Raises:
         ConfigError: the packages of the extra are not there.
@@ -70,7 +79,7 @@ def run_server(app: ASGIApp, listening: socket.socket, on_stop: Callable[[], Non
         log_level="warning",
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=SECONDS_TO_FINISH,
+        timeout_graceful_shutdown=seconds,
         lifespan="off",
     )
     with _signals_end_here(), listening:
