@@ -7,10 +7,11 @@ not there yet; a mask below IoU 0.5 they mark again by dragging a box, and what 
 What they clicked becomes a reference, all pictures are searched, and they look through the grid of candidates
 of each class, best first, a screen of ``SCREEN`` at a time. Where most are right, they reject the wrong ones,
 one key each, select the rest and confirm it with one key; else they confirm the right ones, one key each.
-After a screen with less than ``WORTH_IT`` right they stop. Then they click the next missing objects, one of
-each class, until 90 % of all objects are there or nothing is left that can be marked.
+After a screen with less than ``WORTH_IT`` right they stop. Then they click missing objects again, of each
+class twice as many as the time before, and so on until as many are there as one by one.
 
-"One by one" is the same person without the search: one click for every object, a box where that fails.
+"One by one" is the same person without the search: one click for every object, a box where that fails, until
+90 % of all objects are there, or every one was tried.
 
 Everything goes through the project, its log and its search as the server uses them, without the browser.
 """
@@ -22,7 +23,8 @@ import shutil
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -78,14 +80,13 @@ class Count:
     keys: int = 0
     screens: int = 0
     rounds: int = 0
-    found: list[float] = field(default_factory=list)
 
 
 class Person:
     """Works on one project until enough objects are there."""
 
-    def __init__(self, app: App, things: Sequence[Thing], negatives: bool) -> None:
-        self.app, self.things, self.negatives = app, things, negatives
+    def __init__(self, app: App, things: Sequence[Thing], negatives: bool, enough: float = ENOUGH) -> None:
+        self.app, self.things, self.negatives, self.enough = app, things, negatives, enough
         self.did = Count()
 
     @property
@@ -96,10 +97,11 @@ class Person:
     def work(self, rounds: int) -> Count:
         """Click, look, decide, until it is enough."""
         names = list(dict.fromkeys(thing.name for thing in self.things))
-        while self.share < ENOUGH and self.did.rounds < rounds:
+        while self.share < self.enough and self.did.rounds < rounds:
             before = self.did.clicks
             for name in names:
-                self._show_one(name)
+                for _ in range(2**self.did.rounds):
+                    self._show_one(name)
             if self.did.clicks == before:
                 break  # nothing is left that a click or a box can mark
             self.app.search.idle.wait()
@@ -107,20 +109,19 @@ class Person:
                 self._review(name)
             self.app.search.idle.wait()
             self.did.rounds += 1
-            self.did.found.append(self.share)
         return self.did
 
     def one_by_one(self) -> Count:
         """Click every object."""
         for thing in self.things:
-            if self.share >= ENOUGH:
+            if self.share >= self.enough:
                 break
             self._mark(thing)
         return self.did
 
     def _show_one(self, name: str) -> None:
         """Click missing objects of a class, the largest missing first, until one can be marked."""
-        if self.share >= ENOUGH:
+        if self.share >= self.enough:
             return
         missing = [
             thing for thing in self.things if thing.name == name and not (thing.there or thing.given_up)
@@ -156,11 +157,13 @@ class Person:
 
     def _review(self, name: str) -> None:
         """Go down the candidates of a class, screen by screen."""
-        candidates = list(self.app.project.found.of_class(name))
-        for first in range(0, len(candidates), SCREEN):
-            if self.share >= ENOUGH:
+        seen: set[str] = set()
+        while self.share < self.enough:
+            waiting = [one for one in self.app.project.found.of_class(name) if one.id not in seen]
+            screen = waiting[:SCREEN]
+            if not screen:
                 return
-            screen = candidates[first : first + SCREEN]
+            seen.update(one.id for one in screen)
             hits, misses = [], []
             for candidate in screen:
                 thing = self._missing_under(candidate)
@@ -231,23 +234,27 @@ def truth_of(annotations: Path, images: Path, most: int) -> tuple[list[Path], li
 
 def measured(
     pictures: list[Path], truth: list[tuple[str, str, RLE]], args: Any, work: Path
-) -> Iterator[Count]:
-    """The person with the search, then without."""
+) -> tuple[Person, Person]:
+    """The person with the search, and without."""
     folder = work / "pictures"
     folder.mkdir()
     for path in pictures:
         shutil.copy(path, folder / path.name)
     finder = Segmenter("lite2_photographs", sam2="sam2_nano", device="cpu", cache=work / "cache")
-    for with_search in (True, False):
-        with (
-            open_project(folder, work / f"project-{with_search}") as project,
-            opened_app(project, finder) as app,
-        ):
+
+    @contextmanager
+    def begun(name: str, enough: float) -> Iterator[Person]:
+        with open_project(folder, work / name) as project, opened_app(project, finder) as app:
             ids = {name: image for image, name in enumerate(project.images.names)}
-            things = [Thing(ids[name], own, rle) for name, own, rle in truth]
-            person = Person(app, things, args.negatives)
-            yield person.work(args.rounds) if with_search else person.one_by_one()
-            yield Count(found=[person.share])
+            yield Person(
+                app, [Thing(ids[name], own, rle) for name, own, rle in truth], args.negatives, enough
+            )
+
+    with begun("plain", ENOUGH) as plain:
+        plain.one_by_one()
+    with begun("searched", plain.share) as person:
+        person.work(args.rounds)
+    return person, plain
 
 
 def main() -> None:
@@ -272,8 +279,8 @@ def main() -> None:
         annotations, images = (args.data / part for part in SETS[name])
         pictures, truth = truth_of(annotations, images, args.pictures)
         with tempfile.TemporaryDirectory() as work:
-            did, end, plain, plain_end = measured(pictures, truth, args, Path(work))
-        count = len(pictures)
+            person, plain = measured(pictures, truth, args, Path(work))
+        count, did, other = len(pictures), person.did, plain.did
         cells = [
             name,
             count,
@@ -282,10 +289,10 @@ def main() -> None:
             f"{did.boxes / count:.2f}",
             f"{did.keys / count:.1f}",
             did.screens,
-            f"{end.found[0]:.0%} in {did.rounds} rounds",
-            f"{plain.clicks / count:.1f}",
-            f"{plain.boxes / count:.1f}",
-            f"{plain_end.found[0]:.0%}",
+            f"{person.share:.0%} in {did.rounds} rounds",
+            f"{other.clicks / count:.1f}",
+            f"{other.boxes / count:.1f}",
+            f"{plain.share:.0%}",
         ]
         print("| " + " | ".join(map(str, cells)) + " |", flush=True)
 
