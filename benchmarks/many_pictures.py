@@ -90,7 +90,7 @@ def ray_search(root: Path, paths: list[str], kill: bool) -> list[tuple[str, str,
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     environment = {"env_vars": {"PYTHONPATH": os.environ.get("PYTHONPATH", ""), "OMP_NUM_THREADS": "1"}}
-    ray.init(num_cpus=2, include_dashboard=False, runtime_env=environment, log_to_driver=False)
+    ray.init(num_cpus=4, include_dashboard=False, runtime_env=environment, log_to_driver=False)
     found = ray.data.from_items([{"path": path} for path in paths]).map_batches(
         Predictor,
         fn_constructor_args=(str(root / "memory.safetensors"),),

@@ -125,10 +125,11 @@ def test_ray_with_two_workers(
     data = pytest.importorskip("ray.data", reason="needs ray[data]: pip install 'no-time-to-train[ray]'")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     environment = {"env_vars": {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}}
-    ray.init(num_cpus=2, include_dashboard=False, runtime_env=environment, log_to_driver=False)
+    # More than the two actors hold, or nothing is left for the tasks that feed them.
+    ray.init(num_cpus=4, include_dashboard=False, runtime_env=environment, log_to_driver=False)
     try:
         options = {"device": "cpu", "min_score": 0.2}
-        table = data.from_items([{"path": path} for path in paths]).repartition(4)
+        table = data.from_items([{"path": path} for path in paths], override_num_blocks=4)
         found = table.map_batches(
             Predictor,
             fn_constructor_args=(str(memory),),

@@ -6,10 +6,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from no_time_to_train.cli import bench, check, demo, download, inspect, merge, predict, report
+from no_time_to_train.cli import app, bench, check, demo, download, inspect, merge, predict, report, serve
 from no_time_to_train.pl_wrapper.stop_signals import exit_code_of
 
-COMMANDS = (predict, merge, inspect, report, check, download, bench, demo)
+COMMANDS = (predict, merge, app, serve, inspect, report, check, download, bench, demo)
 """Modules with ``add_to(commands)``, which sets ``run``; they import what they need when they run."""
 
 

@@ -29,6 +29,7 @@ class Reference:
         image_id: id in its file.
         annotation_id: id in its file.
         name: how messages call it, e.g. ``"12.jpg, annotation 41 (date)"``.
+        complete: all objects of the classes in its image are references, so that the rest is background.
     """
 
     image: Path | np.ndarray = field(repr=False)
@@ -42,6 +43,7 @@ class Reference:
     image_id: ImageId | None = None
     annotation_id: int | str | None = None
     name: str = ""
+    complete: bool = False
 
     def __post_init__(self) -> None:
         if self.box is None and not self.segmentation and self.mask is None and self.point is None:

@@ -12,7 +12,7 @@ from no_time_to_train.dataset.coco.file import CocoFile
 from no_time_to_train.dataset.coco.reader import category_map, references_from_coco, targets_from_coco
 from no_time_to_train.dataset.given_boxes import read_boxes
 from no_time_to_train.dataset.readers.detect import list_targets, read_annotated
-from no_time_to_train.dataset.references.given import NamedReference
+from no_time_to_train.dataset.references.given import NamedReference, declared_complete
 from no_time_to_train.dataset.samples import Reference, Target
 from no_time_to_train.dataset.shots.file import read_few_shot_file
 from no_time_to_train.errors import DatasetError, did_you_mean
@@ -38,6 +38,8 @@ class ReferenceSource:
         self.references: list[Reference] = references_from_coco(
             coco, root, self.categories, length or block.memory_length, table=table, seed=seed
         )
+        if block.complete:
+            self.references = declared_complete(self.references, coco, self.categories)
 
     @property
     def given(self) -> list[NamedReference]:

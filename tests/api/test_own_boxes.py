@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from pycocotools import mask as coco_mask
 
 from no_time_to_train import Segmenter
@@ -139,6 +140,19 @@ def test_in_tiles_each_tile_sees_its_own_boxes(finder: Segmenter, layout: Layout
     assert 0 < len(tiled) <= 2 * len(whole)
     given = BoxPrompts(((10, 10, 30, 30), (0, 0, 100, 20), (90, 90, 120, 120)))
     assert given.within((20, 5, 100, 100)).boxes == ((0, 5, 10, 25), (0, 0, 80, 15))
+
+
+def test_boxes_are_in_the_frame_of_the_picture(
+    finder: Segmenter, layout: Layout, truth: dict[str, Any]
+) -> None:
+    """In a picture that is twice as wide as high a mask still fills the box that it was made of."""
+    image = truth["images"][0]
+    own = [row["bbox"] for row in truth["annotations"] if row["image_id"] == image["id"]]
+    wide = np.asarray(Image.open(layout.pictures / image["file_name"]).convert("RGB").resize((384, 192)))
+    found = finder.predict(wide, boxes=[[2 * x, y, 2 * (x + w), y + h] for x, y, w, h in own])
+    found_xywh = [[x1, y1, x2 - x1 + 1, y2 - y1 + 1] for x1, y1, x2, y2 in found.boxes.tolist()]
+    overlaps = coco_mask.iou(found_xywh, [[2 * x, y, 2 * w, h] for x, y, w, h in own], [0] * len(own))
+    assert overlaps.max(1).mean() > 0.7
 
 
 def test_proposals_of_a_detector_run_through(finder: Segmenter, layout: Layout, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from no_time_to_train import Segmenter
 from no_time_to_train.cli import COMMANDS, main, make_parser
 from no_time_to_train.dataset.readers.detect import list_targets
 from no_time_to_train.own_files import LEDGER
+from no_time_to_train.pipeline.learning import learned_text
 from no_time_to_train.runs.folder_lock import LOCK
 from no_time_to_train.runs.results_folder import FORMATS
 from tests.conftest import ROOT
@@ -407,3 +408,16 @@ def test_a_real_process_in_another_folder(layout: Layout, tmp_path: Path, quick_
     assert "3 images" in done.stdout
     assert (tmp_path / "gefunden hier" / "predictions.json").is_file()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["Früchte und Nüsse", "gefunden hier"]
+
+
+def test_learn_gives_what_python_gives(
+    predict: Callable[..., int], layout: Layout, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert predict("--learn", "--complete", "--out", tmp_path / "out", "--format", "coco") == 0
+    finder = Segmenter("dinov3_nano", "sam2_nano", **FAST).add_folder(layout.references, complete=True)
+    head = finder.learn()
+    assert learned_text(head) in capsys.readouterr().out
+    loaded = Segmenter.load(tmp_path / "out" / "memory.safetensors", device="cpu")
+    assert loaded.memory.digest() == finder.memory.digest()
+    assert predict("--complete", "--out", tmp_path / "other") == 2
+    assert "--complete is for --learn" in capsys.readouterr().err

@@ -132,6 +132,9 @@ def parse_line(line: str, room: Path) -> None:
             "source",
             ".",
             "for",
+            "curl",
+            "cvat-cli",
+            "sbatch",
         ), f"what is {name!r}?"
 
 
