@@ -67,13 +67,14 @@ class OwnFiles:
                 file.write("\n" + json.dumps([name, digest]))  # a torn line before it does no harm
 
     def remove(self, names: Iterable[str]) -> None:
-        """Remove own files, and the folders that are empty then."""
+        """Remove own files, and the folders that are empty then; what was changed stays."""
         for name in names:
             path = self.folder / name
-            self.require(path)
-            path.unlink(missing_ok=True)
+            if not os.path.lexists(path) or not self._is_own(path):
+                continue
+            path.unlink()
             for parent in path.parents:
-                if parent == self.folder or not parent.is_dir() or any(parent.iterdir()):
+                if parent == self.folder or any(parent.iterdir()):
                     break
                 parent.rmdir()
 
@@ -91,11 +92,10 @@ class OwnFiles:
         self._known.clear()
 
     def left_from_before(self) -> list[str]:
-        """Own files, unchanged, that this run has not written."""
-        names = sorted(self._known.keys() - self.written)
-        return [
-            name for name in names if os.path.lexists(self.folder / name) and self._is_own(self.folder / name)
-        ]
+        """Names of the files that earlier runs wrote and this one did not."""
+        return sorted(
+            name for name in self._known.keys() - self.written if os.path.lexists(self.folder / name)
+        )
 
     def _is_own(self, path: Path) -> bool:
         name = self.name_of(path)

@@ -53,10 +53,10 @@ class SeenPictures:
     """Proposals of pictures, each made once, by proposers that look at references with those of then.
 
     Args:
-        most: pictures that are kept; the first one goes.
+        most: pictures that are kept, each up to some 5 MB with large models; the first one goes.
     """
 
-    def __init__(self, most: int = 1000) -> None:
+    def __init__(self, most: int = 200) -> None:
         self._kept: dict[str, ProposedMasks] = {}
         self.most = most
 

@@ -17,6 +17,9 @@ from no_time_to_train.models.segmenter import ReferenceSegmenter
 from no_time_to_train.pipeline.examples import Examples, SeenPictures, examples_of, memory_scores
 from no_time_to_train.pipeline.memory import BankT, Head, Memory, make_memory, similarity_of
 
+MOST_SCORES = 10**9
+"""Pictures times examples times classes that are held at once: 4 GB."""
+
 
 def learned(
     model: ReferenceSegmenter[BankT],
@@ -36,7 +39,8 @@ def learned(
         seen: keeps the proposals of pictures from one call to the next.
 
     Raises:
-        ConfigError: no such head, the model takes none, or the references came from a memory file.
+        ConfigError: no such head, the model takes none, the references came from a memory file, or there are
+            more of them than fit in memory.
     """
     similarity = similarity_of(model)
     if not similarity:
@@ -118,8 +122,14 @@ def _held_out_scores(model: ReferenceSegmenter[Any], memory: Memory[Any], exampl
 
     A class that is shown in that picture only keeps them: there would be nothing to compare with.
     """
+    pictures, classes = max(examples.places) + 1, len(memory.class_names)
+    if pictures * len(examples.objects) * classes > MOST_SCORES:
+        raise ConfigError(
+            f"a head is for some tens of classes and pictures; {classes} classes in {pictures} pictures need "
+            f"more memory than it may take; learn of fewer references"
+        )
     found = []
-    for picture in range(max(examples.places) + 1):
+    for picture in range(pictures):
         left = [
             item for item, place in zip(examples.references, examples.places, strict=True) if place != picture
         ]

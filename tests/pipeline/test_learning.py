@@ -17,6 +17,7 @@ from no_time_to_train import Instances, Segmenter
 from no_time_to_train.errors import ConfigError, DatasetError, MemoryMismatchError
 from no_time_to_train.models.matching.class_head import LearnedOffsets, MaskExamples
 from no_time_to_train.models.memory.bank_file import read_bank
+from no_time_to_train.pipeline import learning
 from no_time_to_train.pipeline.examples import SeenPictures, examples_of
 from no_time_to_train.pipeline.learning import learned, learned_text
 from no_time_to_train.pipeline.memory import read_memory
@@ -219,9 +220,14 @@ def test_thresholds_are_measured_with_the_head(keeps_all: Segmenter) -> None:
     assert keeps_all.memory.head is not None
 
 
-def test_what_cannot_take_a_head_says_so(finder: Segmenter, layout: Layout) -> None:
+def test_what_cannot_take_a_head_says_so(
+    finder: Segmenter, layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(ConfigError, match=r"unknown head 'rigde'.*ridge"):
         finder.learn("rigde")
+    monkeypatch.setattr(learning, "MOST_SCORES", 10)
+    with pytest.raises(ConfigError, match="for some tens of classes and pictures; 3 classes in"):
+        finder.learn()
     centred = Segmenter(**NANO, background=2, matching={"center": True}).add_folder(layout.references)
     with pytest.raises(ConfigError, match=r"no matching.center or matching.whiten"):
         learned(centred.model, centred.memory)

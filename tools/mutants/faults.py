@@ -317,6 +317,43 @@ FAULTS = tuple(
             "if annotation.is_crowd or",
             "dataset/shots",
         ),
+        (
+            "dataset/readers/cvat.py",
+            "np.array([[cosine, sine], [-sine, cosine]])",
+            "np.array([[cosine, -sine], [sine, cosine]])",
+            "dataset/readers/test_own_pictures.py",
+        ),
+        (
+            "dataset/readers/cvat.py",
+            ".reshape(height, width)\n",
+            ".reshape(width, height).T\n",
+            "dataset/readers/test_own_pictures.py",
+        ),
+        (
+            "dataset/readers/label_studio.py",
+            "np.array([size[1], size[0]]) / 100",
+            "np.array([size[0], size[1]]) / 100",
+            "dataset/readers/test_own_pictures.py",
+        ),
+        ("dataset/readers/yolo.py", "uses[text] > 1", "uses[text] > 2", "dataset/readers/test_detect.py"),
+        (
+            "dataset/readers/yolo.py",
+            "if class_number < 0 or class_number % 1:",
+            "if class_number % 1:",
+            "dataset/readers/test_own_pictures.py dataset/readers/test_yolo.py",
+        ),
+        (
+            "dataset/references/from_python.py",
+            "fractions = 0 < x < 1 and 0 < y < 1",
+            "fractions = False",
+            "dataset/references/test_from_python.py",
+        ),
+        (
+            "dataset/references/from_python.py",
+            "or y2 - y1 < 1 or not inside",
+            "or not inside",
+            "dataset/references/test_from_python.py",
+        ),
         # evaluation
         (
             "evaluation/coco_ap.py",
