@@ -35,6 +35,7 @@ EXTRAS = {
     "report": ["supervision>=0.25"],
     "bench": ["matplotlib>=3.8"],
     "notebooks": ["ipykernel>=6.29"],
+    "completion": ["argcomplete>=3"],
     "dev": [
         "faster-coco-eval>=1.6",
         "coverage>=7.10",

@@ -1,4 +1,4 @@
-"""``ntt predict``: a folder of pictures and a few references in, masks out."""
+"""``ntt predict``: a folder of images and a few references in, masks out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from no_time_to_train.cli.predict_outcome import describe, summary, write_html
+from no_time_to_train.cli.predict_outcome import describe, notes, summary, write_html
 from no_time_to_train.cli.segmenter_arguments import (
     add_model_arguments,
     add_reference_arguments,
@@ -29,7 +29,14 @@ MEMORY = "memory.safetensors"
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Find the instances of the references in pictures that need no annotations; write masks and a report."""
+    """Find the instances of the references in images that need no annotations; write masks and a report."""
+    from no_time_to_train.runs.run_notes import kept_warnings
+
+    with kept_warnings() as said:
+        return _run(arguments, said)
+
+
+def _run(arguments: argparse.Namespace, said: list[str]) -> int:
     from no_time_to_train.errors import ConfigError, DatasetError
     from no_time_to_train.runs.found_images import FoundImages
     from no_time_to_train.runs.result_writer import ResultWriter
@@ -37,6 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     from no_time_to_train.runs.run_folder import Timings
 
     formats = read_formats(arguments.format)
+    require_pixel_size(arguments.pixel_size)
     targets = find_targets(arguments.images, Path(arguments.out))
     devices = _devices(arguments)
     rank = 0 if devices is None else devices.rank
@@ -67,11 +75,12 @@ def run(arguments: argparse.Namespace) -> int:
                 f"none of the {len(targets)} images in {', '.join(arguments.images)} could be read"
             )
         with timings.stage("export"):
-            copies = {"copy_images": arguments.copy_images}
-            export_found(folder, found, formats, arguments.min_score, **copies)
+            extras = {"copy_images": arguments.copy_images, "pixel_size": arguments.pixel_size}
+            export_found(folder, found, formats, arguments.min_score, **extras)
+        noted = notes(finder, found, said, arguments.min_score)
         if "html" in formats:
-            write_html(arguments, finder, found, timings, folder)
-        describe(arguments, finder, settings, timings, found.unread, folder)
+            write_html(arguments, finder, found, timings, folder, noted)
+        describe(arguments, finder, settings, timings, found.unread, noted, folder)
     print(summary(arguments, finder, found))
     return 0
 
@@ -84,13 +93,18 @@ def add_to(commands: Any) -> None:
         required=True,
         nargs="+",
         metavar="PATH",
-        help="folder of pictures, one picture, a pattern such as '*.jpg', or several of these",
+        help="folder of images, one image, a pattern such as '*.jpg', or several of these",
     )
     command.add_argument("--out", default="found", metavar="FOLDER", help="where results go (%(default)s)")
     command.add_argument(
         "--format",
         default="coco,png,overlay,csv,html",
-        help="of coco, png, index, csv, yolo, labelme, cvat, labelstudio, overlay, html (%(default)s)",
+        help="of coco, png, index, csv, crops, yolo, labelme, cvat, labelstudio, overlay, html (%(default)s)",
+    )
+    command.add_argument(
+        "--pixel-size",
+        metavar="SIZE",
+        help="side of a pixel with its unit, such as 0.12mm: instances.csv and the report have sizes in it",
     )
     command.add_argument(
         "--copy-images",
@@ -101,20 +115,20 @@ def add_to(commands: Any) -> None:
         "--min-score",
         type=float,
         default=0.5,
-        help="what is drawn and counted; predictions.json keeps all (%(default)s)",
+        help="least score of what is drawn and counted; predictions.json keeps all (%(default)s)",
     )
     command.add_argument(
         "--only-present",
         action="store_true",
-        help="leave out classes that a picture does not show at all; with --calibrate (off)",
+        help="leave out classes that an image does not show at all; with --calibrate (off)",
     )
     command.add_argument(
         "--tile",
         type=read_tile,
         default="auto",
         metavar="SIDE",
-        help="also search larger pictures in tiles of this side; auto: pictures of over four times SAM 2's "
-        "input, 4096 pixels with the released models; off: none (%(default)s)",
+        help="also search larger images in tiles of this side, in pixels; auto: where the references would "
+        "be too small for SAM 2, and images of over four times its input; off: never (%(default)s)",
     )
     command.add_argument("--overlap", type=float, default=0.25, help="share of a tile (%(default)s)")
     command.add_argument(
@@ -132,6 +146,14 @@ def add_to(commands: Any) -> None:
     add_reference_arguments(command)
     add_model_arguments(command)
     command.set_defaults(run=run)
+
+
+def require_pixel_size(text: str | None) -> None:
+    """Refuse a wrong ``--pixel-size`` before the search."""
+    if text is not None:
+        from no_time_to_train.masks.measures import PixelSize
+
+        PixelSize.read(text)
 
 
 def read_tile(text: str) -> int | str:
@@ -211,17 +233,16 @@ def _search(
     devices: ManyDevices | None,
 ) -> set[Any]:
     """Search what is not searched yet; the ids of the images that other processes searched as well."""
-    from tqdm import tqdm
-
     from no_time_to_train.pipeline.segment import segment_targets
     from no_time_to_train.pipeline.streams import Skips, WriteBehind
+    from no_time_to_train.runs.progress import progress
 
     how, size = _how(arguments), arguments.batch_size
     if devices is not None:
         return devices.search(finder.model, finder.memory, targets, how, write, batch_size=size)
     found_in = segment_targets(finder.model, finder.memory, targets, how, batch_size=size, skips=Skips())
     with WriteBehind[tuple[Any, Any]](lambda pair: write(*pair)) as write_soon:
-        for pair in tqdm(found_in, total=len(targets), unit="image", disable=None):
+        for pair in progress(found_in, len(targets)):
             write_soon(pair)
     return set()
 

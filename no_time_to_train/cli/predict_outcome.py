@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from no_time_to_train.words import counted, listed
+
 if TYPE_CHECKING:
     from no_time_to_train.api import Segmenter
     from no_time_to_train.runs.found_images import FoundImages
@@ -17,36 +19,52 @@ def write_html(
     found: FoundImages,
     timings: dict[str, float],
     folder: Path,
+    notes: list[str],
 ) -> None:
-    """``report.html``, with the references as the encoder saw them."""
+    """``report.html``, with the references as the encoder saw them, which are kept for later reports."""
     from no_time_to_train.cli.reference_pictures import report_references
     from no_time_to_train.runs import run_folder
+    from no_time_to_train.runs.kept_references import keep_references
 
+    references = report_references(finder)
+    keep_references(folder, references)
     run_folder.write_html(
         folder,
         found,
         timings,
         _public(arguments),
-        references=report_references(finder),
-        notes=_notes(finder, found.unread),
+        references=references,
+        notes=notes,
         min_score=arguments.min_score,
+        pixel_size=arguments.pixel_size,
     )
 
 
-def _notes(finder: Segmenter, unread: list[str]) -> list[str]:
-    from no_time_to_train.api.settings import NANO_LIMITS, is_embedded
+def notes(finder: Segmenter, found: FoundImages, said: list[str], min_score: float) -> list[str]:
+    """What the reader of the results must know first.
 
-    notes = []
-    used = (finder.config.encoder_cfg.name, finder.config.sam2_cfg_file)
-    nano = [name for name in used if is_embedded(name)]
-    if nano:
-        notes.append(
-            f"{' and '.join(nano)}: {NANO_LIMITS}. "
-            "Large weights: ntt download dinov2_large sam2.1_hiera_large"
-        )
-    if unread:
-        notes.append(f"Could not be read and were skipped: {', '.join(unread[:10])}{_more(unread, 10)}")
-    return notes
+    Args:
+        said: warnings of the run.
+    """
+    from no_time_to_train.runs.run_notes import notes_of
+
+    own = notes_of((finder.config.encoder_cfg.name, finder.config.sam2_cfg_file), said)
+    if found.unread:
+        own.append(f"Could not be read and were skipped: {listed(found.unread, 10)}")
+    cut = found.cut_from(min_score)
+    if cut:
+        own.append(_cut_note(finder, cut))
+    return own
+
+
+def _cut_note(finder: Segmenter, names: list[str]) -> str:
+    from no_time_to_train.config import Sam2InferConfig
+
+    most = (finder.config.sam2_infer_cfgs or Sam2InferConfig()).num_out_instance
+    return (
+        f"{counted(len(names), 'image')} had more instances than are kept ({most}), so counts are too low: "
+        f"{listed(names, 5)}; --option num_out_instance={10 * most} keeps more"
+    )
 
 
 def describe(
@@ -55,12 +73,13 @@ def describe(
     settings: dict[str, Any],
     timings: dict[str, float],
     unread: list[str],
+    notes: list[str],
     folder: Path,
 ) -> None:
     """``run.json``: what is needed to repeat the run and to trust it."""
     from no_time_to_train.runs.run_folder import describe_run
 
-    facts = {"settings": settings, "unreadable": unread, "class_names": list(finder.classes)}
+    facts = {"settings": settings, "unreadable": unread, "class_names": list(finder.classes), "notes": notes}
     describe_run(folder, _public(arguments), timings, device=str(finder.device), **facts)
 
 
@@ -75,14 +94,11 @@ def summary(arguments: argparse.Namespace, finder: Segmenter, found: FoundImages
         for label in item.labels[item.scores >= arguments.min_score].tolist():
             counts[finder.classes[label]] += 1
     each = ", ".join(f"{name} {count}" for name, count in counts.items())
-    lines = [
-        f"{len(found)} images, {sum(counts.values())} instances of at least {arguments.min_score:g} ({each})"
-    ]
+    total = counted(sum(counts.values()), "instance")
+    lines = [f"{counted(len(found), 'image')}, {total} with a score from {arguments.min_score:g} on ({each})"]
     if found.unread:
-        names = ", ".join(found.unread[:5])
-        lines.append(f"{len(found.unread)} could not be read: {names}{_more(found.unread, 5)}")
+        lines.append(f"{len(found.unread)} could not be read: {listed(found.unread, 5)}")
+    cut = found.cut_from(arguments.min_score)
+    if cut:
+        lines.append(_cut_note(finder, cut))
     return "\n".join([*lines, f"results: {arguments.out}"])
-
-
-def _more(names: list[str], shown: int) -> str:
-    return f" and {len(names) - shown} more" if len(names) > shown else ""

@@ -20,8 +20,8 @@ class Stopped(BaseException):
     """
 
     def __init__(self, number: int) -> None:
-        super().__init__(f"{signal.Signals(number).name}; --resume goes on from the finished images")
-        self.exit_code = 128 + number
+        self.name, self.exit_code = signal.Signals(number).name, 128 + number
+        super().__init__(f"{self.name}; --resume goes on from the finished images")
 
 
 @contextmanager

@@ -19,7 +19,8 @@ FORMATS: Mapping[str, tuple[str, ...]] = {
     "coco": ("coco_results", "coco"),
     "png": ("masks",),
     "index": ("index",),
-    "csv": ("counts", "presence"),
+    "csv": ("counts", "presence", "measurements"),
+    "crops": ("crops",),
     "yolo": ("yolo",),
     "labelme": ("labelme",),
     "cvat": ("cvat",),
@@ -44,6 +45,9 @@ OURS = (
     "label_studio.xml",
     "counts.csv",
     "presence.csv",
+    "instances.csv",
+    "crops",
+    "references",
     "report.html",
     "run.json",
     "memory.safetensors",
@@ -94,6 +98,7 @@ def export_found(
     image_ids: Sequence[Any] | None = None,
     *,
     copy_images: bool = False,
+    pixel_size: str | None = None,
 ) -> None:
     """Write the formats, in one pass over the images.
 
@@ -104,6 +109,7 @@ def export_found(
         image_ids: of the data set of the images, whose run has written its ``predictions.json`` already;
             its category ids are kept then as well. None numbers images and classes from 1.
         copy_images: formats that come with their images hold copies, not links.
+        pixel_size: such as ``0.12mm``, for the sizes in ``instances.csv``.
     """
     chosen = [name for word in formats for name in FORMATS[word]]
     if image_ids is not None:
@@ -112,7 +118,9 @@ def export_found(
         ids = range(1, len(found) + 1) if image_ids is None else image_ids
         results = (ImageResult(item.name, item, key) for item, key in zip(found, ids, strict=True))
         categories = None if image_ids is None else found.category_ids
-        export_results(results, folder, found.class_names, chosen, min_score, copy_images, categories)
+        export_results(
+            results, folder, found.class_names, chosen, min_score, copy_images, categories, pixel_size
+        )
 
 
 def _remove_ours(folder: Path) -> None:

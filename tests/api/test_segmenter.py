@@ -20,7 +20,6 @@ from safetensors.torch import load_file, save_file
 
 from no_time_to_train import Instances, Segmenter
 from no_time_to_train.api.settings import choose_models
-from no_time_to_train.config.presets import nano_options
 from no_time_to_train.errors import ConfigError, DatasetError, MemoryMismatchError, MemoryNotReadyError
 from no_time_to_train.masks.rle import encode_mask
 from no_time_to_train.models.memory.memory_bank import MemoryBank
@@ -442,14 +441,12 @@ def test_the_lightning_way_finds_the_same_and_its_memory_loads(
 ) -> None:
     from no_time_to_train.pl_wrapper.entry import main
 
-    infer = nano_options(sam2=True, encoder=False)  # what a Segmenter of nano models starts from
     model = {
         "sam2_cfg_file": "sam2_nano",
         "encoder_cfg": {"name": "dinov3_nano", "img_size": FAST["img_size"]},
-        "sam2_infer_cfgs": {**infer, **{key: FAST[key] for key in ("points_per_side", "iou_thr")}},
+        "sam2_infer_cfgs": {key: FAST[key] for key in ("points_per_side", "iou_thr")},
     }
-    references = {"root": str(layout.references), **nano_options(sam2=False, encoder=True)}
-    data = {"fill_memory": references, "test": {"root": str(layout.pictures)}}
+    data = {"fill_memory": {"root": str(layout.references)}, "test": {"root": str(layout.pictures)}}
     blocks = {"model_cfg": model, "dataset_cfgs": data, "data_load_cfgs": {"workers": 0}}
     trainer = {"accelerator": "cpu", "devices": 1, "enable_progress_bar": False}
     config = tmp_path / "c.yaml"

@@ -132,6 +132,7 @@ def parse_line(line: str, room: Path) -> None:
             "source",
             ".",
             "for",
+            "jupyter",
         ), f"what is {name!r}?"
 
 
