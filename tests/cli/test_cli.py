@@ -387,7 +387,7 @@ def test_inspect_flags_the_reference_of_the_wrong_class(
     printed = capsys.readouterr().out
     assert "OUTLIER" in printed
     assert f"{second}: " in printed
-    assert printed.startswith("number  own class")
+    assert "\nnumber  own class" in printed
     advice = [line for line in printed.splitlines() if line.startswith(f"{first}: ")]
     assert f"{first}: look at number 3, or leave out, see above" in advice
     assert not re.search(r"number.* 3\b.* would do", "\n".join(advice))

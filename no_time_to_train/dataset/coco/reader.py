@@ -46,8 +46,8 @@ def category_map(
         named = [str(category["name"]) for category in unused if category["name"] not in parents]
         if named:
             warnings.warn(
-                f"{coco.source}: {counted(len(named), 'category', 'categories')} without annotations take no "
-                f"part ({', '.join(named[:5])})",
+                f"{coco.source}: left out, for want of annotations: "
+                f"{counted(len(named), 'category', 'categories')} ({', '.join(named[:5])})",
                 stacklevel=2,
             )
         if unused:
