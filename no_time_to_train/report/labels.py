@@ -58,15 +58,15 @@ def draw_tags(picture: Image.Image, tags: list[Tag], font_size: int, on_objects:
     tags, or mostly on other objects, wherever it goes is left out: a crowd stays visible that way.
 
     Args:
-        on_objects: share of a tag's area that may lie on other objects.
+        on_objects: share of a tag's area that may lie on other objects; 0: on none, its own included.
     """
     draw = ImageDraw.Draw(picture)
     pad = max(2, font_size // 5)
     taken: list[Rect] = []
     for tag in tags:
         text, font, width, height = _fitted(tag, font_size, pad)
-        # What holds this object, as a table holds a bowl, cannot be kept free of its tag.
-        others = [other.box for other in tags if _covered(tag.box, [other.box]) < HOLDS]
+        # What holds this object, as a table holds a bowl, cannot be kept free of its tag, unless none may be.
+        others = [other.box for other in tags if not on_objects or _covered(tag.box, [other.box]) < HOLDS]
         room = (width, height)
         place = _free_place(tag.box, room, picture.size, taken, others, on_objects) if text else None
         if place is None:

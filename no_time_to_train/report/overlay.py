@@ -34,7 +34,7 @@ def draw_instances(
 
     Line widths and letters grow with the image. Better instances lie above worse ones. A tag on an object
     that is small for it says the score alone. In a crowd (many instances of one class) each instance has its
-    own colour, lines are thin, boxes are left out, and a tag is drawn only where it covers no other object.
+    own colour, lines are thin, boxes are left out, and a tag is drawn only where it covers no object.
 
     Args:
         image: (H, W, 3) uint8 RGB.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import warnings
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -34,16 +34,20 @@ def test_short_runs_say_nothing_in_a_file(capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().err == ""
 
 
-def test_warnings_are_kept_and_shown_as_ever(capsys: pytest.CaptureFixture[str]) -> None:
-    with warnings.catch_warnings(), plain_warnings(), kept_warnings() as said:
-        warnings.simplefilter("always")
+def test_warnings_are_kept_and_shown_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+
+    def show(*parts: Any, **more: Any) -> None:
+        shown.append(warnings.formatwarning(*parts))
+
+    monkeypatch.setattr(warnings, "showwarning", show)
+    with plain_warnings(), kept_warnings() as said:
         logging.getLogger("no_time_to_train.somewhere").warning("from the %s", "log")
         logging.getLogger("elsewhere").warning("of another package")
-        shown = io.StringIO()
-        warnings.showwarning(UserWarning("from Python"), UserWarning, "file.py", 3, file=shown)
-        warnings.showwarning(DeprecationWarning("of a library"), DeprecationWarning, "file.py", 3, file=shown)
+        warnings.showwarning(UserWarning("from Python"), UserWarning, "file.py", 3)
+        warnings.showwarning(DeprecationWarning("of a library"), DeprecationWarning, "file.py", 3)
     assert said == ["from the log", "from Python"]
-    assert shown.getvalue() == "warning: from Python\nwarning: of a library\n"
+    assert shown == ["warning: from Python\n", "warning: of a library\n"]
     logging.getLogger("no_time_to_train.somewhere").warning("after it")
     assert len(said) == 2
 
