@@ -73,10 +73,12 @@ def plan(bench: Bench) -> Iterator[Task]:
     whole = partial(task, "whole picture", bench.whole)
     yield from (task("large product", bench.product, precision, 1, 2) for precision in args.precisions)
     yield from (nano(precision, 1, 3) for precision in args.precisions if precision != "tf32")
-    yield nano("fp32", several, 3)
+    if several > 1:
+        yield nano("fp32", several, 3)
     for name, work, batches in stages:
         yield from (task(name, work, p, batches[0], 4) for p in args.precisions if p != "tf32")
-    yield from (whole("bf16", 1, 20), whole("bf16", several, 5), whole("fp32", 1, 5))
+    yield from (whole("bf16", batch, 20) for batch in dict.fromkeys((1, several)))
+    yield whole("fp32", 1, 5)
     if args.two_processes:
         yield task("whole picture, two processes", bench.processes, "bf16", 1, 30)
     for name, work, batches in stages:

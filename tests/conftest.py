@@ -13,7 +13,7 @@ settings.load_profile("project")
 
 ROOT = Path(__file__).resolve().parents[1]
 
-pytest_plugins = ["tests.scene_runs", "tests.browser"]
+pytest_plugins = ["tests.scene_runs", "tests.browser", "tests.quick_python"]
 
 
 @pytest.fixture(scope="session")

@@ -45,13 +45,20 @@ def config(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a cache: the same few pictures are searched by many tests, and none of their bytes change."""
+    return tmp_path_factory.mktemp("kept")
+
+
 @pytest.fixture
-def run(config: Path, tmp_path: Path) -> Callable[..., Path]:
+def run(config: Path, kept: Path, tmp_path: Path) -> Callable[..., Path]:
     """Run the command line in this process; returns the output folder and asserts that it went well."""
+    cache = ("--model.model_cfg.cache.dir", str(kept))
 
     def call(*words: str, out: str = "out", code: int = 0) -> Path:
         folder = tmp_path / out
-        assert main(["--config", str(config), "--output_dir", str(folder), *words]) == code
+        assert main(["--config", str(config), "--output_dir", str(folder), *cache, *words]) == code
         return folder
 
     return call

@@ -18,6 +18,7 @@ PACKAGE = "no_time_to_train"
 
 ROOMS = [
     {"results", "errors", "version", "words"},
+    {"own_files"},
     {"preprocess", "files"},
     {"config"},
     {"masks"},

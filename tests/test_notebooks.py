@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -37,11 +36,11 @@ def test_notebooks_are_stored_light_and_without_results(notebook: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebooks_run(notebook: Path, tmp_path: Path) -> None:
+def test_notebooks_run(notebook: Path, tmp_path: Path, quick_python: str) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "NTT_CHECKPOINTS": str(tmp_path)}
     environment |= {"TMPDIR": str(tmp_path), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", code_of(notebook)],
+        [quick_python, "-c", code_of(notebook)],
         cwd=tmp_path,
         env=environment,
         capture_output=True,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -18,6 +17,7 @@ from no_time_to_train.dataset.export.image_result import ImageResult
 from no_time_to_train.dataset.export.measurements import measurements
 from no_time_to_train.dataset.export.pngs import InstancePngs
 from no_time_to_train.dataset.images import as_rgb_array
+from no_time_to_train.files import write_json, write_picture
 from no_time_to_train.masks.measures import PixelSize
 from no_time_to_train.report.overlay import draw_instances
 
@@ -120,12 +120,10 @@ class Instances(results.Instances):
 
 
 def _write_rows(found: Instances, path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(found.to_coco()), encoding="utf-8")
+    write_json(path, found.to_coco())
     return path
 
 
 def _write_picture(found: Instances, path: Path, image: Any) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    found.plot(image).save(path, quality=90)
+    write_picture(path, found.plot(image), quality=90)
     return path

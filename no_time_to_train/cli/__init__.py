@@ -9,8 +9,8 @@ import sys
 from collections.abc import Sequence
 
 from no_time_to_train.cli import bench, check, demo, download, inspect, predict, report
-from no_time_to_train.errors import NoTimeToTrainError, did_you_mean
-from no_time_to_train.pl_wrapper.stop_signals import Stopped, stop_on_signals
+from no_time_to_train.errors import did_you_mean
+from no_time_to_train.pl_wrapper.stop_signals import exit_code_of
 from no_time_to_train.runs.logs import plain_warnings
 from no_time_to_train.version import __version__
 
@@ -60,18 +60,8 @@ def main(words: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 0
     arguments = _parsed(parser, words)
-    try:
-        with stop_on_signals(), plain_warnings():
-            return arguments.run(arguments)
-    except (NoTimeToTrainError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except Stopped as stopped:
-        going_on = (
-            "; the same command with --resume goes on from here" if hasattr(arguments, "resume") else ""
-        )
-        print(f"stopped by {stopped.name}{going_on}", file=sys.stderr)
-        return stopped.exit_code
+    with plain_warnings():
+        return exit_code_of(lambda: arguments.run(arguments), resumable=arguments.run is predict.run)
 
 
 def _parsed(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Namespace:

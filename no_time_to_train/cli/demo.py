@@ -17,19 +17,23 @@ def run(arguments: argparse.Namespace) -> int:
     """Search photographs, then generated scenes of classes never trained on; write images and figures."""
     from no_time_to_train.cli.demo_photographs import describe, load_real_pictures, search_real_pictures
     from no_time_to_train.pl_wrapper.entry import main as run_lightning
+    from no_time_to_train.runs.folder_lock import held
     from no_time_to_train.runs.run_notes import NANO_LIMITS
     from no_time_to_train.scenes import write_demo_dataset
 
     folder = Path(arguments.out)
     started = time.monotonic()
-    if arguments.photographs is None and find_spec("skimage") is None:
-        print("no photographs: they come with scikit-image (pip install scikit-image)")
-    elif arguments.photographs is not False:
-        print(describe(search_real_pictures(folder, load_real_pictures())), flush=True)
-    print(f"generated scenes with {arguments.shots} references per class -> {folder / 'data'}", flush=True)
-    data = write_demo_dataset(
-        folder / "data", seed=arguments.seed, num_targets=arguments.images, shots=arguments.shots
-    )
+    with held(folder, "--out"):
+        if arguments.photographs is None and find_spec("skimage") is None:
+            print("no photographs: they come with scikit-image (pip install scikit-image)")
+        elif arguments.photographs is not False:
+            print(describe(search_real_pictures(folder, load_real_pictures())), flush=True)
+        print(
+            f"generated scenes with {arguments.shots} references per class -> {folder / 'data'}", flush=True
+        )
+        data = write_demo_dataset(
+            folder / "data", seed=arguments.seed, num_targets=arguments.images, shots=arguments.shots
+        )
     with as_file(files("no_time_to_train") / "pl_configs" / "demo.yaml") as config:
         common = ["--config", str(config), "--output_dir", str(folder), *_data_overrides(data)]
         common += ["--model.model_cfg.memory_bank_cfg.length", str(arguments.shots)]

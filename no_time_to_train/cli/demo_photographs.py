@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from no_time_to_train.errors import ConfigError
+from no_time_to_train.files import write_json
 
 if TYPE_CHECKING:
     from no_time_to_train.results import Instances
@@ -108,7 +108,7 @@ def search_real_pictures(folder: Path, pictures: Sequence[RealPicture]) -> list[
         path = folder / FOLDER / f"{picture.name}.jpg"
         found.save(path, _with_references(picture))
         figures.append(figures_of(picture, found) | {"picture": str(path)})
-    (folder / FOLDER / FIGURES).write_text(json.dumps(figures, indent=2))
+    write_json(folder / FOLDER / FIGURES, figures, indent=2)
     return figures
 
 

@@ -23,12 +23,14 @@ EXAMPLE = "Example: ntt inspect --references refs/ --out inspected/"
 
 def run(arguments: argparse.Namespace) -> int:
     """Score each reference by the others of its class, flag outliers, say which to keep, draw them."""
+    from no_time_to_train.runs.folder_lock import held
+
     folder = Path(arguments.out)
-    folder.mkdir(parents=True, exist_ok=True)
-    finder = build_segmenter(arguments)
-    scores = finder.score_references()
-    _write_table(folder / "references.csv", scores)
-    _write_pictures(folder, finder)
+    with held(folder, "--out"):
+        finder = build_segmenter(arguments)
+        scores = finder.score_references()
+        _write_table(folder / "references.csv", scores)
+        _write_pictures(folder, finder)
     print(HEADER)
     for number, score in enumerate(scores, 1):
         print(_line(number, score))
@@ -96,9 +98,9 @@ def _line(number: int, score: ReferenceScore) -> str:
 
 
 def _write_table(path: Path, scores: list[ReferenceScore]) -> None:
-    from no_time_to_train.files import table_row
+    from no_time_to_train.files import table_row, whole_file
 
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with whole_file(path, newline="") as file:
         table = csv.writer(file)
         table.writerow(
             ["number", "class", "shot", "name", "patches", "own", "other", "other_class", "outlier", "remark"]
@@ -115,11 +117,13 @@ def _write_pictures(folder: Path, finder: Segmenter) -> None:
     from PIL import Image
 
     from no_time_to_train.cli.reference_pictures import scored_references
-    from no_time_to_train.dataset.export.image_result import folder_name
+    from no_time_to_train.dataset.export.image_result import folder_names
+    from no_time_to_train.files import write_picture
     from no_time_to_train.report.overlay import contact_sheet, draw_instances, numbered
     from no_time_to_train.results import Instances
 
     drawn = []
+    folders = dict(zip(finder.classes, folder_names(finder.classes), strict=True))
     for number, (item, score) in enumerate(scored_references(finder), 1):
         crop = finder.crop(item)
         if crop is None:
@@ -127,13 +131,11 @@ def _write_pictures(folder: Path, finder: Segmenter) -> None:
         pixels = (crop.image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
         label = torch.tensor([finder.classes.index(item.class_name)])
         shown = Instances.from_masks(crop.mask[None] > 0.5, torch.ones(1), label, finder.classes)
-        path = folder / folder_name(item.class_name) / f"{score.shot}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
         crop_with_mask = draw_instances(pixels, shown, scores=False)
-        Image.fromarray(crop_with_mask).save(path, quality=90)
-        drawn.append(
-            numbered(crop_with_mask, f"{number}{' OUTLIER' if score.outlier else ''}", score.outlier)
-        )
+        flag = " OUTLIER" if score.outlier else ""
+        drawn.append(numbered(crop_with_mask, f"{number}{flag}", score.outlier))
+        path = folder / folders[item.class_name] / f"{score.shot}.jpg"
+        write_picture(path, Image.fromarray(crop_with_mask), quality=90)
     if drawn:
         sheet = contact_sheet(drawn, SHEET_COLUMNS, SHEET_WIDTH)
-        Image.fromarray(sheet).save(folder / "references.jpg", quality=90)
+        write_picture(folder / "references.jpg", Image.fromarray(sheet), quality=90)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,8 +38,14 @@ def run(arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace, said: list[str]) -> int:
     from no_time_to_train.errors import ConfigError, DatasetError
     from no_time_to_train.runs.found_images import FoundImages
-    from no_time_to_train.runs.result_writer import ResultWriter
-    from no_time_to_train.runs.results_folder import PARTS, export_found, read_formats, results_folder
+    from no_time_to_train.runs.result_writer import ResultWriter, stamp_of
+    from no_time_to_train.runs.results_folder import (
+        PARTS,
+        export_found,
+        read_formats,
+        remove_stale,
+        results_folder,
+    )
     from no_time_to_train.runs.run_folder import Timings
 
     formats = read_formats(arguments.format)
@@ -50,11 +55,13 @@ def _run(arguments: argparse.Namespace, said: list[str]) -> int:
     rank = 0 if devices is None else devices.rank
     timings = Timings()
     keep = {"resume": arguments.resume, "overwrite": arguments.overwrite}
-    with nullcontext(Path(arguments.out)) if rank else results_folder(arguments.out, **keep) as folder:
+    with results_folder(arguments.out, formats, rank=rank, **keep) as folder:
         with timings.stage("references"):
             finder = build_segmenter(arguments)
         settings = _settings(arguments, finder, targets)
-        writer = ResultWriter(folder / PARTS, rank, settings=settings, resume=arguments.resume)
+        stamps = {target.image_id: stamp_of(Path(str(target.image))) for target in targets}
+        resume = {"settings": settings, "resume": arguments.resume, "stamps": stamps}
+        writer = ResultWriter(folder / PARTS, rank, **resume)
         if rank == 0:
             finder.save(folder / MEMORY)
         with timings.stage("search"):
@@ -80,6 +87,7 @@ def _run(arguments: argparse.Namespace, said: list[str]) -> int:
         noted = notes(finder, found, said, arguments.min_score)
         if "html" in formats:
             write_html(arguments, finder, found, timings, folder, noted)
+        remove_stale(folder, found, bool(left), formats)
         describe(arguments, finder, settings, timings, found.unread, noted, folder)
     print(summary(arguments, finder, found))
     return 0

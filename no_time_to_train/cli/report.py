@@ -18,31 +18,34 @@ EXAMPLE = "Example: ntt report found/ --truth annotations.json"
 
 def run(arguments: argparse.Namespace) -> int:
     """Write report.html for a folder with predictions.json; with --truth, AP and what went wrong as well."""
-    from no_time_to_train.dataset.coco.file import load_json
     from no_time_to_train.dataset.coco.results import read_results
     from no_time_to_train.evaluation.tables import by_class, by_kind, summary_table
     from no_time_to_train.report.content import images_from_coco
     from no_time_to_train.report.html import write_report
+    from no_time_to_train.runs.folder_lock import held
 
     folder = Path(arguments.folder)
-    described = load_json(folder / "run.json") if (folder / "run.json").is_file() else {}
+    described = _described(folder)
     rows = read_results(folder / "predictions.json")
-    truth = None if arguments.truth is None else load_json(arguments.truth)
+    truth = None if arguments.truth is None else _regular(arguments.truth)
     matched, metrics = _matched(folder, rows, truth, arguments)
     names = [str(category["name"]) for category in matched.categories]
     index_of = {category["id"]: index for index, category in enumerate(matched.categories)}
-    path = write_report(
-        folder,
-        images_from_coco(matched.images, matched.rows, _image_folder(arguments, described), index_of, names),
-        names,
-        truth=truth,
-        index_of=index_of,
-        metrics=by_kind(metrics),
-        class_metrics=by_class(metrics, names),
-        title=arguments.title,
-        min_score=arguments.min_score,
-        **_kept(folder, described, names, arguments.pixel_size),
-    )
+    where = _image_folder(arguments, folder, described)
+    images = images_from_coco(matched.images, matched.rows, where, index_of, names)
+    with held(folder, "folder"):
+        path = write_report(
+            folder,
+            images,
+            names,
+            truth=truth,
+            index_of=index_of,
+            metrics=by_kind(metrics),
+            class_metrics=by_class(metrics, names),
+            title=arguments.title,
+            min_score=arguments.min_score,
+            **_kept(folder, described, names, arguments.pixel_size),
+        )
     for note in matched.notes:
         print(note)
     if metrics:
@@ -90,15 +93,25 @@ def _kept(folder: Path, described: Row, names: list[str], pixel_size: str | None
     }
 
 
-def _image_folder(arguments: argparse.Namespace, described: Row) -> Path:
+def _described(folder: Path) -> Row:
+    """``run.json``; empty where there is none."""
+    from no_time_to_train.dataset.coco.file import load_json
+
+    found = load_json(folder / "run.json") if (folder / "run.json").is_file() else {}
+    return found if isinstance(found, dict) else {}
+
+
+def _image_folder(arguments: argparse.Namespace, folder: Path, described: Row) -> Path:
     """``--images``, else where ``run.json`` says that the run found them."""
     from no_time_to_train.errors import ConfigError
 
     if arguments.images is not None:
         return Path(arguments.images)
-    named = described.get("settings", {}).get("image_folder")
-    if named is None:
-        raise ConfigError(f"{arguments.folder} does not say where its images are; give --images FOLDER")
+    named: Any = described
+    for key in ("settings", "image_folder"):
+        named = named.get(key) if isinstance(named, dict) else None
+    if not isinstance(named, str):
+        raise ConfigError(f"{folder} does not say where its images are; give --images FOLDER")
     return Path(named)
 
 
@@ -114,7 +127,7 @@ def _matched(
     from no_time_to_train.errors import ConfigError
     from no_time_to_train.evaluation.against_truth import Matched, match_by_name, read_rename, score
 
-    own = load_json(folder / "annotations.json") if (folder / "annotations.json").is_file() else truth
+    own = _regular(folder / "annotations.json") if (folder / "annotations.json").is_file() else truth
     if own is None:
         raise ConfigError(f"{folder} does not say which images were searched; give --truth JSON")
     scored = (folder / "metrics.json").is_file()
@@ -125,7 +138,30 @@ def _matched(
         return Matched(tuple(own["images"]), tuple(own["categories"]), tuple(rows), ()), {}
     if scored:
         listed = Matched(tuple(truth["images"]), tuple(truth["categories"]), tuple(rows), ())
-        return listed, load_json(folder / "metrics.json")
+        metrics = load_json(folder / "metrics.json")
+        if not isinstance(metrics, dict) or not all(
+            isinstance(one, (float, int)) for one in metrics.values()
+        ):
+            raise ConfigError(f"{folder / 'metrics.json'} holds no figures; run the evaluation again")
+        return listed, metrics
     known = CocoFile.read(truth, name=arguments.truth)
     matched = match_by_name(own, rows, known, read_rename(arguments.rename))
     return matched, score(matched, known)
+
+
+def _regular(path: str | Path) -> Mapping[str, Any]:
+    """A COCO file in its regular form; of each image also what was said of the presence of classes."""
+    from no_time_to_train.dataset.coco.file import CocoFile, load_json
+    from no_time_to_train.dataset.coco.writer import annotation_record, file_content
+
+    raw = load_json(path)
+    coco = CocoFile.read(raw, name=str(path), warn=False)
+    content = file_content(coco, [annotation_record(one) for one in coco.annotations])
+    presence = {record.get("id"): record["presence"] for record in raw["images"] if record.get("presence")}
+    for image in content["images"]:
+        said = presence.get(image["id"])
+        if isinstance(said, dict):
+            image["presence"] = {
+                name: value for name, value in said.items() if isinstance(value, (float, int))
+            }
+    return content

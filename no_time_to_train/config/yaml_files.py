@@ -36,7 +36,9 @@ def read_yaml(path: str) -> DictConfig:
     if size > MOST_BYTES:
         raise ConfigError(f"{path} has {size / 1000:.0f} kB, a configuration has a few; give another file")
     try:
-        _check_size(path)
+        root = require_small(Path(path).read_text(encoding="utf-8"), path)
+        if root is not None and not isinstance(root, yaml.MappingNode):
+            raise ConfigError(f"{path} must hold keys such as model: and trainer:, it holds a {root.id}")
         loaded = OmegaConf.load(path)
     except (yaml.YAMLError, OmegaConfBaseException, ValueError, OSError) as error:
         if isinstance(error, ConfigError):
@@ -48,7 +50,13 @@ def read_yaml(path: str) -> DictConfig:
     return loaded
 
 
-def _check_size(path: str) -> None:
+def require_small(text: str, path: str | Path) -> yaml.Node | None:
+    """Refuse YAML that is huge once its aliases are written out; the outermost node of it.
+
+    Raises:
+        ConfigError: naming ``path``.
+        yaml.YAMLError, RecursionError: no YAML, or nested too deeply.
+    """
     sizes: dict[int, int | None] = {}
 
     def size(node: yaml.Node) -> int:
@@ -67,13 +75,10 @@ def _check_size(path: str) -> None:
         sizes[id(node)] = total
         return total
 
-    root = yaml.compose(Path(path).read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    if root is None:
-        return
-    if not isinstance(root, yaml.MappingNode):
-        raise ConfigError(f"{path} must hold keys such as model: and trainer:, it holds a {root.id}")
-    if size(root) > MOST_VALUES:
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    if root is not None and size(root) > MOST_VALUES:
         raise ConfigError(f"{path} has over {MOST_VALUES} values once its aliases are written out; refused")
+    return root
 
 
 def refuse_imports(config: dict[str, Any], blocks: Container[str]) -> None:

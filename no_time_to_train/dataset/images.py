@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import struct
 import warnings
 from pathlib import Path
 from typing import BinaryIO
@@ -65,7 +64,9 @@ def read_image(
             return np.ascontiguousarray(to_rgb(image))
     except DatasetError:
         raise
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
+    except MemoryError:
+        raise DatasetError(f"{path}: too large for the memory of this machine; cut it in tiles") from None
+    except Exception as error:  # Pillow's decoders raise whatever a damaged file leads them to
         raise DatasetError(f"{path}: cannot be read as an image ({error}); replace or remove it") from error
 
 
@@ -78,10 +79,9 @@ def read_image_size(
             width, height = image.size
             swapped = is_turned(image, stated_size) and _orientation(image) in SWAPS_SIDES
             return (width, height) if swapped else (height, width)
-    except (OSError, SyntaxError, ValueError, struct.error) as error:
-        # Pixels may be decoded after all: a PNG's EXIF may lie behind them.
-        if isinstance(error, DatasetError):
-            raise
+    except DatasetError:
+        raise
+    except Exception as error:  # as above; pixels may be decoded: a PNG's EXIF may lie behind them
         raise DatasetError(f"{path}: cannot be read as an image ({error}); replace or remove it") from error
 
 

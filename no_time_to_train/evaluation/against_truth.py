@@ -44,6 +44,16 @@ def match_by_name(
     Raises:
         DatasetError: no image or no class is in both, or ``rename`` names an unknown class.
     """
+    known_images = {image["id"] for image in own["images"]}
+    known_classes = {category["id"] for category in own["categories"]}
+    strange = [
+        row for row in rows if row["image_id"] not in known_images or row["category_id"] not in known_classes
+    ]
+    if strange:
+        raise DatasetError(
+            f"{len(strange)} of {len(rows)} results are of images or classes that the run lacks, e.g. "
+            f"image {strange[0]['image_id']!r}, class {strange[0]['category_id']!r}; were its files changed?"
+        )
     renamed = {str(category["name"]): str(category["name"]) for category in own["categories"]}
     truth_names = [str(category["name"]) for category in truth.categories]
     for old, new in (rename or {}).items():

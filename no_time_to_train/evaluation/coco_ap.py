@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ import numpy as np
 
 from no_time_to_train.dataset.coco.classes import categories_by_id
 from no_time_to_train.dataset.coco.file import CocoFile
+from no_time_to_train.dataset.coco.results import require_rows
 from no_time_to_train.dataset.samples import CategoryId, ImageId
 from no_time_to_train.errors import ConfigError, DatasetError
 from no_time_to_train.evaluation.judge import CocoJudge
@@ -102,14 +102,13 @@ def _known_images(coco: CocoFile, image_ids: Sequence[ImageId]) -> list[ImageId]
 
 def rows_of_known_ids(coco: CocoFile, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Bring ids to those of the ground truth (``"7"`` and ``7`` mean the same) and refuse unknown ones."""
+    require_rows(rows)
     images = {str(image_id): image_id for image_id in coco.images}
     categories = {str(category["id"]): category["id"] for category in coco.categories}
     for key, known, what in (
         ("image_id", images, "image"),
         ("category_id", categories, "category"),
     ):
-        if any(key not in row or "score" not in row for row in rows):
-            raise DatasetError("every result needs an image_id, a category_id and a score")
         ids = list(dict.fromkeys(row[key] for row in rows))
         unknown = [one for one in ids if str(one) not in known]
         if unknown:
@@ -131,8 +130,6 @@ def rows_of_known_ids(coco: CocoFile, rows: Sequence[Mapping[str, Any]]) -> list
         }
         others = {key: value for key, value in row.items() if key not in ("bbox", "segmentation")}
         kept.append({**others, **ids_of, **marks})
-    if any(not math.isfinite(row["score"]) for row in kept):
-        raise DatasetError("some results have a score that is not a finite number")
     if left_out:
         reasons = "; ".join(f"{reason} ({count})" for reason, count in left_out.items())
         warnings.warn(f"{sum(left_out.values())} of {len(rows)} results left out: {reasons}", stacklevel=3)

@@ -58,6 +58,15 @@ def _numbers(values: Any) -> tuple[list[float], np.ndarray]:
     return values if plain else array.tolist(), array
 
 
+def finite(value: Any) -> float | None:
+    """A single number as a float, or None where it is none that can be."""
+    try:
+        number = float(value) if isinstance(value, (int, float)) else math.nan
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
 def checked_segmentation(value: Any, size: tuple[int, int] | None = None) -> Segmentation:
     """Polygons or a run-length code in COCO's regular form.
 

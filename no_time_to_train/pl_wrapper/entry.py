@@ -6,10 +6,9 @@ import sys
 from collections.abc import Sequence
 
 from no_time_to_train.config.files import merge_arguments
-from no_time_to_train.errors import NoTimeToTrainError
 from no_time_to_train.pl_wrapper.help_text import HELP
 from no_time_to_train.pl_wrapper.run_options import SUBCOMMANDS
-from no_time_to_train.pl_wrapper.stop_signals import Stopped, stop_on_signals
+from no_time_to_train.pl_wrapper.stop_signals import exit_code_of
 from no_time_to_train.runs.logs import plain_warnings, without_tips
 
 
@@ -29,25 +28,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Returns:
-        0; 2 for what the user can mend, said in one sentence each; 128 and the signal's number when stopped.
+        See :func:`exit_code_of`.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     if "--help" in given or "-h" in given:
         print(HELP)
         return 0
     command, words = split_subcommand(["--help" if word == "--help_all" else word for word in given])
-    try:
-        with stop_on_signals(), without_tips(), plain_warnings():
+
+    def run() -> int:
+        with without_tips(), plain_warnings():
             # Imported here: help and wrong configs answer without waiting for Lightning.
             merged = merge_arguments(words)
             from no_time_to_train.pl_wrapper.lightning_cli import run_command
 
             run_command(command, merged)
-    except NoTimeToTrainError as error:
-        for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
-        return 2
-    except Stopped as stopped:
-        print(f"stopped: {stopped}", file=sys.stderr)
-        return stopped.exit_code
-    return 0
+        return 0
+
+    return exit_code_of(run)

@@ -43,7 +43,7 @@ from no_time_to_train.pl_wrapper.filling import Filling, require_sizes
 from no_time_to_train.runs.found_images import record_of
 from no_time_to_train.runs.memory_pictures import write_memory_pictures
 from no_time_to_train.runs.overlays import OverlayWriter
-from no_time_to_train.runs.result_writer import ResultWriter
+from no_time_to_train.runs.result_writer import ResultWriter, stamp_of
 
 log = logging.getLogger(__name__)
 
@@ -232,8 +232,13 @@ class Sam2MatcherLightningModel(DataPass):
         memory = self.ready_memory()
         require_thresholds(memory, how)
         self.category_ids = self.targets.category_ids(memory.class_names, memory.category_ids)
+        files = {target.image_id: target.image for target in self.targets.targets}
         self.writer = ResultWriter(
-            folder / "parts", self.global_rank, settings=self._settings(block, how), resume=resume
+            folder / "parts",
+            self.global_rank,
+            settings=self._settings(block, how),
+            resume=resume,
+            stamps={key: stamp_of(image) for key, image in files.items() if isinstance(image, Path)},
         )
         self.pictures = OverlayWriter(folder / "overlays", self.model_cfg.vis_thr) if pictures else None
         prepare = Preparer.of(self.segmenter, how, block.image_size, memory=memory)

@@ -23,7 +23,7 @@ from no_time_to_train.runs.folder_lock import held
 from no_time_to_train.runs.found_images import FoundImages
 from no_time_to_train.runs.preflight import find_problems
 from no_time_to_train.runs.result_writer import Record, collect
-from no_time_to_train.runs.results_folder import export_found, read_formats
+from no_time_to_train.runs.results_folder import export_found, read_formats, remove_stale, require_names
 from no_time_to_train.runs.run_folder import Timings, describe_run, write_html
 from no_time_to_train.runs.run_notes import kept_warnings, notes_of
 from no_time_to_train.words import counted
@@ -33,6 +33,9 @@ Rows = list[dict[str, Any]]
 
 MOST_TARGETS = 500
 """Targets whose files are looked at before a run; one that cannot be read later is named then."""
+
+MORE_FILES = ("predictions.json", "metrics.json", "report.html")
+"""That a run writes beside those of its formats."""
 
 log = logging.getLogger(__name__)
 
@@ -81,9 +84,10 @@ class Stages:
         if ckpt_path and mode != "fill_memory":
             self.model.load_memory(ckpt_path)
         stage = self.everything if mode == "run" else getattr(self, mode)
-        if self.model.global_rank != 0:
-            return stage() or {}
-        with held(self.options.folder, "--output_dir"):
+        folder, rank = self.options.folder, self.model.global_rank
+        with held(folder, "--output_dir", rank):
+            if not rank:
+                require_names(folder, read_formats(self.options.format), MORE_FILES)
             return stage() or {}
 
     def _preflight(self, mode: str) -> None:
@@ -149,6 +153,7 @@ class Stages:
             with self.timings.stage("export"):
                 least, size = self.model.model_cfg.vis_thr, self.options.pixel_size
                 export_found(folder, found, formats, least, found.image_ids, pixel_size=size)
+                remove_stale(folder, found, False, formats)
         write_json(folder / "predictions.json", rows)
         if self.options.export_result:
             write_json(self.options.export_result, rows)
@@ -247,8 +252,7 @@ class Stages:
         if model.targets is None or model.writer is None:
             raise RuntimeError("begin_search was not called")
         if model.skips.reasons:
-            number = counted(len(model.skips.reasons), "image")
-            log.warning("%s could not be read and skipped", number)
+            log.warning("could not be read: %s", counted(len(model.skips.reasons), "image"))
         # With nothing left to search the other processes may never have been started: rank zero reads all.
         world_size = self.trainer.world_size if left else 1
         return collect(model.writer.records(world_size), model.targets.image_ids)

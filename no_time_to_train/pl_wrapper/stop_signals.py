@@ -1,13 +1,17 @@
-"""SIGINT and SIGTERM end a run in an orderly way: what is on disk stays usable, the exit code is not zero."""
+"""How a command ends: by itself, with a sentence about what can be mended, or stopped by a signal."""
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from types import FrameType
+
+from no_time_to_train.errors import NoTimeToTrainError, os_sentence
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -20,8 +24,8 @@ class Stopped(BaseException):
     """
 
     def __init__(self, number: int) -> None:
-        self.name, self.exit_code = signal.Signals(number).name, 128 + number
-        super().__init__(f"{self.name}; --resume goes on from the finished images")
+        super().__init__(signal.Signals(number).name)
+        self.exit_code = 128 + number
 
 
 @contextmanager
@@ -49,3 +53,34 @@ def stop_on_signals() -> Iterator[None]:
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
+
+
+def exit_code_of(command: Callable[[], int], *, resumable: bool = True) -> int:
+    """Run a command; what is on disk stays usable however it ends.
+
+    Args:
+        resumable: whether ``--resume`` goes on with it.
+
+    Returns:
+        What it returns; 2 for what the user can mend, said in one sentence each; 128 and the signal's number
+        when stopped.
+    """
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(
+            errors="backslashreplace"
+        )  # a name that this terminal cannot show ends nothing
+    try:
+        with stop_on_signals():
+            return command()
+    except (NoTimeToTrainError, OSError) as error:
+        text = os_sentence(error) if isinstance(error, OSError) else str(error)
+        for line in text.splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        return 2
+    except Stopped as stopped:
+        hint = "; --resume goes on from the finished images" if resumable else ""
+        print(f"stopped: {stopped}{hint}", file=sys.stderr)
+        return stopped.exit_code
+    except KeyboardInterrupt:  # in a thread that can have no handlers
+        print("stopped", file=sys.stderr)
+        return 128 + signal.SIGINT

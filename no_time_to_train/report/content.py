@@ -87,7 +87,7 @@ def images_from_coco(
         size = stated if all(stated) else read_image_size(path)
         found = instances_from_coco(rows_of[record["id"]], size, index_of, class_names)
         if "presence" in record:
-            scores = [float(record["presence"].get(name, 0.0)) for name in class_names]
+            scores = [record["presence"].get(name, 0.0) for name in class_names]
             found = replace(found, presence=torch.tensor(scores))
         images.append(ReportImage(path, record["file_name"], found, record["id"]))
     return images

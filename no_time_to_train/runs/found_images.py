@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 
-from no_time_to_train.dataset.coco.results import from_coco_rows, to_coco_rows
+from no_time_to_train.dataset.coco.results import from_coco_rows, require_rows, to_coco_rows
 from no_time_to_train.dataset.samples import Target
+from no_time_to_train.errors import DatasetError
 from no_time_to_train.results import Instances
 from no_time_to_train.runs.result_writer import Place, Record
 
@@ -52,6 +53,11 @@ class FoundImages:
         self.unread = [target.file_name for target in targets if target.image_id not in records]
 
     @property
+    def names(self) -> list[str]:
+        """Of the images with a record, in their order."""
+        return [target.file_name for target in self._targets]
+
+    @property
     def image_ids(self) -> list[Any]:
         """Of the images with a record, in their order."""
         return [target.image_id for target in self._targets]
@@ -71,12 +77,18 @@ class FoundImages:
             yield replace(found, name=target.file_name, path=path)
 
     def _read(self, record: Record) -> Instances:
-        height, width = record["size"]
-        read = from_coco_rows(record["rows"], self.category_ids, self.class_names)
-        found = read.get(record["image_id"], Instances.empty((height, width), self.class_names))
-        presence = record["presence"]
-        return replace(
-            found,
-            presence=None if presence is None else torch.tensor(presence),
-            cut_below=record.get("cut_below"),
-        )
+        try:
+            height, width = record["size"]
+            require_rows(record["rows"])
+            read = from_coco_rows(record["rows"], self.category_ids, self.class_names)
+            found = read.get(record["image_id"], Instances.empty((height, width), self.class_names))
+            presence, cut = record["presence"], record.get("cut_below")
+            return replace(
+                found,
+                presence=None if presence is None else torch.tensor(presence),
+                cut_below=None if cut is None else float(cut),
+            )
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, OverflowError) as error:
+            raise DatasetError(
+                f"what is recorded of {record.get('file_name')} is damaged ({error}); begin with --overwrite"
+            ) from error

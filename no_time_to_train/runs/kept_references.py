@@ -10,7 +10,7 @@ from PIL import Image
 
 from no_time_to_train.dataset.coco.file import load_json
 from no_time_to_train.dataset.images import read_image
-from no_time_to_train.files import write_json
+from no_time_to_train.files import write_json, write_picture
 from no_time_to_train.report.content import ReportReference
 
 FOLDER, INDEX = "references", "references.json"
@@ -19,14 +19,12 @@ FOLDER, INDEX = "references", "references.json"
 def keep_references(folder: Path, references: Sequence[ReportReference]) -> None:
     """Write ``references/<n>.jpg``, their masks, and what is known of them."""
     own = folder / FOLDER
-    own.mkdir(parents=True, exist_ok=True)
     known = []
     for number, item in enumerate(references, 1):
-        Image.fromarray(item.image).save(own / f"{number}.jpg", quality=90)
+        write_picture(own / f"{number}.jpg", Image.fromarray(item.image), quality=90)
         if item.mask is not None:
-            Image.fromarray((np.asarray(item.mask) > 0).astype(np.uint8) * 255).save(
-                own / f"{number}_mask.png"
-            )
+            mask = (np.asarray(item.mask) > 0).astype(np.uint8) * 255
+            write_picture(own / f"{number}_mask.png", Image.fromarray(mask))
         about = {"label": item.label, "name": item.name, "score": item.score, "remark": item.remark}
         known.append({**about, "mask": item.mask is not None})
     write_json(own / INDEX, known)

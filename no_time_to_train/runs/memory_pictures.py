@@ -14,6 +14,7 @@ from PIL import Image
 from no_time_to_train.dataset.references.crops import ReferenceCrops
 from no_time_to_train.dataset.references.given import NamedReference
 from no_time_to_train.errors import DatasetError
+from no_time_to_train.files import write_picture
 from no_time_to_train.models.segmenter import ReferenceSegmenter
 from no_time_to_train.report.memory_panels import look_of_class, memory_panel
 from no_time_to_train.results import ReferenceCrop
@@ -48,7 +49,6 @@ def write_memory_pictures(
             f"the memory holds {', '.join(class_names[:5])}, dataset_cfgs.fill_memory has references of "
             f"{', '.join(own[:5])}; give the ones the memory was filled with"
         )
-    folder.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     for label, name in enumerate(class_names):
         found = list(_of_class(given, crops, name, label))
@@ -63,7 +63,7 @@ def write_memory_pictures(
         look = look_of_class(features, [crop.mask for _, crop in found], clusters, seed)
         for (stem, crop), feature in zip(found, features, strict=True):
             path = _free_name(folder, stem, written)
-            Image.fromarray(memory_panel(crop.image, crop.mask, feature, look)).save(path)
+            write_picture(path, Image.fromarray(memory_panel(crop.image, crop.mask, feature, look)))
             written.append(path)
     return written
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from PIL import Image
 
-from no_time_to_train.dataset.export.image_result import ImageResult
+from no_time_to_train.dataset.export.image_result import inner_path
 from no_time_to_train.dataset.images import read_image
+from no_time_to_train.errors import DatasetError
+from no_time_to_train.files import on_disk, write_picture
 from no_time_to_train.report.overlay import draw_instances
 from no_time_to_train.results import Instances
 
@@ -23,10 +26,18 @@ class OverlayWriter:
     def __init__(self, folder: Path, min_score: float) -> None:
         self.folder, self.min_score = folder, min_score
 
+    def path(self, name: str) -> Path:
+        """Where the picture of an image of this name goes."""
+        return on_disk(self.folder / inner_path(name).with_suffix(".jpg"))
+
     def write(self, found: Instances) -> None:
         """Draw what was found in one image file."""
         assert found.path is not None
         drawn = draw_instances(read_image(found.path), found, found.class_names, min_score=self.min_score)
-        target = self.folder / ImageResult(found.name, found).relative_path.with_suffix(".jpg")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(drawn).save(target, quality=90)
+        write_picture(self.path(found.name), Image.fromarray(drawn), quality=90)
+
+    def write_missing(self, found: Instances) -> None:
+        """Draw it unless it is there, as for an image that was searched before pictures were asked for."""
+        if found.path is not None and not self.path(found.name).is_file():
+            with suppress(DatasetError):  # the file is gone or damaged since; what was found in it stays
+                self.write(found)

@@ -12,11 +12,12 @@ import torch.distributed as dist
 
 from no_time_to_train.errors import ConfigError
 from no_time_to_train.files import write_json
+from no_time_to_train.own_files import GROWING, owner_of
 
 SETTINGS = "settings.json"
 
 Record = dict[str, Any]
-"""One image: ``{"image_id", "file_name", "rows": [COCO result rows]}``."""
+"""One image: ``{"image_id", "file_name", "rows": [COCO result rows]}``, and the ``stamp`` of its file."""
 
 
 @dataclass(frozen=True)
@@ -43,26 +44,47 @@ class ResultWriter:
         rank: of this process.
         settings: what the results depend on; parts made with others are not continued.
         resume: keep what is there and tell which images are finished.
+        stamps: by image id, from :func:`stamp_of`; the record of a file that was replaced since does not
+            count. None: there are no files.
     """
 
     def __init__(
-        self, folder: Path, rank: int = 0, *, settings: Mapping[str, Any] | None = None, resume: bool = False
+        self,
+        folder: Path,
+        rank: int = 0,
+        *,
+        settings: Mapping[str, Any] | None = None,
+        resume: bool = False,
+        stamps: Mapping[Any, Any] | None = None,
     ) -> None:
-        self.folder, self.rank = folder, rank
+        self.folder, self.rank, self.stamps = folder, rank, stamps
         self.path = folder / f"part-{rank:04d}.jsonl"
         self.finished: set[Any] = set()
-        folder.mkdir(parents=True, exist_ok=True)
         if resume:
-            self._resume(dict(settings or {}))
+            self._check(dict(settings or {}))
+            self.finished = set(self.places())
         elif rank == 0:
             for path in folder.glob("part-*.jsonl"):
-                path.unlink(missing_ok=True)
+                owner_of(path)  # refuses one of somebody else
+                path.unlink()
+        if rank == 0:
             write_json(folder / SETTINGS, dict(settings or {}))
+        folder.mkdir(parents=True, exist_ok=True)
+        own = owner_of(self.path)
+        if own is not None:
+            own.note(self.path, GROWING)
 
     def write(self, record: Record) -> None:
         """Append the results of one image."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        stamp = {} if self.stamps is None else {"stamp": self.stamps.get(record["image_id"])}
+        try:
+            with self.path.open("ab") as file:
+                # A line that a kill or a full disk tore ends here, and is skipped when it is read.
+                torn = file.tell() > 0 and not _ends_line(self.path)
+                file.write((("\n" if torn else "") + json.dumps(record | stamp) + "\n").encode())
+        except OSError as error:
+            error.filename = str(self.path)
+            raise
 
     def records(self, world_size: int = 1) -> Iterator[Record]:
         """What this process has written, in order.
@@ -71,19 +93,29 @@ class ResultWriter:
             world_size: number of processes; rank zero also reads the parts of a wider earlier run.
         """
         for path in self._own_parts(world_size):
-            with path.open(encoding="utf-8") as file:
-                yield from (json.loads(line) for line in file)
+            yield from (record for _, record in self._read(path))
 
     def places(self) -> dict[Any, Place]:
         """Where the record of each image stands, of all processes; an image written twice counts once."""
         found: dict[Any, Place] = {}
         for path in sorted(self.folder.glob("part-*.jsonl")):
-            offset = 0
-            with path.open("rb") as file:
-                for line in file:
-                    found[json.loads(line)["image_id"]] = Place(path, offset)
-                    offset += len(line)
+            found |= {record["image_id"]: Place(path, offset) for offset, record in self._read(path)}
         return found
+
+    def _read(self, path: Path) -> Iterator[tuple[int, Record]]:
+        """Where each record stands, and the record; without torn lines and files replaced since."""
+        offset = 0
+        with path.open("rb") as file:
+            for line in file:
+                try:
+                    record = json.loads(line)
+                    image_id = record["image_id"]
+                except (ValueError, TypeError, KeyError):
+                    offset += len(line)
+                    continue
+                if self.stamps is None or record.get("stamp") == self.stamps.get(image_id):
+                    yield offset, record
+                offset += len(line)
 
     def _own_parts(self, world_size: int) -> Iterator[Path]:
         for path in sorted(self.folder.glob("part-*.jsonl")):
@@ -91,23 +123,32 @@ class ResultWriter:
             if rank == self.rank or (self.rank == 0 and rank >= world_size):
                 yield path
 
-    def _resume(self, settings: dict[str, Any]) -> None:
+    def _check(self, settings: dict[str, Any]) -> None:
         known = self.folder / SETTINGS
-        if known.exists() and json.loads(known.read_text(encoding="utf-8")) != settings:
+        try:
+            same = not known.exists() or json.loads(known.read_text(encoding="utf-8")) == settings
+        except (ValueError, OSError):
+            same = False
+        if not same:
             raise ConfigError(
                 f"{self.folder} holds results of other settings or another memory bank; "
                 f"start anew without --resume, or choose another output folder"
             )
-        if self.path.exists():
-            data = self.path.read_bytes()
-            whole = data[: data.rfind(b"\n") + 1]
-            if whole != data:
-                self.path.write_bytes(whole)
-        for path in self.folder.glob("part-*.jsonl"):
-            for line in path.read_bytes().split(b"\n")[:-1]:
-                self.finished.add(json.loads(line)["image_id"])
-        if self.rank == 0:
-            write_json(known, settings)
+
+
+def stamp_of(path: Path) -> list[int] | None:
+    """What changes when a file is replaced: its size in bytes, and when it was written, in nanoseconds."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return [found.st_size, found.st_mtime_ns]
+
+
+def _ends_line(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, 2)
+        return file.read(1) == b"\n"
 
 
 def collect(records: Iterable[Record], order: Sequence[Any], block: int = 256) -> list[Record]:

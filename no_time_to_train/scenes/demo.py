@@ -12,7 +12,7 @@ from PIL import Image
 
 from no_time_to_train.dataset.coco.writer import coco_content, image_record, mask_fields
 from no_time_to_train.errors import ConfigError
-from no_time_to_train.files import write_json
+from no_time_to_train.files import write_json, write_picture
 from no_time_to_train.masks.rle import encode_mask
 from no_time_to_train.scenes.classes import (
     GENERATOR_VERSION,
@@ -139,7 +139,7 @@ def _to_coco(
     for image_id, scene in enumerate(scenes, start=first_id):
         height, width = scene.image.shape[:2]
         name = f"{stem}_{image_id - first_id:04d}.png"
-        Image.fromarray(scene.image).save(folder / name)
+        write_picture(folder / name, Image.fromarray(scene.image))
         images.append(image_record(image_id, f"{folder.name}/{name}", (height, width)))
         for mask, label in zip(scene.masks, scene.labels.tolist(), strict=True):
             if label >= 0:

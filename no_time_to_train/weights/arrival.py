@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import re
@@ -14,12 +13,12 @@ from pathlib import Path
 from filelock import FileLock
 
 from no_time_to_train.errors import CheckpointError
+from no_time_to_train.own_files import sha256_of
 from no_time_to_train.weights.checkpoints import check_weights_file
 
 log = logging.getLogger(__name__)
 
 OFFLINE_VARIABLES = ("NTT_OFFLINE", "HF_HUB_OFFLINE")
-CHUNK = 1 << 20
 HASH = re.compile(r"[0-9a-f]{64}")
 
 
@@ -85,15 +84,6 @@ def accept(part: Path, target: Path, source: str, *digits: str | None) -> None:
     if not expected:
         log.info("%s: no SHA-256 is published, only its size and its form were checked", source)
     part.replace(target)
-
-
-def sha256_of(path: Path) -> str:
-    """Hex digits of the SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def shown(url: str) -> str:

@@ -190,15 +190,18 @@ def _read_torch(path: Path, is_zip: bool) -> Any:
             f"{path} holds pickled Python objects ({name}) beside tensors, and reading them could run code; "
             "if you trust it, load it where it was made and save its state dict as .safetensors"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError) as error:
+    except Exception as error:  # a damaged pickle raises nearly anything
         raise _damaged(path, error) from error
 
 
 def _is_torchscript(path: Path) -> bool:
     if not zipfile.is_zipfile(path):
         return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("constants.pkl") for name in archive.namelist())
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("constants.pkl") for name in archive.namelist())
+    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError):
+        return False  # damaged, which whoever reads it says
 
 
 def _damaged(path: Path, error: Exception) -> CheckpointError:

@@ -40,17 +40,17 @@ def layout(tmp_path_factory: pytest.TempPathFactory) -> Layout:
 
 
 @pytest.fixture
-def make() -> Callable[..., Segmenter]:
+def make(kept: Path) -> Callable[..., Segmenter]:
     def build(**options: Any) -> Segmenter:
-        return Segmenter(**{**NANO, **options})
+        return Segmenter(**{**NANO, "cache": kept, **options})
 
     return build
 
 
 @pytest.fixture(scope="module")
-def shown(layout: Layout) -> Segmenter:
+def shown(layout: Layout, kept: Path) -> Segmenter:
     """One that was shown all references; tests must leave it as it is."""
-    return Segmenter(**NANO).add_folder(layout.references)
+    return Segmenter(**NANO, cache=kept).add_folder(layout.references)
 
 
 def pictures(layout: Layout) -> list[Path]:
@@ -409,7 +409,7 @@ def test_a_saved_memory_finds_the_same(
     layout: Layout, make: Callable[..., Segmenter], tmp_path: Path
 ) -> None:
     first, second = layout.class_names[:2]
-    finder = make(nms_thr=0.4).add_folder(layout.references, classes=[first, second])
+    finder = make(nms_thr=0.4, cache=None).add_folder(layout.references, classes=[first, second])
     image, mask = layout.shot(layout.class_names[2])
     finder.add("table", image, mask=mask, negative=True).add(first, image, mask=mask)
     path = finder.save(tmp_path / "things.memory")
@@ -549,11 +549,11 @@ def test_what_is_given_stays_as_it_is(layout: Layout, make: Callable[..., Segmen
     assert box == [[5.0, 5.0, 60.0, 60.0]]
 
 
-def test_threads_get_the_results_of_taking_turns(layout: Layout, shown: Segmenter) -> None:
-    paths = pictures(layout)
-    alone = [shown.predict(path) for path in paths]
+def test_threads_get_the_results_of_taking_turns(layout: Layout, make: Callable[..., Segmenter]) -> None:
+    paths, finder = pictures(layout), make(cache=None).add_folder(layout.references)
+    alone = [finder.predict(path) for path in paths]
     with ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(shown.predict, paths * 2))
+        together = list(pool.map(finder.predict, paths * 2))
     for one, other in zip(together, alone * 2, strict=True):
         assert_same(one, other)
 
@@ -726,7 +726,7 @@ def test_the_same_with_a_cache_whatever_was_shown(
 ) -> None:
     names = layout.class_names
     for classes in (names[:2], names[1:], names[:2]):  # cold, other references, warm
-        plain = make().add_folder(layout.references, classes=classes).predict(layout.pictures)
+        plain = make(cache=None).add_folder(layout.references, classes=classes).predict(layout.pictures)
         cached = make(cache=tmp_path / "cache").add_folder(layout.references, classes=classes)
         for one, other in zip(cached.predict(layout.pictures), plain, strict=True):
             assert_same(one, other)
@@ -738,7 +738,7 @@ def test_tiles_and_memory_files_with_a_cache(
 ) -> None:
     picture, file = pictures(layout)[0], tmp_path / "memory.safetensors"
     finder = make(cache=tmp_path / "cache").add_folder(layout.references)
-    plain = make().add_folder(layout.references).predict(picture, tile=128)
+    plain = make(cache=None).add_folder(layout.references).predict(picture, tile=128)
     finder.save(file)
     again = Segmenter.load(file, cache=tmp_path / "cache", device="cpu")
     assert_same(finder.predict(picture, tile=128), plain)

@@ -10,7 +10,6 @@ import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -41,11 +40,11 @@ def layout(tmp_path_factory: pytest.TempPathFactory) -> Layout:
 
 
 @pytest.fixture
-def predict(layout: Layout) -> Callable[..., int]:
+def predict(layout: Layout, kept: Path) -> Callable[..., int]:
     """Run ``ntt predict`` on the layout; words given later win."""
 
     def call(*words: object) -> int:
-        given = ["--references", layout.references, "--images", layout.pictures, *words]
+        given = ["--references", layout.references, "--images", layout.pictures, "--cache", kept, *words]
         return main(["predict", *MODELS, *OPTIONS, *(str(word) for word in given)])
 
     return call
@@ -133,7 +132,7 @@ def test_a_stopped_run_names_resume_and_goes_on(
         patched.setattr(ResultWriter, "write", write_and_stop)
         assert predict(*words) == 128 + signal.SIGTERM
     said = capsys.readouterr().err
-    assert "stopped by SIGTERM; the same command with --resume goes on from here" in said
+    assert "stopped: SIGTERM; --resume goes on from the finished images" in said
     assert not (tmp_path / "predictions.json").exists()
     assert predict(*words, "--resume") == 0
     assert read(tmp_path / "predictions.json") == read(finished / "predictions.json")
@@ -222,7 +221,8 @@ def test_a_cache_changes_no_byte(finished: Path, predict: Callable[..., int], tm
     for name in ("cold", "warm"):
         assert predict("--out", tmp_path / name, "--format", "coco", "--min-score", "0.2", *cache) == 0
         assert read(tmp_path / name / "predictions.json") == read(finished / "predictions.json")
-    assert predict("--out", tmp_path / "none", "--cache-size", "1") == 2
+    without = ["predict", "--references", str(tmp_path), "--images", str(tmp_path), "--cache-size", "1"]
+    assert main([*without, "--out", str(tmp_path / "none")]) == 2
 
 
 def test_a_killed_run_goes_on_where_it_was(
@@ -487,11 +487,11 @@ def test_ten_thousand_pictures_are_listed_in_seconds(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_real_process_in_another_folder(layout: Layout, tmp_path: Path) -> None:
+def test_a_real_process_in_another_folder(layout: Layout, tmp_path: Path, quick_python: str) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "NTT_CHECKPOINTS": str(tmp_path)}
     environment.pop("PYTHONWARNINGS", None)
     shutil.copytree(layout.references, tmp_path / "Früchte und Nüsse")
-    command = [sys.executable, "-m", "no_time_to_train.cli", "predict", "--references", "Früchte und Nüsse"]
+    command = [quick_python, "-m", "no_time_to_train.cli", "predict", "--references", "Früchte und Nüsse"]
     command += ["--images", str(layout.pictures), "--out", "gefunden hier", *OPTIONS]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,10 +13,10 @@ FLOOR = {"segm/AP": 0.59, "segm/AP50": 0.75, "bbox/AP": 0.57}
 
 
 @pytest.mark.slow
-def test_demo_finds_objects_of_classes_it_was_never_trained_on(tmp_path: Path) -> None:
+def test_demo_finds_objects_of_classes_it_was_never_trained_on(tmp_path: Path, quick_python: str) -> None:
     words = ["demo", "--images", "12", "--out", str(tmp_path / "my demo")]
     done = subprocess.run(
-        [sys.executable, "-m", "no_time_to_train.cli", *words], capture_output=True, text=True, check=False
+        [quick_python, "-m", "no_time_to_train.cli", *words], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     metrics = json.loads((tmp_path / "my demo" / "metrics.json").read_text())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,14 +30,14 @@ def test_staged_and_resumed_runs_with_a_cache_give_the_same_bytes(run: Run, tmp_
 
 
 @pytest.mark.slow
-def test_two_processes_share_a_cache(run: Run, config: Path, tmp_path: Path) -> None:
+def test_two_processes_share_a_cache(run: Run, config: Path, tmp_path: Path, quick_python: str) -> None:
     cache = ("--model.model_cfg.cache.dir", str(tmp_path / "cache"))
     plain = predictions(run(out="plain"))
     for name in ("cold", "warm"):
         words = ["--config", str(config), "--output_dir", str(tmp_path / name), *cache]
         words += ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
         done = subprocess.run(
-            [sys.executable, ROOT / "run_lightening.py", *words],
+            [quick_python, ROOT / "run_lightening.py", *words],
             cwd=tmp_path,
             capture_output=True,
             text=True,

@@ -14,7 +14,7 @@ from no_time_to_train.pl_wrapper.data_pass import Each, as_list, gathered
 from tests.dataset.samples import write_image
 
 
-@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("workers", [0, 2])
 def test_damaged_targets_are_told_apart(tmp_path: Path, workers: int) -> None:
     whole = write_image(tmp_path / "0.png").read_bytes()
     (tmp_path / "1.png").write_bytes(whole[:500])
@@ -23,7 +23,7 @@ def test_damaged_targets_are_told_apart(tmp_path: Path, workers: int) -> None:
         Each(targets, Preparer(16, None, 16, SearchConfig())),
         collate_fn=as_list,
         num_workers=workers,
-        multiprocessing_context="spawn" if workers else None,
+        multiprocessing_context="fork" if workers else None,  # test_many_processes.py spawns
     )
     found = [item for batch in loader for item in batch]
     assert [type(item) for item in found] == [Prepared, Unreadable, Unreadable]

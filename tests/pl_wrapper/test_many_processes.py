@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.torch import load_file
-from torch.utils.data import DataLoader
+from torch.utils.data import ConcatDataset, DataLoader
 
 from no_time_to_train.config import CropOptions, FillMemoryDataConfig, SearchConfig, TargetDataConfig
 from no_time_to_train.pipeline.remember import reference_crops
@@ -24,12 +24,12 @@ from tests.conftest import ROOT
 
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [3, 5], ids=["uneven", "more than targets"])
-def test_gloo_processes_equal_one(config: Path, tmp_path: Path, processes: int) -> None:
+def test_gloo_processes_equal_one(config: Path, tmp_path: Path, quick_python: str, processes: int) -> None:
     one, many = tmp_path / "one", tmp_path / "many"
     assert main(["--config", str(config), "--output_dir", str(one)]) == 0
     words = ["--config", str(config), "--output_dir", str(many), "--trainer.devices", str(processes)]
     done = subprocess.run(
-        [sys.executable, ROOT / "run_lightening.py", *words, "--trainer.strategy", "ddp"],
+        [quick_python, ROOT / "run_lightening.py", *words, "--trainer.strategy", "ddp"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -49,41 +49,46 @@ def test_workers_may_fork_or_spawn(scenes: Path, method: str) -> None:
     targets = TargetSource(TargetDataConfig(str(scenes), str(scenes / "targets.json")))
     crops = reference_crops(references.given, 32, CropOptions())
     squares = Each(targets.targets, Preparer(32, None, 32, SearchConfig(tile="off")))
-    for dataset in (crops, squares):
-        loader = DataLoader(dataset, None, num_workers=2, multiprocessing_context=method)
-        direct = [dataset[index] for index in range(len(dataset))]
-        for found, expected in zip(loader, direct, strict=True):
-            one, other = (getattr(item, "query", item) for item in (found, expected))
-            assert one.name == other.name
-            assert (one.image == other.image).all()
+    both: ConcatDataset[Any] = ConcatDataset([crops, squares])
+    loader = DataLoader(both, None, num_workers=2, multiprocessing_context=method)
+    direct = [both[index] for index in range(len(both))]
+    for found, expected in zip(loader, direct, strict=True):
+        one, other = (getattr(item, "query", item) for item in (found, expected))
+        assert one.name == other.name
+        assert (one.image == other.image).all()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("devices", ["2", "5"])
-def test_predict_on_several_processes_equals_one(scenes: Path, tmp_path: Path, devices: str) -> None:
+def test_predict_on_several_processes_equals_one(scenes: Path, tmp_path: Path, quick_python: str) -> None:
     words = ["predict", "--references", str(scenes / "references.json"), "--images", str(scenes / "images")]
     words += ["--option", "points_per_side=6", "--device", "cpu", "--format", "coco,csv,overlay"]
-    for out, more in (("one", []), ("many", ["--devices", devices])):
+    for devices in (1, 2, 5):
+        out = ["--out", str(tmp_path / str(devices)), "--devices", str(devices)]
         done = subprocess.run(
-            [sys.executable, "-m", "no_time_to_train.cli", *words, "--out", str(tmp_path / out), *more],
+            [quick_python, "-m", "no_time_to_train.cli", *words, *out],
             capture_output=True,
             text=True,
             check=False,
         )
         assert done.returncode == 0, done.stderr
-    one, many = (sorted(p for p in (tmp_path / out).rglob("*") if p.is_file()) for out in ("one", "many"))
-    names = [
-        [path.relative_to(tmp_path / out).as_posix() for path in found if path.parent.name != "parts"]
-        for out, found in (("one", one), ("many", many))
-    ]
-    assert names[0] == names[1]
-    for name in ("predictions.json", "annotations.json", "counts.csv"):
-        assert (tmp_path / "many" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
-    assert len(list((tmp_path / "many" / "parts").glob("part-*.jsonl"))) > 1
+    one, *many = (written(tmp_path / str(devices)) for devices in (1, 2, 5))
+    for found in many:
+        assert found.keys() == one.keys()
+        for name in ("predictions.json", "annotations.json", "counts.csv"):
+            assert found[name] == one[name]
+    assert len(list((tmp_path / "5" / "parts").glob("part-*.jsonl"))) == 5
+
+
+def written(folder: Path) -> dict[str, bytes]:
+    """What a run wrote, but for its parts."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.parent.name != "parts"]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 @pytest.mark.slow
-def test_a_search_alone_on_several_processes_equals_one(run: Callable[..., Path], config: Path) -> None:
+def test_a_search_alone_on_several_processes_equals_one(
+    run: Callable[..., Path], config: Path, quick_python: str
+) -> None:
     """A stage that starts from a file has no pass before the search, and knows its rank all the same."""
     one = run(out="one")
     memory = one / "memory.safetensors"
@@ -91,7 +96,7 @@ def test_a_search_alone_on_several_processes_equals_one(run: Callable[..., Path]
     many = one.parent / "many"
     words += ["--output_dir", str(many), "--trainer.devices", "2", "--trainer.strategy", "ddp"]
     done = subprocess.run(
-        [sys.executable, ROOT / "run_lightening.py", *words], capture_output=True, text=True, check=False
+        [quick_python, ROOT / "run_lightening.py", *words], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     assert len(list((many / "parts").glob("part-*.jsonl"))) == 2
@@ -102,7 +107,9 @@ def test_a_search_alone_on_several_processes_equals_one(run: Callable[..., Path]
 
 
 @pytest.mark.slow
-def test_machines_that_do_not_share_the_folder_are_told(scenes: Path, tmp_path: Path) -> None:
+def test_machines_that_do_not_share_the_folder_are_told(
+    scenes: Path, tmp_path: Path, quick_python: str
+) -> None:
     """As torchrun starts them, each with a disk of its own."""
     words = ["predict", "--references", str(scenes / "references.json"), "--images", str(scenes / "images")]
     words += ["--option", "points_per_side=6", "--device", "cpu", "--format", "csv", "--num-nodes", "2"]
@@ -115,7 +122,7 @@ def test_machines_that_do_not_share_the_folder_are_told(scenes: Path, tmp_path: 
         torchrun = {"TORCHELASTIC_RUN_ID": "a", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
         machines.append(
             subprocess.Popen(
-                [sys.executable, "-m", "no_time_to_train.cli", *words, "--out", str(tmp_path / str(rank))],
+                [quick_python, "-m", "no_time_to_train.cli", *words, "--out", str(tmp_path / str(rank))],
                 env=os.environ | {name: str(value) for name, value in (place | torchrun).items()},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +25,27 @@ NO_SAM_FILE = {"SAM": "", "SAM_TYPE": "sam2_nano"}
 pytestmark = pytest.mark.slow
 
 
-def run_script(name: str, folder: Path, *words: str, **variables: str) -> Path:
-    """Run a script with its output in ``folder/out``, and assert that it went well."""
-    out = folder / "out"
-    done = subprocess.run(
-        ["bash", str(SCRIPTS / name), *NANO, *words],
-        env={**os.environ, "PYTHON": sys.executable, "OUT": str(out), "SHOTS": "1", **variables},
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-3000:]
-    return out
+RunScript = Callable[..., Path]
+
+
+@pytest.fixture
+def run_script(tmp_path: Path, quick_python: str) -> RunScript:
+    """Run a script with its output in ``out``, and assert that it went well."""
+
+    def call(name: str, *words: str, **variables: str) -> Path:
+        out = tmp_path / "out"
+        done = subprocess.run(
+            ["bash", str(SCRIPTS / name), *NANO, *words],
+            env={**os.environ, "PYTHON": quick_python, "OUT": str(out), "SHOTS": "1", **variables},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-3000:]
+        return out
+
+    return call
 
 
 def rows(out: Path) -> list[dict[str, Any]]:
@@ -76,35 +84,35 @@ def coco_like(drawn: Path, folder: Path, names: tuple[str, ...]) -> dict[str, st
     }
 
 
-def test_coco_few_shot_and_pictures_of_its_bank(drawn: Path, tmp_path: Path) -> None:
+def test_coco_few_shot_and_pictures_of_its_bank(run_script: RunScript, drawn: Path, tmp_path: Path) -> None:
     data = coco_like(drawn, tmp_path, METAINFO["few_shot_classes"])
-    out = run_script("coco_fewshot.sh", tmp_path, **data)
+    out = run_script("coco_fewshot.sh", **data)
     assert (out / "inst_to_segm" / "coco_inst_1shot_33seed_results.json").is_file()
     assert len(read_few_shot_file(out / "shots.pkl")) == 20
     assert "segm/AP" in json.loads((out / "metrics.json").read_text())
     block = "--model.init_args.dataset_cfgs.fill_memory"
     words = [f"{block}.root", data["TRAIN_IMAGES"], f"{block}.json_file", data["TRAIN_JSON"]]
     words += [f"{block}.class_split", "few_shot_classes", f"{block}.memory_pkl", str(out / "shots.pkl")]
-    run_script("inspect_bank.sh", tmp_path, *words)
+    run_script("inspect_bank.sh", *words)
     assert list((out / "memory_vis").rglob("*.png"))
 
 
-def test_coco_semantic_fold(drawn: Path, tmp_path: Path) -> None:
+def test_coco_semantic_fold(run_script: RunScript, drawn: Path, tmp_path: Path) -> None:
     data = coco_like(drawn, tmp_path, METAINFO["coco_semantic_split_2"])
-    out = run_script("coco_semantic.sh", tmp_path, FOLD="2", **data)
+    out = run_script("coco_semantic.sh", FOLD="2", **data)
     assert (out / "inst_to_segm" / "coco_inst_semantic_split_2_1shot_33seed_results.json").is_file()
 
 
-def test_negative_references(drawn: Path, tmp_path: Path) -> None:
+def test_negative_references(run_script: RunScript, drawn: Path, tmp_path: Path) -> None:
     data = coco_like(drawn, tmp_path, METAINFO["few_shot_classes"])
-    out = run_script("negatives.sh", tmp_path, **data)
+    out = run_script("negatives.sh", **data)
     assert (out / "negatives.json").is_file()
     assert isinstance(rows(out), list)
 
 
-def test_lvis(drawn: Path, tmp_path: Path) -> None:
+def test_lvis(run_script: RunScript, drawn: Path, tmp_path: Path) -> None:
     data = coco_like(drawn, tmp_path, ("aerosol_can", "air_conditioner", "airplane"))
-    out = run_script("lvis.sh", tmp_path, SPLIT="lvis_common", **data)
+    out = run_script("lvis.sh", SPLIT="lvis_common", **data)
     assert len(read_few_shot_file(out / "shots.pkl")) == 3  # drawn for all, searched for one
     assert {row["category_id"] for row in rows(out)} <= {2}
 
@@ -118,18 +126,18 @@ def without_masks(source: Path, to: Path) -> Path:
     return to
 
 
-def test_custom_data_given_by_boxes(drawn: Path, tmp_path: Path) -> None:
+def test_custom_data_given_by_boxes(run_script: RunScript, drawn: Path, tmp_path: Path) -> None:
     references = without_masks(drawn / "references.json", tmp_path / "custom_references.json")
     data = {"REFERENCE_IMAGES": str(drawn), "TEST_IMAGES": str(drawn), "REFERENCES": str(references)}
     names = ",".join(c["name"] for c in json.loads(references.read_text())["categories"])
     shots = str(len(json.loads(references.read_text())["annotations"]))
     variables = {**data, "TARGETS": str(drawn / "targets.json"), "NAMES": names, "SHOTS": shots}
-    out = run_script("custom.sh", tmp_path, **variables, **NO_SAM_FILE)
+    out = run_script("custom.sh", **variables, **NO_SAM_FILE)
     assert (tmp_path / "custom_references_with_segm.json").is_file()
     assert list((out / "overlays").iterdir())
 
 
-def test_cd_fsod_layout(shared: Path, tmp_path: Path) -> None:
+def test_cd_fsod_layout(run_script: RunScript, shared: Path, tmp_path: Path) -> None:
     files = shared / "data"
     source = files / "benchmark-formats" / "cd-fsod-layout" / "BCCD" / "annotations" / "1_shot.json"
     data = tmp_path / "cdfsod" / "BCCD"
@@ -140,12 +148,12 @@ def test_cd_fsod_layout(shared: Path, tmp_path: Path) -> None:
             shutil.copy(files / "bccd" / "images" / image["file_name"], data / part)
     for name in ("1_shot", "test"):
         without_masks(source, data / "annotations" / f"{name}.json")
-    out = run_script("cdfsod.sh", tmp_path, CDFSOD=str(tmp_path / "cdfsod"), NAME="BCCD", **NO_SAM_FILE)
+    out = run_script("cdfsod.sh", CDFSOD=str(tmp_path / "cdfsod"), NAME="BCCD", **NO_SAM_FILE)
     assert {row["category_id"] for row in rows(out)} <= {0, 1, 2}
     assert (data / "annotations" / "test_with_segm.json").is_file()
 
 
-def test_pascal_voc_devkit(drawn: Path, tmp_path: Path) -> None:
+def test_pascal_voc_devkit(run_script: RunScript, drawn: Path, tmp_path: Path) -> None:
     devkit = tmp_path / "VOCdevkit"
     for year, split, source in (
         ("VOC2007", "trainval", "references"),
@@ -153,7 +161,7 @@ def test_pascal_voc_devkit(drawn: Path, tmp_path: Path) -> None:
         ("VOC2007", "test", "targets"),
     ):
         write_voc(devkit / year, split, drawn, json.loads((drawn / f"{source}.json").read_text()))
-    out = run_script("pascal_voc.sh", tmp_path, DEVKIT=str(devkit), **NO_SAM_FILE)
+    out = run_script("pascal_voc.sh", DEVKIT=str(devkit), **NO_SAM_FILE)
     assert len(read_few_shot_file(out / "shots.pkl")) == 5
     assert "segm/AP" in json.loads((out / "metrics.json").read_text())
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from multiprocessing import get_all_start_methods, get_context
@@ -28,36 +27,37 @@ def test_a_signal_becomes_an_exit_code_and_the_handlers_come_back(number: signal
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 def test_a_stopped_search_resumes_to_the_same_json(
-    number: signal.Signals, run: Callable[..., Path], config: Path, tmp_path: Path
+    run: Callable[..., Path], config: Path, tmp_path: Path, quick_python: str
 ) -> None:
     grid = ("--model.model_cfg.sam2_infer_cfgs.points_per_side", "16")  # an image takes longer than a poll
     whole = run(*grid, "--report", "false", out="whole")
-    bank, out = whole / "memory.safetensors", tmp_path / "stopped"
+    bank = whole / "memory.safetensors"
     words = [*grid, "--model.test_mode", "test", "--ckpt_path", str(bank), "--report", "false"]
-    command = ["--config", str(config), "--output_dir", str(out), *words]
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / "run_lightening.py"), *command],
-        cwd=tmp_path,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-    )
-    part = out / "parts" / "part-0000.jsonl"
-    while process.poll() is None and not (part.exists() and b"\n" in part.read_bytes()):
-        time.sleep(0.005)  # between polls: the process needs the cores
-    process.send_signal(number)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 128 + number, errors
-    assert "Traceback" not in errors
-    assert "--resume" in errors
-    assert not (out / "predictions.json").exists()
-    finished = part.read_bytes().count(b"\n")
-    assert finished >= 1
-    resumed = run(*words, "--resume", out="stopped")
-    assert (resumed / "predictions.json").read_bytes() == (whole / "predictions.json").read_bytes()
-    assert part.read_bytes().count(b"\n") == 4
+    for number in (signal.SIGINT, signal.SIGTERM):
+        out = tmp_path / number.name
+        command = ["--config", str(config), "--output_dir", str(out), *words]
+        process = subprocess.Popen(
+            [quick_python, str(ROOT / "run_lightening.py"), *command],
+            cwd=tmp_path,
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+        )
+        part = out / "parts" / "part-0000.jsonl"
+        while process.poll() is None and not (part.exists() and b"\n" in part.read_bytes()):
+            time.sleep(0.005)  # between polls: the process needs the cores
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 128 + number, errors
+        assert "Traceback" not in errors
+        assert "--resume" in errors
+        assert not (out / "predictions.json").exists()
+        finished = part.read_bytes().count(b"\n")
+        assert finished >= 1
+        resumed = run(*words, "--resume", out=number.name)
+        assert (resumed / "predictions.json").read_bytes() == (whole / "predictions.json").read_bytes()
+        assert part.read_bytes().count(b"\n") == 4
 
 
 @pytest.mark.slow

@@ -136,7 +136,7 @@ def test_coco_rows_of_every_kind() -> None:
         {"category_id": 9, "bbox": [0, 0, 2, 2], "segmentation": [[0, 0, 2, 2]]},
         {"category_id": 1, "bbox": [0, 0, 2, 2]},
     ]
-    with pytest.warns(UserWarning, match="1 of 4 masks left out, .*no polygon of three corners"):
+    with pytest.warns(UserWarning, match="1 of 4 marks left out, .*no polygon of three corners"):
         found = instances_from_coco(rows, (10, 12), {7: 0, 9: 1})
     assert found.labels.tolist() == [0, 0, 1, 1]
     assert found.scores.tolist() == [0.5, 1, 1, 1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
@@ -12,7 +11,8 @@ from urllib.parse import urlparse
 from no_time_to_train.dataset.coco.records import Annotation, ImageRecord
 from no_time_to_train.dataset.samples import CategoryId, ImageId
 from no_time_to_train.errors import DatasetError
-from no_time_to_train.masks.gate import MaskError, checked_box, checked_segmentation, numbers
+from no_time_to_train.files import readable
+from no_time_to_train.masks.gate import MaskError, checked_box, checked_segmentation, finite, numbers
 from no_time_to_train.masks.rle import in_column_order
 
 
@@ -108,7 +108,7 @@ class CocoParser:
         for record in records:
             if not isinstance(record.get("id"), (int, float, str)):
                 raise DatasetError(f"{self.source}: a category has no 'id': {str(dict(record))[:200]}")
-            category = {**record, "name": str(record.get("name", record["id"]))}
+            category = {**record, "name": readable(str(record.get("name", record["id"])))}
             known = by_id.setdefault(category["id"], category)
             if known["name"] != category["name"]:
                 raise DatasetError(
@@ -183,14 +183,13 @@ class CocoParser:
             self.found["segmentations with no polygon of three corners, ignored"].append(label)
         if isinstance(segmentation, dict) and box is not None:
             segmentation = in_column_order(segmentation, box)
-        area = record.get("area")
         return Annotation(
             id=record["id"] if isinstance(record.get("id"), (int, float, str)) else -1,
             image_id=image.id,
             category_id=category_id,
             box=box,
             segmentation=segmentation,
-            area=float(area) if isinstance(area, (int, float)) and math.isfinite(area) else None,
+            area=finite(record.get("area")),
             is_crowd=_flag(record.get("iscrowd")),
             is_difficult=_flag(record.get("difficult")) or _flag(record.get("isimpossible")),
             point=read_point(record.get("point")),

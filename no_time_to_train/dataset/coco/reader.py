@@ -19,6 +19,7 @@ from no_time_to_train.dataset.samples import CategoryId, Reference, Target
 from no_time_to_train.dataset.shots.file import FewShotTable, annotation_of_each_shot
 from no_time_to_train.dataset.shots.sampling import choose_shots, is_usable
 from no_time_to_train.errors import DatasetError
+from no_time_to_train.files import on_disk, readable
 from no_time_to_train.words import counted
 
 
@@ -96,7 +97,9 @@ def references_from_coco(
 def targets_from_coco(coco: CocoFile, root: str | Path) -> list[Target]:
     """List all images of the file, in ascending order of their ids, annotated or not."""
     records = sorted(coco.images.values(), key=lambda image: id_order(image.id))
-    return [Target(_image(root, record), record.id, record.file_name, record.size) for record in records]
+    return [
+        Target(_image(root, record), record.id, readable(record.file_name), record.size) for record in records
+    ]
 
 
 def find_image(root: str | Path, file_name: str, other_name: str | None = None) -> Path:
@@ -107,7 +110,7 @@ def find_image(root: str | Path, file_name: str, other_name: str | None = None) 
     so that the message names what was asked for.
     """
     root = Path(root).expanduser()
-    first = root / file_name
+    first = on_disk(root / file_name)
     if is_file(first):
         return first
     names = [
@@ -116,7 +119,7 @@ def find_image(root: str | Path, file_name: str, other_name: str | None = None) 
     decoded = [unquote(name) for name in names if "%" in name]
     for name in [*names, *decoded, *(PurePosixPath(name).name for name in decoded)]:
         for form in ("NFC", "NFD"):
-            path = root / unicodedata.normalize(form, name)  # type: ignore[arg-type]
+            path = on_disk(root / unicodedata.normalize(form, name))  # type: ignore[arg-type]
             if is_file(path):
                 return path
     for name in names:
@@ -201,5 +204,5 @@ def _reference(
         stated_size=record.size,
         image_id=annotation.image_id,
         annotation_id=annotation.id,
-        name=f"{record.file_name}, annotation {annotation.id} ({class_name})",
+        name=f"{readable(record.file_name)}, annotation {annotation.id} ({class_name})",
     )

@@ -13,11 +13,12 @@ import torch
 from no_time_to_train.dataset.coco.file import load_json
 from no_time_to_train.dataset.samples import CategoryId, ImageId
 from no_time_to_train.errors import DatasetError
-from no_time_to_train.masks.gate import MaskError
+from no_time_to_train.masks.gate import MaskError, checked_box, finite
 from no_time_to_train.masks.rle import json_rle, mask_boxes, segmentation_to_rle
 from no_time_to_train.results import RLE, Instances
 
 CocoRow = dict[str, Any]
+ID_TYPES = (int, float, str)
 
 
 def to_coco_rows(
@@ -91,7 +92,27 @@ def read_results(path: str | Path) -> list[CocoRow]:
     rows = load_json(path)
     if not isinstance(rows, list):
         raise DatasetError(f"{path}: a results file is a list of rows, this is an annotation file")
+    try:
+        require_rows(rows)
+    except DatasetError as error:
+        raise DatasetError(f"{path}: {error}") from None
     return rows
+
+
+def require_rows(rows: Iterable[Any]) -> None:
+    """Refuse results without ids that can be ids, or with scores that are no numbers.
+
+    Raises:
+        DatasetError: in one sentence.
+    """
+    for row in rows:
+        if not isinstance(row, Mapping) or not {"image_id", "category_id", "score"} <= row.keys():
+            raise DatasetError("every result needs an image_id, a category_id and a score")
+        ids = (row["image_id"], row["category_id"])
+        if not all(isinstance(one, ID_TYPES) and not isinstance(one, bool) for one in ids):
+            raise DatasetError("the image_id and category_id of a result are numbers or texts")
+        if finite(row["score"]) is None:
+            raise DatasetError("some results have a score that is not a finite number")
 
 
 def _size(rows: Sequence[Mapping[str, Any]], image_id: ImageId) -> tuple[int, int]:
@@ -126,16 +147,15 @@ def instances_from_coco(
     kept = [row for row in rows if row["category_id"] in index_of]
     faults: dict[str, list[str]] = defaultdict(list)
     rles = tuple(_rle_or_nothing(row, size, faults) for row in kept)
+    corners = [_corners(row, rle, faults) for row, rle in zip(kept, rles, strict=True)]
     for fault, names in faults.items():
         warnings.warn(
-            f"{len(names)} of {len(kept)} masks left out, e.g. of {names[0]}: {fault}", stacklevel=2
+            f"{len(names)} of {len(kept)} marks left out, e.g. of {names[0]}: {fault}", stacklevel=2
         )
-    plain = [row["plain_score"] for row in kept if "plain_score" in row]
+    plain = [row["plain_score"] for row in kept if finite(row.get("plain_score")) is not None]
     return Instances(
         rles,
-        torch.tensor(
-            [_corners(row, rle) for row, rle in zip(kept, rles, strict=True)], dtype=torch.float32
-        ).reshape(-1, 4),
+        torch.tensor(corners, dtype=torch.float32).reshape(-1, 4),
         torch.tensor([float(row.get("score", 1.0)) for row in kept], dtype=torch.float32),
         torch.tensor([index_of[row["category_id"]] for row in kept], dtype=torch.int64),
         size,
@@ -167,9 +187,16 @@ def _rle_or_nothing(row: Mapping[str, Any], size: tuple[int, int], faults: dict[
         return row_rle({}, size)
 
 
-def _corners(row: Mapping[str, Any], rle: RLE) -> tuple[float, float, float, float]:
-    """x1, y1, x2, y2 as ``Instances.boxes`` has them."""
+def _corners(
+    row: Mapping[str, Any], rle: RLE, faults: dict[str, list[str]]
+) -> tuple[float, float, float, float]:
+    """x1, y1, x2, y2 as ``Instances.boxes`` has them; of the mask where the row has no box that can be."""
     is_result = "score" in row and "iscrowd" not in row  # exported annotations have both, and exact boxes
-    one = 0 if is_result and row.get("bbox") else 1
-    x, y, w, h = (float(value) for value in row.get("bbox") or mask_boxes([rle])[0])
+    box = None
+    try:
+        box = checked_box(row["bbox"]) if row.get("bbox") else None
+    except MaskError as error:
+        faults[str(error)].append(str(row.get("id", row.get("image_id", "?"))))
+    one = 0 if is_result and box else 1
+    x, y, w, h = box or mask_boxes([rle])[0]
     return x, y, x + max(w - one, 0), y + max(h - one, 0)

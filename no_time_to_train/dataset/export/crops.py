@@ -16,6 +16,7 @@ from no_time_to_train.dataset.export.image_result import (
     folder_names,
 )
 from no_time_to_train.dataset.images import read_image
+from no_time_to_train.files import write_picture
 
 MARGIN = 0.1
 """Of the longer side of the box, left around it."""
@@ -44,7 +45,7 @@ class InstanceCrops:
             counts[label] += 1
             folder = class_folder(self._folders, label)
             path = self._files.path(result, f"_{counts[label]}.png", folder)
-            Image.fromarray(_cut_out(image, mask, x, y)).save(path)
+            write_picture(path, Image.fromarray(_cut_out(image, mask, x, y)))
 
     def close(self) -> None:
         """Nothing is left to do: every instance has its own file."""

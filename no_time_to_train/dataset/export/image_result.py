@@ -11,7 +11,7 @@ from pycocotools import mask as coco_mask
 
 from no_time_to_train.dataset.samples import ImageId
 from no_time_to_train.errors import DatasetError
-from no_time_to_train.files import write_bytes
+from no_time_to_train.files import RESERVED, on_disk, place_link, safe_name, write_bytes
 from no_time_to_train.masks.rle import decode_crop
 from no_time_to_train.results import Instances
 
@@ -32,10 +32,8 @@ class ImageResult:
 
     @property
     def relative_path(self) -> PurePosixPath:
-        """The file name as a path that stays inside any folder that it is appended to."""
-        parts = PurePosixPath(self.file_name.replace("\\", "/")).parts
-        kept = [part for part in parts if part not in ("..", "/", ".") and not part.endswith(":")]
-        return PurePosixPath(*kept) if kept else PurePosixPath("image")
+        """See :func:`inner_path`."""
+        return inner_path(self.file_name)
 
     def masks(self) -> Iterator[np.ndarray]:
         """(H, W) bool masks, decoded one at a time."""
@@ -49,16 +47,22 @@ class ImageResult:
             yield crop, (left, top)
 
 
+def inner_path(file_name: str) -> PurePosixPath:
+    """A file name as a path that every disk can hold, inside of any folder that it is appended to."""
+    parts = PurePosixPath(file_name.replace("\\", "/")).parts
+    kept = [safe_name(part) for part in parts if part not in ("..", "/", ".") and not part.endswith(":")]
+    return PurePosixPath(*kept) if kept else PurePosixPath("image")
+
+
 class OneFilePerImage:
     """Gives each image its file in a folder, and refuses to write one file for two images."""
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
         self._taken: dict[Path, str] = {}
 
     def path(self, result: ImageResult, suffix: str, within: str = "") -> Path:
-        """``<folder>/<within>/<image name without its suffix><suffix>``; folders are made."""
+        """``<folder>/<within>/<image name without its suffix><suffix>``."""
         relative = result.relative_path
         path = self.folder / within / relative.parent / f"{relative.stem}{suffix}"
         owner = self._taken.setdefault(path, result.file_name)
@@ -66,14 +70,13 @@ class OneFilePerImage:
             raise DatasetError(
                 f"{owner} and {result.file_name} would both be written to {path}; rename one of the images"
             )
-        path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
 
 def folder_name(class_name: str) -> str:
     """A class name as the name of a folder: slashes and what Windows forbids become underscores."""
-    cleaned = "".join("_" if letter in '/\\:*?"<>|' else letter for letter in class_name).strip(" .")
-    return cleaned or "unnamed"
+    cleaned = safe_name(class_name, '/\\:*?"<>|').strip(" .")
+    return f"{cleaned}_" if cleaned.partition(".")[0].lower() in RESERVED else cleaned or "unnamed"
 
 
 def folder_names(class_names: Sequence[str]) -> list[str]:
@@ -102,14 +105,12 @@ def place_picture(result: ImageResult, target: Path, copy: bool) -> bool:
     source = result.instances.path
     if source is None or not Path(source).is_file():
         return False
-    if target.is_symlink():
-        target.unlink()
-    if target.exists():  # the picture itself, or one that somebody laid there
+    here = on_disk(target)
+    if here.exists() and not here.is_symlink():  # the picture itself, or one that somebody laid there
         return True
-    target.parent.mkdir(parents=True, exist_ok=True)
     if not copy:
         try:
-            target.symlink_to(Path(source).resolve())
+            place_link(target, Path(source).resolve())
             return True
         except OSError:  # Windows without the right to make links, or a disk that has none
             pass

@@ -16,6 +16,7 @@ from no_time_to_train.dataset.export.image_result import (
     folder_names,
 )
 from no_time_to_train.dataset.readers.mask_images import VOID
+from no_time_to_train.files import write_picture
 
 
 class InstancePngs:
@@ -35,7 +36,7 @@ class InstancePngs:
             counts[label] += 1
             folder = class_folder(self._folders, label)
             path = self._files.path(result, f"_mask_{counts[label]}.png", folder)
-            Image.fromarray(mask.astype(np.uint8) * 255).save(path)
+            write_picture(path, Image.fromarray(mask.astype(np.uint8) * 255))
             written.append(path)
         return written
 
@@ -74,11 +75,11 @@ class IndexPngs:
 
 def _save_index(values: np.ndarray, path: Path) -> None:
     if values.max() >= VOID:
-        Image.fromarray(values).save(path)
+        write_picture(path, Image.fromarray(values))
         return
     picture = Image.fromarray(values.astype(np.uint8))
     picture.putpalette(_palette())
-    picture.save(path)
+    write_picture(path, picture)
 
 
 def _palette() -> list[int]:

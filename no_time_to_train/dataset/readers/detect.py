@@ -20,6 +20,7 @@ from no_time_to_train.dataset.readers.voc import parse_xml, read_voc
 from no_time_to_train.dataset.readers.yolo import read_yolo
 from no_time_to_train.dataset.samples import Target
 from no_time_to_train.errors import DatasetError
+from no_time_to_train.files import readable
 
 
 def read_annotated(source: str | Path, images: str | Path | None = None) -> tuple[CocoFile, Path]:
@@ -117,7 +118,7 @@ def list_targets(source: str | Path | Sequence[str | Path]) -> list[Target]:
     bases = set(found.values())
     base = bases.pop() if len(bases) == 1 else Path(os.path.commonpath([path.absolute() for path in bases]))
     return [
-        Target(path, number, Path(os.path.relpath(path, base)).as_posix())
+        Target(path, number, readable(Path(os.path.relpath(path, base)).as_posix()))
         for number, path in enumerate(found, 1)
     ]
 

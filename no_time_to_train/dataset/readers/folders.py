@@ -16,6 +16,7 @@ from no_time_to_train.dataset.readers.labelme import is_labelme, labelme_instanc
 from no_time_to_train.dataset.readers.mask_images import read_alpha_mask, read_mask_instances
 from no_time_to_train.dataset.readers.yolo import label_file, read_yolo_lines
 from no_time_to_train.errors import DatasetError
+from no_time_to_train.files import readable
 from no_time_to_train.masks.gate import shape_scale
 
 MASK_MARK = re.compile(r"[_.-]masks?(?=[_.\-\d]|$)", re.IGNORECASE)
@@ -50,7 +51,7 @@ def read_class_folders(root: str | Path, images: str | Path | None = None) -> tu
     builder = CocoBuilder()
     bare = []
     for folder in folders or [mask_root]:
-        name = (folder if folders else root).resolve().name
+        name = readable((folder if folders else root).resolve().name)
         for image, masks in _images_of(folder, image_root, None if images is None else base):
             try:
                 if not _add(builder, image, masks, name, base):

@@ -75,11 +75,15 @@ def image_name(task: Mapping[str, Any]) -> str:
 
 
 def _regions(task: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    for annotation in task.get("annotations") or task.get("completions") or task.get("predictions") or []:
+    for annotation in _list(task.get("annotations") or task.get("completions") or task.get("predictions")):
         if isinstance(annotation, Mapping) and not annotation.get("was_cancelled"):
-            for region in annotation.get("result") or []:
+            for region in _list(annotation.get("result")):
                 if isinstance(region, Mapping) and isinstance(region.get("value"), Mapping):
                     yield region
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _label(region: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:

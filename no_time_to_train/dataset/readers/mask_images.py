@@ -19,6 +19,9 @@ VOID_COLOUR = (224 << 16) + (224 << 8) + 192
 """The same in the palette of Pascal VOC."""
 
 MOST_COLOURS = 1024
+MOST_BYTES = 2**31
+"""Of the masks of one picture, a byte a pixel each: a small file of a large picture has many GB of them."""
+
 MANY = 32
 """More grey values than this that pass into each other are one soft mask."""
 
@@ -191,6 +194,11 @@ def _each(values: np.ndarray, objects: np.ndarray) -> list[np.ndarray]:
         raise DatasetError(
             f"{len(objects)} different values; a mask picture has one value or colour per instance, "
             "without smoothing or JPEG compression"
+        )
+    if len(objects) * values.size > MOST_BYTES:
+        raise DatasetError(
+            f"{len(objects)} objects in {values.shape[1]}x{values.shape[0]} pixels, more than fit in memory "
+            "as masks; cut picture and mask into pieces, or give the objects as COCO"
         )
     return [values == value for value in objects]
 

@@ -12,7 +12,7 @@ import numpy as np
 from no_time_to_train.dataset.coco.writer import CocoBuilder, CocoContent, mask_fields
 from no_time_to_train.dataset.images import read_image_size
 from no_time_to_train.dataset.readers.image_folders import image_files
-from no_time_to_train.errors import DatasetError
+from no_time_to_train.errors import ConfigError, DatasetError
 from no_time_to_train.masks.gate import MaskError, numbers
 from no_time_to_train.masks.rle import segmentation_to_rle
 
@@ -204,8 +204,12 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     """A yaml file with every word as text: ``no`` and ``on`` are names of classes here."""
     import yaml
 
+    from no_time_to_train.config.yaml_files import require_small
+
     try:
-        content = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=yaml.BaseLoader)  # builds text only
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        text = path.read_text(encoding="utf-8-sig")
+        require_small(text, path)
+        content = yaml.load(text, Loader=yaml.BaseLoader)  # builds text only
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, ConfigError, RecursionError) as error:
         raise DatasetError(f"{path}: not a readable yaml file ({error})") from None
     return content if isinstance(content, dict) else {}

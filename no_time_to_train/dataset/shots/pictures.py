@@ -17,6 +17,7 @@ from no_time_to_train.dataset.annotation_frames import (
 from no_time_to_train.dataset.coco.file import Annotation, CocoFile
 from no_time_to_train.dataset.coco.reader import find_image
 from no_time_to_train.dataset.images import read_image
+from no_time_to_train.files import write_picture
 
 OTHERS = np.array([0, 114, 178])  # blue and orange of the Okabe-Ito palette
 CHOSEN = np.array([230, 159, 0])
@@ -34,8 +35,7 @@ def draw_shot(coco: CocoFile, root: str | Path, annotation: Annotation, path: Pa
             overlay = _tint(overlay, annotation_mask(other, record.size, size), OTHERS)
     overlay = _tint(overlay, chosen, CHOSEN)
     mask = np.repeat(chosen[..., None], 3, axis=2) * 255
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.concatenate([image, mask, overlay], axis=1).astype(np.uint8)).save(path)
+    write_picture(path, Image.fromarray(np.concatenate([image, mask, overlay], axis=1).astype(np.uint8)))
 
 
 def annotation_mask(

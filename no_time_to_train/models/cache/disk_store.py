@@ -7,6 +7,7 @@ import os
 import time
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,13 +67,16 @@ class DiskStore:
         """An entry, or None when it is not there; a damaged one is named, removed, and not there."""
         path = self._path(key)
         try:
-            os.utime(path)  # most recently used
-            return decode_entry(path.read_bytes())
+            entry = decode_entry(path.read_bytes())
+            with suppress(OSError):  # a cache that cannot be written to is read all the same
+                os.utime(path)  # most recently used
+            return entry
         except FileNotFoundError:
             return None
         except DamagedEntryError as error:
             log.warning("damaged cache entry %s is made anew: %s", path, error)
-            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
         except OSError as error:
             self._complain(error)
         return None

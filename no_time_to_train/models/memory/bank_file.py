@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from no_time_to_train.errors import MemoryMismatchError
+from no_time_to_train.files import write_bytes
 from no_time_to_train.models.memory.legacy_checkpoint import read_legacy
 from no_time_to_train.models.memory.memory_bank import MemoryBank
 from no_time_to_train.models.memory.memory_options import PUBLISHED
@@ -48,14 +48,7 @@ def save_bank(
         "shots": bank.filled.sum(dim=1).tolist(),
         "length": bank.length,
     }
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        partial.write_bytes(save(tensors, metadata={"no_time_to_train": json.dumps(described)}))
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_bytes(path, save(tensors, metadata={"no_time_to_train": json.dumps(described)}))
 
 
 def read_bank(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

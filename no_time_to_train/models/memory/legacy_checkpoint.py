@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,9 +34,14 @@ def read_legacy(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         MemoryMismatchError: damaged, holds more than tensors and plain values, or no memory.
     """
     buffers = _memory_buffers(path)
-    tensors = _pooled(buffers, "")
-    if bool(buffers.get("mem_fill_counts_neg", torch.zeros(1)).any()):
-        tensors |= {f"negative.{name}": tensor for name, tensor in _pooled(buffers, "_neg").items()}
+    try:
+        tensors = _pooled(buffers, "")
+        if bool(buffers.get("mem_fill_counts_neg", torch.zeros(1)).any()):
+            tensors |= {f"negative.{name}": tensor for name, tensor in _pooled(buffers, "_neg").items()}
+    except (RuntimeError, IndexError, KeyError, ValueError, TypeError) as error:
+        raise MemoryMismatchError(
+            f"{path} holds a memory of shapes that do not fit together ({error})"
+        ) from error
     length, patches = buffers["mem_masks"].shape[1:]
     grid = math.isqrt(patches)
     described = {
@@ -54,7 +58,7 @@ def read_legacy(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def _memory_buffers(path: str | Path) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+    except Exception as error:  # a damaged pickle raises nearly anything
         raise MemoryMismatchError(
             f"{path} cannot be read as a checkpoint of tensors and plain values "
             f"({str(error).splitlines()[0] if str(error) else type(error).__name__}); fill the memory again"

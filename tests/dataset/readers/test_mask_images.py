@@ -193,3 +193,11 @@ def test_any_array_is_read_or_refused(seed: int, mode: int, height: int) -> None
     except DatasetError:
         return
     assert all(mask.dtype == bool and mask.ndim == 2 for mask in found)
+
+
+def test_a_small_file_of_many_large_masks_is_refused(tmp_path: Path) -> None:
+    values = np.arange(1, 201, dtype=np.uint16).repeat(20)[:, None].repeat(4000, 1)  # 200 bars
+    Image.fromarray(values).save(tmp_path / "m.png")
+    assert (tmp_path / "m.png").stat().st_size < 200_000
+    with pytest.raises(DatasetError, match="200 objects in 4000x4000 pixels, more than fit in memory"):
+        read_mask_instances(tmp_path / "m.png")

@@ -81,3 +81,11 @@ def test_nothing_there(tmp_path: Path) -> None:
     (tmp_path / "data.yaml").write_text("names: [a\n")
     with pytest.raises(DatasetError, match="not a readable yaml"):
         read_yolo(tmp_path)
+
+
+def test_aliases_that_grow_without_end_are_refused(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+    (tmp_path / "data.yaml").write_text("\n".join([*lines, "names: [*a8]"]))
+    with pytest.raises(DatasetError, match="once its aliases are written out"):
+        read_yolo(tmp_path)

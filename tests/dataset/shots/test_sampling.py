@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -102,10 +101,10 @@ def test_coco_to_pkl_gives_every_annotation_its_own_shot() -> None:
     assert len(table_from_coco(coco, None)[3]) == 3
 
 
-def test_the_commands_run_as_published(tmp_path: Path) -> None:
+def test_the_commands_run_as_published(tmp_path: Path, quick_python: str) -> None:
     content = tiny_coco()
     path = write_json(tmp_path / "references.json", content)
-    command = [sys.executable, str(ROOT / "no_time_to_train/dataset/coco_to_pkl.py")]
+    command = [quick_python, str(ROOT / "no_time_to_train/dataset/coco_to_pkl.py")]
     run = subprocess.run([*command, str(path), str(tmp_path / "x.pkl"), "2"], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert {key: len(shots) for key, shots in read_few_shot_file(tmp_path / "x.pkl").items()} == {3: 2, 7: 2}

@@ -1,0 +1,1 @@
+"""A bounded, seeded fuzz run over everything that reads a file."""

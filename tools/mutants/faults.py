@@ -1,0 +1,464 @@
+"""The faults: a file, the text that is there, the text in its place, and the tests that should see it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Fault(NamedTuple):
+    """One fault.
+
+    Attributes:
+        file: below ``no_time_to_train/``; its first folder is the room.
+        right, wrong: text that stands there once, and what takes its place.
+        tests: below ``tests/``, with blanks between them; ``file::name`` narrows down to one test.
+    """
+
+    file: str
+    right: str
+    wrong: str
+    tests: str
+
+
+NOTHING_LOST = "cli/test_nothing_is_lost.py"
+
+FAULTS = tuple(
+    Fault(*row)
+    for row in [
+        # ground: whole files, own files
+        (
+            "files.py",
+            "partial.replace(target)\n    except",
+            "target.write_bytes(partial.read_bytes())\n    except",
+            "test_files.py test_own_files.py",
+        ),
+        (
+            "files.py",
+            'FORMULA = ("=", "+", "-", "@"',
+            'FORMULA = ("=", "+", "-"',
+            "test_files.py dataset/export/test_export.py",
+        ),
+        (
+            "files.py",
+            'return Path(os.fsdecode(str(path).encode("utf-8", "surrogateescape")))',
+            "return Path(path)",
+            f"{NOTHING_LOST}::test_a_locale_of_ascii_and_a_terminal_that_cannot_show_a_name",
+        ),
+        ("files.py", "if len(encoded) <= LONGEST_NAME:", "if len(encoded) <= 3000:", "test_own_files.py"),
+        (
+            "own_files.py",
+            "or (bool(known) and digest_of(path) in known)",
+            "or bool(known)",
+            "test_own_files.py",
+        ),
+        (
+            "own_files.py",
+            'file.write("\\n" + json.dumps([name, digest]))',
+            'file.write(json.dumps([name, digest]) + "\\n")',
+            "test_own_files.py",
+        ),
+        ("errors.py", "cutoff=0.6", "cutoff=0.99", "config/test_keys.py config/test_files.py"),
+        (
+            "results.py",
+            "self.scores[index]",
+            "self.scores",
+            "models/test_contract.py report/test_overlay.py dataset/coco/test_results.py",
+        ),
+        ("preprocess.py", "/ 255", "/ 256", "test_preprocess.py"),
+        # config
+        (
+            "config/files.py",
+            "OmegaConf.merge(*configs)",
+            "OmegaConf.merge(*configs[::-1])",
+            "config/test_files.py",
+        ),
+        ("config/files.py", "if key == ALLOW_IMPORTS:", "if key == 'x':", "config/test_files.py"),
+        (
+            "config/files.py",
+            "        if name in arguments:\n",
+            "        if arguments.get(name):\n",
+            "config/test_files.py config/test_keys.py",
+        ),
+        (
+            "config/parsing.py",
+            "if value is not None and not isinstance(value, Mapping):",
+            "if value and not isinstance(value, Mapping):",
+            "config/test_files.py config/test_keys.py",
+        ),
+        (
+            "config/yaml_files.py",
+            "total = 1 + sum(size(part) for part in inner)",
+            "total = 1 + sum(1 for part in inner)",
+            "config/test_files.py",
+        ),
+        (
+            "config/yaml_files.py",
+            'ALLOWED = ("no_time_to_train", ',
+            'ALLOWED = ("no_time_to_train", "os", "subprocess", "collections", "builtins", ',
+            "config/test_files.py",
+        ),
+        # masks
+        (
+            "masks/gate.py",
+            "if total != height * width:",
+            "if total > height * width:",
+            "masks dataset/readers/test_own_pictures.py",
+        ),
+        (
+            "masks/gate.py",
+            "if w < 0 or h < 0:",
+            "if w < 0:",
+            "masks dataset/readers/test_own_pictures.py dataset/coco",
+        ),
+        (
+            "masks/gate.py",
+            "x, y = actual[1] / drawn[1], actual[0] / drawn[0]",
+            "x, y = actual[0] / drawn[0], actual[1] / drawn[1]",
+            "dataset/readers/test_own_pictures.py dataset/test_targets.py dataset/coco",
+        ),
+        (
+            "masks/rle.py",
+            "return columns[:, top:bottom].T, left, top",
+            "return columns[:, top:bottom].T, top, left",
+            "masks/test_rle.py",
+        ),
+        (
+            "masks/ops.py",
+            "yield _RESIZE[resize](logits[start : start + step], size) > 0",
+            "yield _RESIZE[resize](logits[start : start + step], size) >= 0",
+            "masks models/test_at_the_threshold.py",
+        ),
+        ("masks/outlines.py", "distance > tolerance", "distance > tolerance * 4", "masks/test_outlines.py"),
+        # weights
+        (
+            "weights/wrappers.py",
+            '{"teacher": 0, "ema": 1, "student": 3}',
+            '{"teacher": 0, "student": 3}',
+            "weights/test_wrappers.py",
+        ),
+        ("weights/download.py", "STRONG_TAG.fullmatch(tag) else 0", "tag else 0", "weights/test_download.py"),
+        (
+            "weights/arrival.py",
+            "expected = [one.lower() for one in digits if one]",
+            "expected = [one.lower() for one in digits if one][:1]",
+            "weights/test_download.py",
+        ),
+        ("weights/arrival.py", "yield not target.is_file()", "yield True", "weights/test_download.py"),
+        (
+            "weights/checkpoints.py",
+            "weights_only=True, mmap",
+            "weights_only=False, mmap",
+            "weights/test_checkpoints.py",
+        ),
+        (
+            "weights/checkpoints.py",
+            'if start.startswith(b"<"):',
+            'if start.startswith(b"<!"):',
+            "weights/test_download.py weights/test_checkpoints.py",
+        ),
+        # models
+        (
+            "models/sam/marked_masks.py",
+            "sam.image_size / image.shape[1], sam.image_size / image.shape[0]",
+            "sam.image_size / image.shape[0], sam.image_size / image.shape[1]",
+            "models/sam/test_marked_masks.py",
+        ),
+        (
+            "models/sam/prompts.py",
+            "ious.gather(1, wanted) > min_iou",
+            "ious.gather(1, wanted) >= min_iou",
+            "models/test_at_the_threshold.py models/sam",
+        ),
+        (
+            "models/sam/prompt_embedding.py",
+            "(places + 0.5) / side",
+            "places / side",
+            "models/sam/test_prompt_embedding.py models/sam/test_point_decoder.py",
+        ),
+        (
+            "models/cache/keys.py",
+            "return device.type, autocast, torch.get_float32_matmul_precision()",
+            "return device.type, torch.get_float32_matmul_precision()",
+            "models/cache",
+        ),
+        ("models/cache/cached_parts.py", "            sam.precision,\n", "", "models/cache"),
+        (
+            "models/cache/cached_parts.py",
+            "outlines = not whole_masks and model.score.reads_outlines_only and model.merge",
+            "outlines = not whole_masks and model.merge",
+            "models/cache",
+        ),
+        ("models/cache/disk_store.py", "unfinished.replace(path)", "path.write_bytes(entry)", "models/cache"),
+        (
+            "models/cache/disk_store.py",
+            "with suppress(OSError):  # a cache",
+            "with suppress(ValueError):  # a cache",
+            "models/cache",
+        ),
+        (
+            "models/matching/merging.py",
+            "rank.argsort(descending=True, stable=True)",
+            "rank.argsort(descending=False, stable=True)",
+            "models/matching/test_merging.py",
+        ),
+        (
+            "models/memory/stored_references.py",
+            "item.class_name not in class_names)",
+            "item.class_name in class_names)",
+            "models/memory/test_stored_references.py api/test_segmenter.py",
+        ),
+        (
+            "models/encoders/feature_encoder.py",
+            "((images - self.mean) / self.std)",
+            "((images - self.mean) * self.std)",
+            "models/encoders/test_feature_encoder.py",
+        ),
+        (
+            "models/extensions/clean_masks.py",
+            "own < share * largest",
+            "own <= share * largest",
+            "models/extensions/test_clean_masks.py models/test_at_the_threshold.py",
+        ),
+        # dataset
+        (
+            "dataset/coco/parser.py",
+            'in ("1", "1.0", "true", "yes")',
+            'not in ("", "none")',
+            "dataset/coco dataset/readers/test_own_pictures.py",
+        ),
+        (
+            "dataset/images.py",
+            "orientation in SWAPS_SIDES and stated_size == stored",
+            "stated_size == stored",
+            "dataset/test_images.py dataset/readers/test_own_pictures.py",
+        ),
+        ("dataset/images.py", "BLACK, WHITE = 0.1, 99.9", "BLACK, WHITE = 0, 100", "dataset/test_images.py"),
+        (
+            "dataset/readers/yolo.py",
+            'return int(class_number), {"bbox": [x - w / 2, y - h / 2, w, h]',
+            'return int(class_number), {"bbox": [x, y, w, h]',
+            "dataset/readers/test_yolo.py",
+        ),
+        (
+            "dataset/readers/labelme.py",
+            'canvas = Image.new("L", (size[1], size[0]))',
+            'canvas = Image.new("L", (size[0], size[1]))',
+            "dataset/readers/test_labelme.py dataset/readers/test_own_pictures.py",
+        ),
+        (
+            "dataset/readers/mask_images.py",
+            "values >= 128 if values.max() >= 128",
+            "values > 128 if values.max() >= 128",
+            "dataset/readers/test_mask_images.py",
+        ),
+        (
+            "dataset/export/__init__.py",
+            "instances.scores >= min_score",
+            "instances.scores > min_score",
+            "dataset/export",
+        ),
+        (
+            "dataset/export/image_result.py",
+            "while name.lower() in (taken.lower() for taken in names):",
+            "while name in names:",
+            "dataset/export",
+        ),
+        (
+            "dataset/coco/results.py",
+            "one = 0 if is_result and box else 1",
+            "one = 1",
+            "dataset/coco/test_results.py",
+        ),
+        (
+            "dataset/shots/sampling.py",
+            "if annotation.is_crowd or annotation.is_difficult or",
+            "if annotation.is_crowd or",
+            "dataset/shots",
+        ),
+        # evaluation
+        (
+            "evaluation/coco_ap.py",
+            "valid = values[values > -1]",
+            "valid = values[values >= -1]",
+            "evaluation/test_coco_ap.py",
+        ),
+        (
+            "evaluation/against_truth.py",
+            "loose[0] if len(loose) == 1 else name",
+            "loose[0] if loose else name",
+            "evaluation/test_against_truth.py",
+        ),
+        (
+            "evaluation/against_truth.py",
+            'if one["id"] in annotated | searched',
+            'if one["id"] in searched',
+            "evaluation/test_against_truth.py",
+        ),
+        ("evaluation/judge.py", "if image_id not in self.unfit", "if True", "evaluation"),
+        ("evaluation/operating_points.py", ">=", ">", "evaluation/test_coco_ap.py evaluation/test_tables.py"),
+        # pipeline
+        (
+            "pipeline/segment.py",
+            "found.scores >= how.min_score",
+            "found.scores > how.min_score",
+            "api/test_segmenter.py",
+        ),
+        (
+            "pipeline/segment.py",
+            "tile_windows((height, width), tile, how.overlap)",
+            "tile_windows((height, width), tile, 0.25)",
+            "pipeline api/test_segmenter.py pl_wrapper/test_search_cfgs.py",
+        ),
+        (
+            "pipeline/class_thresholds.py",
+            "torch.where(scores < own, below, above)",
+            "torch.where(scores <= own, above, below)",
+            "pipeline/test_class_thresholds.py",
+        ),
+        (
+            "pipeline/tile_windows.py",
+            "max(size) > how.tile",
+            "max(size) >= how.tile",
+            "pipeline api/test_segmenter.py",
+        ),
+        (
+            "pipeline/tile_joining.py",
+            "both >= AGREE * (first + second - both)",
+            "both >= AGREE * max(first, second)",
+            "pipeline/test_tile_joining.py",
+        ),
+        (
+            "pipeline/memory.py",
+            "repr((self.class_names, self.thresholds))",
+            "repr(self.class_names)",
+            "pipeline api/test_segmenter.py",
+        ),
+        (
+            "pipeline/streams.py",
+            "        if self.stop:\n            raise error\n",
+            "",
+            "api/test_segmenter.py pipeline",
+        ),
+        # report
+        (
+            "report/overlay.py",
+            "found[found.scores >= min_score]",
+            "found[found.scores > min_score]",
+            "report/test_overlay.py",
+        ),
+        (
+            "report/outcomes.py",
+            "if overlap[column] >= MATCH_IOU",
+            "if overlap[column] > MATCH_IOU",
+            "report/test_outcomes.py",
+        ),
+        ("report/counts.py", "return 50 if total.found[50] > 0 else 0", "return 50", "report"),
+        (
+            "report/cards.py",
+            "match < step / 100",
+            "match <= step / 100",
+            "report/test_html.py report/test_in_browser.py report/test_outcomes.py",
+        ),
+        (
+            "report/content.py",
+            'if row["category_id"] in index_of and row["image_id"] in rows_of:',
+            'if row["image_id"] in rows_of:',
+            "report",
+        ),
+        # runs
+        (
+            "runs/result_writer.py",
+            'if self.stamps is None or record.get("stamp") == self.stamps.get(image_id):',
+            "if True:",
+            f"runs {NOTHING_LOST}::test_a_picture_that_was_replaced_is_searched_again",
+        ),
+        ("runs/result_writer.py", "if not same:", "if False:", "runs/test_result_writer.py"),
+        (
+            "runs/folder_lock.py",
+            "timeout=0)",
+            "timeout=-1)",
+            "runs/test_folder_lock.py::test_two_processes_are_never_inside_at_once cli/test_cli.py::test_two_runs_at_once_do_not_mix",
+        ),
+        (
+            "runs/folder_lock.py",
+            "        lock.release()\n",
+            "        lock.release()\n        (folder / LOCK).unlink(missing_ok=True)\n",
+            "runs/test_folder_lock.py",
+        ),
+        (
+            "runs/results_folder.py",
+            "            overlays.write_missing(item)\n",
+            "            pass\n",
+            NOTHING_LOST,
+        ),
+        ("runs/results_folder.py", "        require_names(folder, formats)\n", "", NOTHING_LOST),
+        (
+            "runs/results_folder.py",
+            "and (searched or top in asked)",
+            "and top in asked and False",
+            NOTHING_LOST,
+        ),
+        # faces
+        (
+            "api/segmenter.py",
+            "SearchConfig(min_score, tile, overlap, only_present=only_present)",
+            "SearchConfig(min_score, tile, only_present=only_present)",
+            "api/test_segmenter.py",
+        ),
+        (
+            "cli/predict.py",
+            '"min_score": arguments.min_score,\n        "search"',
+            '"search"',
+            "cli/test_cli.py",
+        ),
+        (
+            "cli/predict.py",
+            "tile=arguments.tile, overlap=arguments.overlap",
+            "tile=arguments.tile",
+            "cli/test_cli.py",
+        ),
+        ("cli/segmenter_arguments.py", "            seed=arguments.seed,\n", "", "cli/test_cli.py"),
+        (
+            "cli/predict.py",
+            "            pictures.write(found)\n        writer.write(",
+            "            pass\n        writer.write(",
+            "cli/test_cli.py",
+        ),
+        (
+            "cli/predict.py",
+            "OverlayWriter(folder / OVERLAYS, arguments.min_score)",
+            "OverlayWriter(folder / OVERLAYS, 0.0)",
+            "cli/test_cli.py",
+        ),
+        (
+            "pl_wrapper/sam2matcher_pl.py",
+            'OverlayWriter(folder / "overlays", self.model_cfg.vis_thr)',
+            'OverlayWriter(folder / "overlays", 0.0)',
+            "pl_wrapper/test_stages.py",
+        ),
+        (
+            "pl_wrapper/stop_signals.py",
+            "self.exit_code = 128 + number",
+            "self.exit_code = 0",
+            "pl_wrapper/test_stopped_runs.py::test_a_signal_becomes_an_exit_code_and_the_handlers_come_back",
+        ),
+        (
+            "pl_wrapper/run_options.py",
+            'missing = [f"--{name}" for name in NEEDS[mode] if not given[name]]',
+            "missing = []",
+            "pl_wrapper/test_stages.py pl_wrapper/test_command_line.py",
+        ),
+        (
+            "pl_wrapper/data_pass.py",
+            "for part in reversed(parts)",
+            "for part in parts[:1]",
+            "pl_wrapper/test_data_pass.py",
+        ),
+        (
+            "pl_wrapper/entry.py",
+            "return word, [*arguments[:position], *arguments[position + 1 :]]",
+            "return word, list(arguments)",
+            "pl_wrapper/test_command_line.py",
+        ),
+    ]
+)
