@@ -18,7 +18,7 @@ COMMANDS = (predict, inspect, report, check, download, bench, demo)
 """Modules with ``add_to(commands)``, which sets ``run``; they import what they need when they run."""
 
 COMPLETION = "_ARGCOMPLETE"
-"""Set by a shell that asks for completions; see docs/troubleshooting.md."""
+"""Set by a shell that asks for completions; see docs/own-pictures.md."""
 
 
 class Parser(argparse.ArgumentParser):
