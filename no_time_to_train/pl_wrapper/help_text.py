@@ -22,8 +22,7 @@ predict  search targets that need no annotations
   --on_error {skip,stop}     what an unreadable image does (skip)
   --evaluate {true,false}    score where there are annotations (true)
   --report {true,false}      write report.html (true)
-  --format WORDS             also coco, png, index, csv, crops, yolo, labelme, cvat, labelstudio, overlay,
-                             html
+  --format WORDS             more formats, such as coco,csv,crops,html (docs/export-formats.md)
   --pixel_size SIZE          of one pixel, such as 0.12mm, for the sizes in instances.csv
   --quiet, --verbose         less, or more, on the screen; log.txt is in the output folder
   --seed_everything N        of everything random (42)

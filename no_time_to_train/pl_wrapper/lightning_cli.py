@@ -70,7 +70,7 @@ class Sam2MatcherCLI(LightningCLI):
         own = self._get(self.config_init, "trainer")
         callbacks = own.get("callbacks") or []
         bars = any(isinstance(callback, ProgressBar) for callback in callbacks)
-        if sys.stderr.isatty() or bars or own.get("enable_progress_bar") is False:
+        if sys.stderr.isatty() or bars or own.get("enable_progress_bar") is not None:
             return self.instantiate_trainer()
         return self.instantiate_trainer(callbacks=[*callbacks, LinesOfProgress()])
 
