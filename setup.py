@@ -30,13 +30,18 @@ REQUIRES = [
 ]
 
 EXTRAS = {
+    "app": ["starlette>=0.40", "uvicorn>=0.30"],
     "matcher": ["pot>=0.9.4"],
     "eval": ["faster-coco-eval>=1.6"],
     "report": ["supervision>=0.25"],
+    "parquet": ["pyarrow>=14"],
+    "ray": ["ray[data]>=2.9", "pyarrow>=14"],
     "bench": ["matplotlib>=3.8"],
     "notebooks": ["ipykernel>=6.29"],
     "completion": ["argcomplete>=3"],
     "dev": [
+        "starlette>=0.40",
+        "uvicorn>=0.30",
         "faster-coco-eval>=1.6",
         "coverage>=7.10",
         "hypothesis>=6.100",
@@ -61,7 +66,9 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["no_time_to_train*", "dinov3*"]),
-    package_data={"no_time_to_train": ["pl_configs/**/*.yaml", "report/template/*", "weights/*"]},
+    package_data={
+        "no_time_to_train": ["pl_configs/**/*.yaml", "app/page/*", "report/template/*", "weights/*"],
+    },
     install_requires=REQUIRES,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["ntt = no_time_to_train.cli:main"]},

@@ -21,6 +21,7 @@ LEDGER = ".ntt.files"
 PARTIAL = re.compile(r"\..{1,40}\.[0-9a-f]{8}\.part", re.DOTALL)
 """Names of files on their way; those of a killed run go when the next one begins."""
 
+LINK = "link to "
 GROWING = "grows"
 """In place of the hash of a file that a run adds lines to."""
 
@@ -66,13 +67,14 @@ class OwnFiles:
                 file.write("\n" + json.dumps([name, digest]))  # a torn line before it does no harm
 
     def remove(self, names: Iterable[str]) -> None:
-        """Remove own files, and the folders that are empty then."""
+        """Remove own files, and the folders that are empty then; what was changed stays."""
         for name in names:
             path = self.folder / name
-            self.require(path)
-            path.unlink(missing_ok=True)
+            if not os.path.lexists(path) or not self._is_own(path):
+                continue
+            path.unlink()
             for parent in path.parents:
-                if parent == self.folder or not parent.is_dir() or any(parent.iterdir()):
+                if parent == self.folder or any(parent.iterdir()):
                     break
                 parent.rmdir()
 
@@ -90,16 +92,17 @@ class OwnFiles:
         self._known.clear()
 
     def left_from_before(self) -> list[str]:
-        """Own files, unchanged, that this run has not written."""
-        names = sorted(self._known.keys() - self.written)
-        return [
-            name for name in names if os.path.lexists(self.folder / name) and self._is_own(self.folder / name)
-        ]
+        """Names of the files that earlier runs wrote and this one did not."""
+        return sorted(
+            name for name in self._known.keys() - self.written if os.path.lexists(self.folder / name)
+        )
 
     def _is_own(self, path: Path) -> bool:
         name = self.name_of(path)
         known = self._known.get(name, set())
-        return name in self.written or GROWING in known or (bool(known) and digest_of(path) in known)
+        if name in self.written or GROWING in known:
+            return True
+        return bool(known) and (digest_of(path) in known or _is_copied_link(path, known))
 
     def _read_lists(self) -> None:
         for path in self._lists():
@@ -155,8 +158,14 @@ def owner_of(path: Path) -> OwnFiles | None:
 def digest_of(path: Path) -> str:
     """SHA-256 of a file; of a link, where it leads."""
     if path.is_symlink():
-        return f"link to {os.readlink(path)}"  # noqa: PTH115
+        return f"{LINK}{path.readlink()}"
     return sha256_of(path) if path.is_file() else "no file"
+
+
+def _is_copied_link(path: Path, known: Iterable[str]) -> bool:
+    """Whether a file is what an own link led to: those who copy folders may follow links."""
+    places = (Path(one.removeprefix(LINK)) for one in known if one.startswith(LINK))
+    return path.is_file() and any(place.is_file() and sha256_of(place) == sha256_of(path) for place in places)
 
 
 def sha256_of(path: Path) -> str:

@@ -47,6 +47,30 @@ class ReferenceCrop:
 
 
 @dataclass(frozen=True)
+class BoxPrompts:
+    """Boxes of an image that someone else's detector found, for SAM 2 to make a mask of each.
+
+    Attributes:
+        boxes: (x1, y1, x2, y2) in pixels of the original image; none is an ordinary case.
+        alone: nothing else is asked for; otherwise the model's own prompts are as well.
+    """
+
+    boxes: tuple[tuple[float, float, float, float], ...]
+    alone: bool = True
+
+    def within(self, window: tuple[int, int, int, int]) -> BoxPrompts:
+        """Those of which at least half is in a window (x1, y1, x2, y2), cut to it and in its frame."""
+        left, top, right, bottom = window
+        kept = []
+        for x1, y1, x2, y2 in self.boxes:
+            cut = (max(x1, left), max(y1, top), min(x2, right), min(y2, bottom))
+            width, height = cut[2] - cut[0], cut[3] - cut[1]
+            if min(width, height) > 0 and 2 * width * height >= (x2 - x1) * (y2 - y1):
+                kept.append((cut[0] - left, cut[1] - top, cut[2] - left, cut[3] - top))
+        return replace(self, boxes=tuple(kept))
+
+
+@dataclass(frozen=True)
 class Query:
     """One target image, resized for the mask proposer.
 
@@ -57,6 +81,7 @@ class Query:
         image_id: id in the dataset, or None.
         encoder_image: (3, S_e, S_e) float, when the encoder must see the image resized directly from
             the original; None lets the encoder resize ``image``, as published.
+        given: boxes to make masks of; None leaves it to the model where it looks.
     """
 
     image: Tensor
@@ -64,6 +89,7 @@ class Query:
     name: str = ""
     image_id: int | str | None = None
     encoder_image: Tensor | None = None
+    given: BoxPrompts | None = None
 
     def pin_memory(self) -> Query:
         """The same in page-locked memory, from which a GPU copies while it computes; loaders call it."""

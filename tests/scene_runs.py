@@ -52,13 +52,18 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(config: Path, kept: Path, tmp_path: Path) -> Callable[..., Path]:
+def common(kept: Path) -> tuple[str, ...]:
+    """Words of every run; tests of the cache itself have none."""
+    return ("--model.model_cfg.cache.dir", str(kept))
+
+
+@pytest.fixture
+def run(config: Path, common: tuple[str, ...], tmp_path: Path) -> Callable[..., Path]:
     """Run the command line in this process; returns the output folder and asserts that it went well."""
-    cache = ("--model.model_cfg.cache.dir", str(kept))
 
     def call(*words: str, out: str = "out", code: int = 0) -> Path:
         folder = tmp_path / out
-        assert main(["--config", str(config), "--output_dir", str(folder), *cache, *words]) == code
+        assert main(["--config", str(config), "--output_dir", str(folder), *common, *words]) == code
         return folder
 
     return call

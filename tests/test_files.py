@@ -37,3 +37,11 @@ def test_a_table_holds_no_formula(name: str) -> None:
     assert number == -3
     assert cell.lstrip("'") == name
     assert cell.startswith("'") == (name[:1] in ("=", "+", "-", "@", "\t") and name != "")
+
+
+def test_who_reads_a_file_while_it_is_replaced_reads_the_old_one(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.txt", "old")
+    with (tmp_path / "a.txt").open() as reader:
+        write_text(tmp_path / "a.txt", "new")
+        assert reader.read() == "old"
+    assert (tmp_path / "a.txt").read_text() == "new"

@@ -30,12 +30,13 @@ ROOMS = [
     {"pipeline"},
     {"report"},
     {"runs"},
-    {"api", "pl_wrapper", "cli"},
+    {"web"},
+    {"api", "pl_wrapper", "cli", "app", "batch", "serve"},
     {"bench"},
 ]
 """From the ground up. Rooms of one line are one floor; the first imports nothing of ours."""
 
-FACES = {"api", "pl_wrapper", "cli"}
+FACES = {"api", "pl_wrapper", "cli", "app", "batch", "serve", "web"}
 PIPELINE_ONLY = {"segment_batch", "encode_reference"}
 """Methods of a model that see one picture after the other; faces ask the pipeline instead."""
 

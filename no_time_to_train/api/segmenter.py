@@ -39,8 +39,12 @@ from no_time_to_train.models.memory.reference_quality import ReferenceScore, sco
 from no_time_to_train.models.memory.stored_references import StoredReference, class_names_of
 from no_time_to_train.models.segmenter import ReferenceSegmenter
 from no_time_to_train.pipeline.calibration import calibrated
+from no_time_to_train.pipeline.examples import SeenPictures
+from no_time_to_train.pipeline.given_boxes import stream_with_boxes
+from no_time_to_train.pipeline.learning import learned
 from no_time_to_train.pipeline.memory import (
     ClassThreshold,
+    Head,
     Memory,
     SavedMemory,
     make_memory,
@@ -126,6 +130,7 @@ class Segmenter:
         self._lock = RLock()  # references are added and replaced as a whole
         self._references: tuple[StoredReference, ...] = ()
         self._memory: Memory[Any] | None = None
+        self._seen = SeenPictures()
 
     def __repr__(self) -> str:
         shots = dict.fromkeys(self.classes, 0)
@@ -167,8 +172,19 @@ class Segmenter:
                     "there is no reference yet; show one with add(name, image, mask=...)"
                 )
             if self._memory is None:
-                self._memory = make_memory(self._model, self._references)
+                made, head = make_memory(self._model, self._references), self._head
+                self._memory = made if head == "none" else learned(self._model, made, head, self._seen)
             return self._memory
+
+    @property
+    def _head(self) -> str:
+        infer = self.config.sam2_infer_cfgs
+        return "none" if infer is None else infer.matching.head
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a memory file says of the model beside the references: see ``pipeline.memory.save_memory``."""
+        return {**self.fingerprint(), "sam2": self.config.sam2_cfg_file, "options": self._options}
 
     @property
     def device(self) -> torch.device:
@@ -185,6 +201,7 @@ class Segmenter:
         point: Any = None,
         annotation: Any = None,
         negative: bool = False,
+        complete: bool = False,
     ) -> Segmenter:
         """Show one or more instances of a class in one image; a class may be shown any number of times.
 
@@ -197,6 +214,8 @@ class Segmenter:
             annotation: COCO annotation(s) as mappings, or a labelme, COCO, YOLO or VOC file.
             negative: what is shown is not the class ``name``; any other name, such as "background", makes
                 it speak against all classes.
+            complete: with this call every object of the classes in the image is marked, so that
+                :meth:`learn` takes the rest for background.
 
         Returns:
             This segmenter, so that calls can be chained.
@@ -214,6 +233,8 @@ class Segmenter:
             log.warning(
                 "%s: this reference is there already; now it counts twice (remove takes one out)", name
             )
+        if complete:
+            given = [replace(item, sample=replace(item.sample, complete=True)) for item in given]
         self._remember(given, negative, skip=False)
         return self
 
@@ -227,6 +248,7 @@ class Segmenter:
         shots: int | None = None,
         seed: int = 42,
         negative: bool = False,
+        complete: bool = False,
     ) -> Segmenter:
         """Show all annotated instances of a folder, in any layout that ``dataset.readers`` knows.
 
@@ -238,13 +260,20 @@ class Segmenter:
             classes: only these.
             class_split: a named list of classes, such as ``coco_novel``, instead of ``classes``.
             shots: most references of a class, drawn with ``seed``.
-            negative: see :meth:`add`.
+            negative, complete: see :meth:`add`.
 
         Raises:
-            DatasetError: nothing there that can be used, or a class of which nothing could be read.
+            DatasetError: nothing there that can be used, or a class of which nothing could be read; or
+                ``complete``, and an annotated object is no reference.
         """
         given = references_in(
-            folder, images=images, classes=classes, class_split=class_split, shots=shots, seed=seed
+            folder,
+            images=images,
+            classes=classes,
+            class_split=class_split,
+            shots=shots,
+            seed=seed,
+            complete=complete,
         )
         self._remember(given, negative, skip=True)
         return self
@@ -306,6 +335,9 @@ class Segmenter:
         overlap: float = 0.25,
         batch_size: int = 1,
         on_error: OnError | None = None,
+        boxes: Any = None,
+        proposals: Literal["boxes", "both"] = "boxes",
+        max_boxes: int = 100,
     ) -> Any:  # Instances for one image, Iterator[Instances] for several
         """Find the instances of all classes.
 
@@ -324,6 +356,11 @@ class Segmenter:
                 in the last bits. Results come in groups of it.
             on_error: an image that cannot be read is named and skipped, or stops the search; None skips in
                 a folder and stops elsewhere.
+            boxes: of any detector, for SAM 2 to make a mask of each: a COCO results file whose ``image_id``
+                is the file name, (N, 4) arrays of (x1, y1, x2, y2) pixels by file name, or one such array
+                for one image. What they are of is not looked at.
+            proposals: ``boxes`` makes masks of these alone, ``both`` of the usual prompts as well.
+            max_boxes: of a picture; the best.
 
         Returns:
             For one image its ``Instances``. For several an iterator of ``Instances`` in their order, one at
@@ -334,16 +371,25 @@ class Segmenter:
             DatasetError: no image there, or one that cannot be read.
             ConfigError: ``only_present`` without thresholds.
         """
-        how = SearchConfig(min_score, tile, overlap, only_present=only_present)
+        how = SearchConfig(
+            min_score,
+            tile,
+            overlap,
+            only_present=only_present,
+            proposals="prompts" if boxes is None else proposals,
+        )
         memory = self.memory
         if only_present and not memory.thresholds:
             raise ConfigError("only_present needs thresholds of presence; call calibrate() first")
         one = is_one_image(images)
+        several = [images] if one else images
+        if boxes is not None:
+            several = stream_with_boxes(several, boxes, max_boxes)
         skips = None if on_error is None else Skips(stop=on_error == "stop")
         found = segment(
             self._model,
             memory,
-            [images] if one else images,
+            several,
             how,
             batch_size=batch_size,
             skips=Skips(stop=True) if one else skips,
@@ -376,6 +422,30 @@ class Segmenter:
             self._memory = calibrated(self._model, self.memory, empty)
             return dict(self._memory.thresholds)
 
+    def learn(self, head: str = "ridge") -> Head:
+        """Learn a head of the references in closed form, and keep it where left-out pictures gain.
+
+        At one shot without negatives scores stay as they are. Costs one pass of both
+        networks for each picture that references were shown in, which is kept, and a fraction of a second for
+        each call: learn again after every confirmed or rejected object. Showing or removing a reference takes
+        the head back, unless the option ``matching={"head": "ridge"}`` asks for one always. Takes thresholds
+        back.
+
+        Returns:
+            What was learned; its ``penalty`` is None where nothing was gained.
+
+        Raises:
+            MemoryNotReadyError: no reference was added yet.
+            ConfigError: a reference came from a memory file, which keeps no pictures.
+        """
+        with self._lock:
+            if not self.classes:
+                raise MemoryNotReadyError("there is no reference to learn of; show some with add(...)")
+            made = make_memory(self._model, self._references)
+            self._memory = learned(self._model, made, head, self._seen)
+            assert self._memory.head is not None
+            return self._memory.head
+
     def crop(self, reference: StoredReference) -> ReferenceCrop | None:
         """The picture and mask that the encoder saw of a reference; None where it came from a memory file."""
         if reference.source is None:
@@ -388,8 +458,7 @@ class Segmenter:
         Raises:
             MemoryNotReadyError: no reference was added yet.
         """
-        facts = {**self.fingerprint(), "sam2": self.config.sam2_cfg_file, "options": self._options}
-        return save_memory(path, self.memory, **facts)
+        return save_memory(path, self.memory, **self.facts)
 
     @classmethod
     def load(
@@ -425,7 +494,9 @@ class Segmenter:
         # Any class of model that keeps pooled references can use them.
         saved.require({key: value for key, value in finder.fingerprint().items() if key != "model"})
         finder._references = saved.references
-        finder._memory = make_memory(finder._model, saved.references, thresholds=saved.thresholds)
+        finder._memory = make_memory(
+            finder._model, saved.references, thresholds=saved.thresholds, head=saved.head
+        )
         return finder
 
     def fingerprint(self) -> dict[str, Any]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from no_time_to_train.cli.segmenter_arguments import (
     add_reference_arguments,
     build_segmenter,
 )
+from no_time_to_train.cli.targets import base_folder, find_targets
 
 if TYPE_CHECKING:
     from no_time_to_train.api import Segmenter
@@ -21,10 +21,14 @@ if TYPE_CHECKING:
     from no_time_to_train.dataset.samples import Target
     from no_time_to_train.pl_wrapper.many_devices import ManyDevices
     from no_time_to_train.results import Instances
+    from no_time_to_train.runs.found_images import FoundImages
     from no_time_to_train.runs.result_writer import ResultWriter
+    from no_time_to_train.runs.run_folder import Timings
+    from no_time_to_train.runs.shards import Shard
 
 EXAMPLE = "Example: ntt predict --references refs/ --images pictures/ --out found/"
 MEMORY = "memory.safetensors"
+DEFAULT_FORMATS = "coco,png,overlay,csv,html"
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -36,21 +40,20 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace, said: list[str]) -> int:
-    from no_time_to_train.errors import ConfigError, DatasetError
+    from no_time_to_train.dataset.given_boxes import boxes_digest, read_boxes
+    from no_time_to_train.errors import ConfigError
     from no_time_to_train.runs.found_images import FoundImages
     from no_time_to_train.runs.result_writer import ResultWriter, stamp_of
-    from no_time_to_train.runs.results_folder import (
-        PARTS,
-        export_found,
-        read_formats,
-        remove_stale,
-        results_folder,
-    )
+    from no_time_to_train.runs.results_folder import PARTS, remove_stale, results_folder
     from no_time_to_train.runs.run_folder import Timings
+    from no_time_to_train.runs.shards import note_targets
 
-    formats = read_formats(arguments.format)
-    require_pixel_size(arguments.pixel_size)
-    targets = find_targets(arguments.images, Path(arguments.out))
+    shard, formats = _shard_and_formats(arguments)
+    everything = find_targets(arguments.images, Path(arguments.out), arguments.list)
+    how = _how(arguments)
+    if how.boxes is not None:
+        everything = read_boxes(how.boxes, how.max_boxes).given_to(everything)
+    targets = everything if shard is None else list(shard.of(everything))
     devices = _devices(arguments)
     rank = 0 if devices is None else devices.rank
     timings = Timings()
@@ -58,12 +61,15 @@ def _run(arguments: argparse.Namespace, said: list[str]) -> int:
     with results_folder(arguments.out, formats, rank=rank, **keep) as folder:
         with timings.stage("references"):
             finder = build_segmenter(arguments)
-        settings = _settings(arguments, finder, targets)
+        settings = _settings(arguments, finder, everything[0])
+        settings |= boxes_digest(how) | ({} if shard is None else shard.settings(everything))
         stamps = {target.image_id: stamp_of(Path(str(target.image))) for target in targets}
         resume = {"settings": settings, "resume": arguments.resume, "stamps": stamps}
         writer = ResultWriter(folder / PARTS, rank, **resume)
         if rank == 0:
             finder.save(folder / MEMORY)
+        if rank == 0 and shard is not None:
+            note_targets(folder, targets)
         with timings.stage("search"):
             left = [target for target in targets if target.image_id not in writer.finished]
             write = _writer(arguments, finder, writer, folder if "overlay" in formats else None)
@@ -77,48 +83,76 @@ def _run(arguments: argparse.Namespace, said: list[str]) -> int:
                 f"{folder}; name an --out that all machines share, and start again with --overwrite"
             )
         found = FoundImages(places, finder.classes, finder.memory.category_ids, targets)
-        if not len(found):
-            raise DatasetError(
-                f"none of the {len(targets)} images in {', '.join(arguments.images)} could be read"
-            )
-        with timings.stage("export"):
-            extras = {"copy_images": arguments.copy_images, "pixel_size": arguments.pixel_size}
-            export_found(folder, found, formats, arguments.min_score, **extras)
-        noted = notes(finder, found, said, arguments.min_score)
-        if "html" in formats:
-            write_html(arguments, finder, found, timings, folder, noted)
-        remove_stale(folder, found, bool(left), formats)
+        noted = notes(
+            (finder.config.encoder_cfg.name, finder.config.sam2_cfg_file),
+            found.unread,
+            said,
+            found.cut_from(arguments.min_score),
+        )
+        if shard is None:
+            _export(arguments, finder, found, formats, timings, folder, noted)
+            remove_stale(folder, found, bool(left), formats)
         describe(arguments, finder, settings, timings, found.unread, noted, folder)
-    print(summary(arguments, finder, found))
+    print(summary(found, arguments.min_score, arguments.out))
     return 0
+
+
+def _shard_and_formats(arguments: argparse.Namespace) -> tuple[Shard | None, list[str]]:
+    """Which share to search, if not all, and the formats to write, which are none of a share."""
+    from no_time_to_train.errors import ConfigError
+    from no_time_to_train.runs.results_folder import read_formats
+    from no_time_to_train.runs.shards import Shard
+
+    if arguments.shard is None:
+        return None, read_formats(DEFAULT_FORMATS if arguments.format is None else arguments.format)
+    if arguments.format is not None or arguments.copy_images:
+        raise ConfigError("--format and --copy-images do not go with --shard; give them to ntt merge")
+    return Shard.parse(arguments.shard), []
+
+
+def _export(
+    arguments: argparse.Namespace,
+    finder: Segmenter,
+    found: FoundImages,
+    formats: list[str],
+    timings: Timings,
+    folder: Path,
+    noted: list[str],
+) -> None:
+    """Everything that is made of the records when all are there."""
+    from no_time_to_train.errors import DatasetError
+    from no_time_to_train.runs.results_folder import export_found
+
+    if not len(found):
+        given = ", ".join(arguments.images or [f"--list {arguments.list}"])
+        raise DatasetError(f"none of the {len(found.unread)} images in {given} could be read")
+    with timings.stage("export"):
+        extras = {"copy_images": arguments.copy_images, "pixel_size": arguments.pixel_size}
+        export_found(folder, found, formats, arguments.min_score, **extras)
+    if "html" in formats:
+        write_html(arguments, finder, found, timings, folder, noted)
 
 
 def add_to(commands: Any) -> None:
     """Register the sub-command."""
     command = commands.add_parser("predict", help=run.__doc__, description=f"{run.__doc__} {EXAMPLE}")
-    command.add_argument(
+    pictures = command.add_mutually_exclusive_group(required=True)
+    pictures.add_argument(
         "--images",
-        required=True,
         nargs="+",
         metavar="PATH",
         help="folder of images, one image, a pattern such as '*.jpg', or several of these",
     )
+    pictures.add_argument(
+        "--list", metavar="FILE", help="text file with the path of a picture on each line; -: standard input"
+    )
+    command.add_argument(
+        "--shard",
+        metavar="I/N",
+        help="search the I-th of N equal shares of the pictures, from 1; ntt merge reads all together (all)",
+    )
     command.add_argument("--out", default="found", metavar="FOLDER", help="where results go (%(default)s)")
-    command.add_argument(
-        "--format",
-        default="coco,png,overlay,csv,html",
-        help="of coco, png, index, csv, crops, yolo, labelme, cvat, labelstudio, overlay, html (%(default)s)",
-    )
-    command.add_argument(
-        "--pixel-size",
-        metavar="SIZE",
-        help="side of a pixel with its unit, such as 0.12mm: instances.csv and the report have sizes in it",
-    )
-    command.add_argument(
-        "--copy-images",
-        action="store_true",
-        help="yolo and labelme get copies of the images, not links (off)",
-    )
+    add_format_arguments(command)
     command.add_argument(
         "--min-score",
         type=float,
@@ -140,6 +174,19 @@ def add_to(commands: Any) -> None:
     )
     command.add_argument("--overlap", type=float, default=0.25, help="share of a tile (%(default)s)")
     command.add_argument(
+        "--boxes",
+        metavar="JSON",
+        help="COCO results of any detector, image_id being the file name; a mask is made of each box (none)",
+    )
+    command.add_argument(
+        "--proposals",
+        choices=("boxes", "both"),
+        help="masks of --boxes alone, or of the usual prompts as well (boxes)",
+    )
+    command.add_argument(
+        "--max-boxes", type=int, default=100, metavar="N", help="of a picture, the best (%(default)s)"
+    )
+    command.add_argument(
         "--batch-size", type=int, default=1, help="images that go through the networks together (%(default)s)"
     )
     command.add_argument(
@@ -156,43 +203,41 @@ def add_to(commands: Any) -> None:
     command.set_defaults(run=run)
 
 
-def require_pixel_size(text: str | None) -> None:
-    """Refuse a wrong ``--pixel-size`` before the search."""
-    if text is not None:
-        from no_time_to_train.masks.measures import PixelSize
+def add_format_arguments(command: argparse.ArgumentParser) -> None:
+    """What is written of the results."""
+    command.add_argument(
+        "--format",
+        help="of coco, png, index, csv, crops, yolo, labelme, cvat, labelstudio, parquet, overlay, html "
+        f"({DEFAULT_FORMATS})",
+    )
+    command.add_argument(
+        "--pixel-size",
+        metavar="SIZE",
+        type=read_pixel_size,
+        help="side of a pixel with its unit, such as 0.12mm: instances.csv and the report have sizes in it",
+    )
+    command.add_argument(
+        "--copy-images",
+        action="store_true",
+        help="yolo and labelme get copies of the images, not links (off)",
+    )
 
+
+def read_pixel_size(text: str) -> str:
+    """``--pixel-size``, refused when it is wrong, before anything is searched."""
+    from no_time_to_train.errors import ConfigError
+    from no_time_to_train.masks.measures import PixelSize
+
+    try:
         PixelSize.read(text)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
 
 
 def read_tile(text: str) -> int | str:
     """``--tile``: a number of pixels, or a word that ``Segmenter.predict`` knows."""
     return int(text) if text.isdecimal() else text
-
-
-def find_targets(images: Sequence[str], out: Path) -> list[Target]:
-    """The pictures to search; those in the folder of results are none of them.
-
-    Raises:
-        DatasetError: there are none, or two differ in their suffix only, so that their results would be
-            written to one file.
-    """
-    from no_time_to_train.dataset.readers.detect import list_targets
-    from no_time_to_train.errors import DatasetError
-
-    targets = list_targets(images)
-    inside = out.resolve()
-    targets = [target for target in targets if not Path(str(target.image)).resolve().is_relative_to(inside)]
-    if not targets:
-        raise DatasetError(f"{', '.join(images)}: no image beside those in {out}")
-    taken: dict[Path, str] = {}
-    for target in targets:
-        other = taken.setdefault(Path(target.file_name).with_suffix(""), target.file_name)
-        if other != target.file_name:
-            raise DatasetError(
-                f"results of {other} and {target.file_name} would be written to one file; rename one of them"
-            )
-    # The name stands for the image, so that new images do not shift ids when a run is gone on with.
-    return [replace(target, image_id=target.file_name) for target in targets]
 
 
 def _devices(arguments: argparse.Namespace) -> ManyDevices | None:
@@ -208,7 +253,14 @@ def _devices(arguments: argparse.Namespace) -> ManyDevices | None:
 def _how(arguments: argparse.Namespace) -> SearchConfig:
     from no_time_to_train.config import SearchConfig
 
-    return SearchConfig(tile=arguments.tile, overlap=arguments.overlap, only_present=arguments.only_present)
+    return SearchConfig(
+        tile=arguments.tile,
+        overlap=arguments.overlap,
+        only_present=arguments.only_present,
+        proposals=arguments.proposals or ("prompts" if arguments.boxes is None else "boxes"),
+        boxes=arguments.boxes,
+        max_boxes=arguments.max_boxes,
+    )
 
 
 def _writer(
@@ -255,20 +307,16 @@ def _search(
     return set()
 
 
-def _settings(arguments: argparse.Namespace, finder: Segmenter, targets: list[Target]) -> dict[str, Any]:
+def _settings(arguments: argparse.Namespace, finder: Segmenter, first: Target) -> dict[str, Any]:
     """What the results depend on; a run with others is not gone on with."""
+    given = arguments.images or [arguments.list]
     return {
         **finder.fingerprint(),
         "config": repr(finder.config.sam2_infer_cfgs),
         "sam2": finder.config.sam2_cfg_file,
         "memory": finder.memory.digest(),
-        "images": [str(Path(name).expanduser().resolve()) for name in arguments.images],
-        "image_folder": str(_base(targets[0])),
+        "images": [str(Path(name).expanduser().resolve()) for name in given],
+        "image_folder": str(base_folder(first)),
         "min_score": arguments.min_score,
         "search": repr(_how(arguments)),
     }
-
-
-def _base(target: Target) -> Path:
-    """The folder that the names of the images are relative to."""
-    return Path(str(target.image)).absolute().parents[len(Path(target.file_name).parts) - 1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,7 @@ def write_html(
         folder,
         found,
         timings,
-        _public(arguments),
+        public(arguments),
         references=references,
         notes=notes,
         min_score=arguments.min_score,
@@ -40,30 +41,28 @@ def write_html(
     )
 
 
-def notes(finder: Segmenter, found: FoundImages, said: list[str], min_score: float) -> list[str]:
+def notes(
+    networks: Sequence[str], unread: list[str], said: Sequence[str] = (), cut: Sequence[str] = ()
+) -> list[str]:
     """What the reader of the results must know first.
 
     Args:
+        networks: names of the encoder and of SAM 2.
         said: warnings of the run.
+        cut: names of images where instances may be missing, see ``FoundImages.cut_from``.
     """
     from no_time_to_train.runs.run_notes import notes_of
 
-    own = notes_of((finder.config.encoder_cfg.name, finder.config.sam2_cfg_file), said)
-    if found.unread:
-        own.append(f"Could not be read and were skipped: {listed(found.unread, 10)}")
-    cut = found.cut_from(min_score)
-    if cut:
-        own.append(_cut_note(finder, cut))
-    return own
+    own = notes_of(networks, said)
+    if unread:
+        own.append(f"Could not be read and were skipped: {listed(unread, 10)}")
+    return [*own, *([_cut_note(cut)] if cut else [])]
 
 
-def _cut_note(finder: Segmenter, names: list[str]) -> str:
-    from no_time_to_train.config import Sam2InferConfig
-
-    most = (finder.config.sam2_infer_cfgs or Sam2InferConfig()).num_out_instance
+def _cut_note(names: Sequence[str]) -> str:
     return (
-        f"{counted(len(names), 'image')} had more instances than are kept ({most}), so counts are too low: "
-        f"{listed(names, 5)}; --option num_out_instance={10 * most} keeps more"
+        f"{counted(len(names), 'image')} had more instances than are kept, so counts are too low: "
+        f"{listed(list(names), 5)}; --option num_out_instance=1000 keeps more"
     )
 
 
@@ -79,26 +78,33 @@ def describe(
     """``run.json``: what is needed to repeat the run and to trust it."""
     from no_time_to_train.runs.run_folder import describe_run
 
-    facts = {"settings": settings, "unreadable": unread, "class_names": list(finder.classes), "notes": notes}
-    describe_run(folder, _public(arguments), timings, device=str(finder.device), **facts)
+    facts = {
+        "settings": settings,
+        "unreadable": unread,
+        "class_names": list(finder.classes),
+        "category_ids": list(finder.memory.category_ids),
+        "notes": notes,
+    }
+    describe_run(folder, public(arguments), timings, device=str(finder.device), **facts)
 
 
-def _public(arguments: argparse.Namespace) -> dict[str, Any]:
+def public(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What was asked for, as ``run.json`` has it."""
     return {key: value for key, value in vars(arguments).items() if key not in ("run", "overrides")}
 
 
-def summary(arguments: argparse.Namespace, finder: Segmenter, found: FoundImages) -> str:
+def summary(found: FoundImages, min_score: float, out: str | Path) -> str:
     """What was found, in a few lines."""
-    counts = dict.fromkeys(finder.classes, 0)
+    counts = dict.fromkeys(found.class_names, 0)
     for item in found:
-        for label in item.labels[item.scores >= arguments.min_score].tolist():
-            counts[finder.classes[label]] += 1
+        for label in item.labels[item.scores >= min_score].tolist():
+            counts[found.class_names[label]] += 1
     each = ", ".join(f"{name} {count}" for name, count in counts.items())
     total = counted(sum(counts.values()), "instance")
-    lines = [f"{counted(len(found), 'image')}, {total} with a score from {arguments.min_score:g} on ({each})"]
+    lines = [f"{counted(len(found), 'image')}, {total} with a score from {min_score:g} on ({each})"]
     if found.unread:
         lines.append(f"{len(found.unread)} could not be read: {listed(found.unread, 5)}")
-    cut = found.cut_from(arguments.min_score)
+    cut = found.cut_from(min_score)
     if cut:
-        lines.append(_cut_note(finder, cut))
-    return "\n".join([*lines, f"results: {arguments.out}"])
+        lines.append(_cut_note(cut))
+    return "\n".join([*lines, f"results: {out}"])

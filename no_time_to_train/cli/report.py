@@ -19,6 +19,7 @@ EXAMPLE = "Example: ntt report found/ --truth annotations.json"
 def run(arguments: argparse.Namespace) -> int:
     """Write report.html for a folder with predictions.json; with --truth, AP and what went wrong as well."""
     from no_time_to_train.dataset.coco.results import read_results
+    from no_time_to_train.evaluation.class_agnostic import in_words
     from no_time_to_train.evaluation.tables import by_class, by_kind, summary_table
     from no_time_to_train.report.content import images_from_coco
     from no_time_to_train.report.html import write_report
@@ -29,6 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     rows = read_results(folder / "predictions.json")
     truth = None if arguments.truth is None else _regular(arguments.truth)
     matched, metrics = _matched(folder, rows, truth, arguments)
+    agnostic = {} if truth is None else _class_agnostic(matched, truth, str(arguments.truth))
     names = [str(category["name"]) for category in matched.categories]
     index_of = {category["id"]: index for index, category in enumerate(matched.categories)}
     where = _image_folder(arguments, folder, described)
@@ -40,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
             names,
             truth=truth,
             index_of=index_of,
-            metrics=by_kind(metrics),
+            metrics=by_kind({**metrics, **agnostic}),
             class_metrics=by_class(metrics, names),
             title=arguments.title,
             min_score=arguments.min_score,
@@ -50,8 +52,21 @@ def run(arguments: argparse.Namespace) -> int:
         print(note)
     if metrics:
         print(summary_table(metrics, names))
+    if agnostic:
+        print(in_words(agnostic))
     print(path)
     return 0
+
+
+def _class_agnostic(matched: Matched, truth: Mapping[str, Any], name: str) -> dict[str, float]:
+    """What was found whatever its class: whether masks are missing, or only their classes are wrong."""
+    from no_time_to_train.dataset.coco.file import CocoFile
+    from no_time_to_train.evaluation.class_agnostic import class_agnostic_recall
+
+    known = CocoFile.read(truth, warn=False, name=name)
+    classes = {category["id"] for category in matched.categories}
+    images = {image["id"] for image in matched.images} & known.images.keys()
+    return class_agnostic_recall(known, matched.rows, classes, images)
 
 
 def add_to(commands: Any) -> None:

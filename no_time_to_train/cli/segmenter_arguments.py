@@ -60,6 +60,16 @@ def add_reference_arguments(command: argparse.ArgumentParser) -> None:
     group.add_argument("--shots", type=int, help="most references of a class, drawn with --seed (all)")
     group.add_argument("--seed", type=int, default=42, help="of that draw (%(default)s)")
     group.add_argument(
+        "--learn",
+        action="store_true",
+        help="learn a head for the scores, kept where left-out references gain (off)",
+    )
+    group.add_argument(
+        "--complete",
+        action="store_true",
+        help="the references are all objects of their classes in their pictures, for --learn (off)",
+    )
+    group.add_argument(
         "--calibrate",
         action="store_true",
         help="measure a threshold per class on the references and move it to 0.5 (off)",
@@ -80,17 +90,11 @@ def build_segmenter(arguments: argparse.Namespace) -> Segmenter:
     """
     from no_time_to_train.api import Segmenter
     from no_time_to_train.errors import ConfigError
+    from no_time_to_train.pipeline.learning import learned_text
 
     if arguments.references is None and arguments.memory is None:
         raise ConfigError("say what to look for: --references FOLDER, or --memory FILE")
-    models: dict[str, Any] = {
-        "encoder_weights": arguments.encoder_weights,
-        "sam2_weights": arguments.sam2_weights,
-        "device": arguments.device,
-        **_speed(arguments),
-        "preset": arguments.preset,
-        **read_options(arguments.option),
-    }
+    models = model_arguments(arguments)
     if arguments.memory is not None and arguments.preset is not None:
         raise ConfigError("--preset does not go with --memory, which has the options that it was made with")
     if arguments.memory is None:
@@ -111,11 +115,18 @@ def build_segmenter(arguments: argparse.Namespace) -> Segmenter:
             class_split=arguments.class_split,
             shots=arguments.shots,
             seed=arguments.seed,
+            complete=arguments.complete,
         )
     if arguments.negatives is not None:
         finder.add_folder(arguments.negatives, negative=True)
     if arguments.mine_negatives is not None:
         finder.mine_negatives(arguments.mine_negatives)
+    if arguments.learn:
+        finder.learn()
+        assert finder.memory.head is not None
+        print(learned_text(finder.memory.head))
+    elif arguments.complete:
+        raise ConfigError("--complete is for --learn; give both or none")
     if arguments.calibrate:
         for name, value in finder.calibrate(arguments.empty).items():
             print(_measured(name, value))
@@ -132,6 +143,18 @@ def _say_options(arguments: argparse.Namespace, finder: Segmenter) -> None:
         print(f"preset {arguments.preset} sets {what_it_sets(preset_options(arguments.preset))}")
     elif finder.usual_options and arguments.memory is None:
         print(f"small models: {what_it_sets(finder.usual_options)}")
+
+
+def model_arguments(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Keywords of a ``Segmenter`` that :func:`add_model_arguments` stands for, but for the two names."""
+    return {
+        "encoder_weights": arguments.encoder_weights,
+        "sam2_weights": arguments.sam2_weights,
+        "device": arguments.device,
+        **_speed(arguments),
+        "preset": arguments.preset,
+        **read_options(arguments.option),
+    }
 
 
 def _speed(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -57,6 +57,7 @@ class MatchingConfig:
     prototype: Literal["mean", "trimmed", "geometric_median", "medoid", "kmeans", "parts", "kde", "topk"] = (
         "mean"  # what stands for a class
     )
+    head: Literal["none", "ridge"] = "none"  # learned of the references when the memory is filled
     k: int = 3  # kmeans: prototypes of a class; topk: references that count
     trim: float = 0.2  # trimmed: share of the references left out
     bandwidth: float = 0.1  # kde: width of the kernel, in cosine

@@ -29,6 +29,7 @@ class Reference:
         image_id: id in its file.
         annotation_id: id in its file.
         name: how messages call it, e.g. ``"12.jpg, annotation 41 (date)"``.
+        complete: all objects of the classes in its image are references, so that the rest is background.
     """
 
     image: Path | np.ndarray = field(repr=False)
@@ -42,6 +43,7 @@ class Reference:
     image_id: ImageId | None = None
     annotation_id: int | str | None = None
     name: str = ""
+    complete: bool = False
 
     def __post_init__(self) -> None:
         if self.box is None and not self.segmentation and self.mask is None and self.point is None:
@@ -62,12 +64,14 @@ class Target:
         image_id: id in its data set.
         file_name: name as the annotation file gives it, for messages and results.
         stated_size: (H, W) in the annotation file; the image's own size counts, this only helps to orient it.
+        boxes: (x, y, w, h) in pixels of what a detector found, see ``dataset.given_boxes``; None: not asked.
     """
 
     image: Path | np.ndarray = field(repr=False)
     image_id: ImageId
     file_name: str = ""
     stated_size: tuple[int, int] | None = None
+    boxes: tuple[tuple[float, float, float, float], ...] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from no_time_to_train.models.encoders.feature_encoder import build_encoder
 from no_time_to_train.models.memory.memory_bank import MemoryBank, PooledBanks
 from no_time_to_train.models.memory.reference_encoding import PoolReference
 from no_time_to_train.models.memory.reference_views import ReferenceViews
-from no_time_to_train.models.parts import build_merger, build_scorer, build_view, make_proposer
+from no_time_to_train.models.parts import HEADS, build_merger, build_scorer, build_view, make_proposer
 from no_time_to_train.models.sam.build import build_sam2
 from no_time_to_train.models.segmenter import ReferenceSegmenter
 
@@ -67,4 +67,5 @@ class Sam2MatchingBaselineNoAMG(ReferenceSegmenter[MemoryBank]):
             encoder_tiles=infer.encoder_tiles,
             across_images=view,
             views=ReferenceViews(size.flip_references, size.scale_references),
+            heads=HEADS,
         )

@@ -25,6 +25,8 @@ from no_time_to_train.models.extensions.coarse_to_fine import CoarseGridFirst, C
 from no_time_to_train.models.extensions.feature_space import ReferenceSpace
 from no_time_to_train.models.extensions.guided_prompts import ComponentBoxes, GuidedPoints
 from no_time_to_train.models.extensions.position_bias import PositionBias
+from no_time_to_train.models.extensions.ridge_head import RidgeHead
+from no_time_to_train.models.matching.class_head import ClassHead
 from no_time_to_train.models.matching.merging import RankedMerger
 from no_time_to_train.models.matching.scoring import PrototypeScorer
 from no_time_to_train.models.matching.similarity import ClassSimilarity, Evidence, MeanPrototype
@@ -81,6 +83,10 @@ MERGE_RULES: Mapping[str, Callable[[MergeConfig], MergeRule | None]] = {
     "none": lambda cfg: None,
 }
 """``sam2_infer_cfgs.merge``."""
+
+
+HEADS: Mapping[str, ClassHead] = {"ridge": RidgeHead()}
+"""``sam2_infer_cfgs.matching.head``."""
 
 
 def make_proposer(infer: Sam2InferConfig) -> GridProposer:

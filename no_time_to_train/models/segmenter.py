@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
@@ -14,6 +14,7 @@ from no_time_to_train.errors import CheckpointError
 from no_time_to_train.models.encoders.encoder_tiles import tiled_features
 from no_time_to_train.models.encoders.feature_encoder import FeatureEncoder
 from no_time_to_train.models.encoders.patch_features import PatchView, normed_features
+from no_time_to_train.models.matching.class_head import ClassHead
 from no_time_to_train.models.matching.merging import Candidates
 from no_time_to_train.models.memory.memory_bank import MemoryBank
 from no_time_to_train.models.memory.reference_encoding import EncodedReference, PoolReference
@@ -28,7 +29,7 @@ from no_time_to_train.models.proposals.image_proposals import (
 )
 from no_time_to_train.models.sam.backend import Sam2Backend
 from no_time_to_train.preprocess import batched, make_query
-from no_time_to_train.results import Instances, Query, ReferenceCrop
+from no_time_to_train.results import BoxPrompts, Instances, Query, ReferenceCrop
 
 BankT = TypeVar("BankT", bound=Bank)
 """The kind of bank that the parts of a model read."""
@@ -63,6 +64,7 @@ class ImageProposals(Protocol[ReadBank]):
         sizes: Sequence[tuple[int, int]],
         features: Tensor,
         bank: ReadBank,
+        given: Sequence[BoxPrompts | None] | None = None,
     ) -> Iterator[Proposals]: ...
 
 
@@ -121,6 +123,7 @@ class ReferenceSegmenter(nn.Module, Generic[BankT]):
         encoder_tiles: int = 1,
         across_images: FeatureMap | None = None,
         views: ReferenceViews | None = None,
+        heads: Mapping[str, ClassHead] | None = None,
     ) -> None:
         super().__init__()
         self.encoder, self.sam, self.new_bank = encoder, sam, new_bank
@@ -132,6 +135,7 @@ class ReferenceSegmenter(nn.Module, Generic[BankT]):
         self.encoder_tiles = encoder_tiles
         self.across_images: FeatureMap = across_images or PatchView()
         self.views = views or ReferenceViews()
+        self.heads = dict(heads or {})
         self.requires_grad_(False).eval()
 
     @property
@@ -201,8 +205,19 @@ class ReferenceSegmenter(nn.Module, Generic[BankT]):
             targets: as for :meth:`segment`, from which figures may differ in the last bits; masks are decoded
                 image by image.
         """
+        results = []
+        for masks, own, size in self.proposed(targets, bank):
+            found = self.score(masks, own, bank, negatives)
+            results.append(replace(self.merge(found, size), class_names=bank.class_names))
+        return results
+
+    @torch.inference_mode()
+    def proposed(
+        self, targets: Sequence[Query | np.ndarray], bank: BankT
+    ) -> Iterator[tuple[Proposals, Tensor, tuple[int, int]]]:
+        """What :meth:`segment_batch` scores: of each image the masks, the patch features and the (H, W)."""
         if not targets:
-            return []
+            return
         bank.require_filled()
         queries = [target if isinstance(target, Query) else self.prepare(target) for target in targets]
         images, sizes = batched([query.image for query in queries]), [query.size for query in queries]
@@ -214,12 +229,9 @@ class ReferenceSegmenter(nn.Module, Generic[BankT]):
         features = tiled_features(self.patch_features, self.encoder, seen, self.encoder_tiles)
         self._check_finite(features, queries)
         across = self.across_images(features)
-        proposals = self.proposals(self.sam, self.propose, images, sizes, across, bank)
-        results = []
-        for masks, own, size in zip(proposals, features, sizes, strict=True):
-            found = self.score(masks, own, bank, negatives)
-            results.append(replace(self.merge(found, size), class_names=bank.class_names))
-        return results
+        given = [query.given for query in queries]
+        proposals = self.proposals(self.sam, self.propose, images, sizes, across, bank, given)
+        yield from zip(proposals, features, sizes, strict=True)
 
     def prepare(self, image: np.ndarray) -> Query:
         """Resize an (H, W, 3) uint8 RGB array as :meth:`segment` needs it."""

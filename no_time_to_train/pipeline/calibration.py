@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +16,8 @@ from no_time_to_train.masks.rle import encode_mask
 from no_time_to_train.models.memory.stored_references import StoredReference, class_names_of
 from no_time_to_train.models.segmenter import ReferenceSegmenter
 from no_time_to_train.pipeline.class_thresholds import best_scores, shrunken_thresholds
+from no_time_to_train.pipeline.examples import SeenPictures, picture_key
+from no_time_to_train.pipeline.learning import learned
 from no_time_to_train.pipeline.memory import BankT, ClassThreshold, Memory, make_memory
 from no_time_to_train.pipeline.segment import segment
 from no_time_to_train.pipeline.streams import Skips, is_one_image
@@ -60,14 +60,26 @@ def calibrated(
         empty: images that show none of the classes, as for :func:`segment`; all that is found there is false.
     """
     plain = replace(memory, thresholds={})
+    seen = SeenPictures()
 
     def search(item: StoredReference, others: Sequence[StoredReference]) -> Instances:
-        (found,) = segment(model, make_memory(model, others), [item.source.image], skips=Skips(stop=True))
+        without = make_memory(model, others)
+        if memory.head is not None:
+            known = make_memory(model, [_without_background(other, item) for other in others])
+            without = learned(model, known, memory.head.kind, seen)
+        (found,) = segment(model, without, [item.source.image], skips=Skips(stop=True))
         return found
 
     images = [] if empty is None else [empty] if is_one_image(empty) else empty
     alarms = segment(model, plain, images, batch_size=batch_size) if empty is not None else ()
     return replace(memory, thresholds=_measured(memory.references, memory.class_names, search, alarms))
+
+
+def _without_background(other: StoredReference, item: StoredReference) -> StoredReference:
+    """Another reference, whose picture is no longer complete where it shows the one that is left out."""
+    if other.source is None or picture_key(other.source.image) != picture_key(item.source.image):
+        return other
+    return replace(other, source=replace(other.source, complete=False))
 
 
 def _measured(
@@ -148,9 +160,7 @@ def _picture(item: StoredReference, number: int) -> str:
     """The same for references in the same picture, in whatever folders its copies lie."""
     if item.source is None:
         return f"unknown {number}"
-    image = item.source.image
-    content = image.read_bytes() if isinstance(image, Path) else np.ascontiguousarray(image).tobytes()
-    return hashlib.sha256(content).hexdigest()
+    return picture_key(item.source.image)
 
 
 def _rle(item: StoredReference, size: tuple[int, int]) -> RLE:

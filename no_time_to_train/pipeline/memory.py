@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
+from torch import Tensor
 
 from no_time_to_train.errors import MemoryMismatchError
+from no_time_to_train.models.matching.scoring import PrototypeScorer
 from no_time_to_train.models.memory.bank_file import read_bank, require_same_making, save_bank
 from no_time_to_train.models.memory.memory_bank import MemoryBank
 from no_time_to_train.models.memory.stored_references import (
@@ -48,6 +50,30 @@ class ClassThreshold:
 
 
 @dataclass(frozen=True)
+class Head:
+    """What was learned of the references, beside the means of their features.
+
+    Attributes:
+        kind: which of ``model.heads``.
+        offsets: (K, C) on the CPU, what scores get added; zeros where nothing was gained.
+        similarity: that it adds to; a search with another one refuses it.
+        penalty: None where it is infinite: scores stay those without training.
+        gain: share of the mistakes on left-out pictures that the best finite penalty takes away.
+        error: standard error of the gain; None where one picture says nothing of it.
+        objects, pictures: that it was learned of; all background of a picture counts as one object.
+    """
+
+    kind: str
+    offsets: Tensor = field(repr=False)
+    similarity: str
+    penalty: float | None
+    gain: float
+    error: float | None
+    objects: int
+    pictures: int
+
+
+@dataclass(frozen=True)
 class Memory(Generic[BankT]):
     """What a search looks for; its content is never changed, only replaced. Made by :func:`make_memory`.
 
@@ -56,6 +82,7 @@ class Memory(Generic[BankT]):
         bank, negatives: made of them, on the model's device.
         thresholds: by class name, to calibrate the scores with; none leave them as published.
         category_ids: of the classes in their annotation file; numbers from 1 where there is none.
+        head: what was learned of the references; None: nothing, as published.
     """
 
     references: tuple[StoredReference, ...] = field(repr=False)
@@ -63,6 +90,7 @@ class Memory(Generic[BankT]):
     negatives: MemoryBank | None
     thresholds: Mapping[str, ClassThreshold] = field(default_factory=dict)
     category_ids: tuple[Any, ...] = ()
+    head: Head | None = None
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -94,17 +122,23 @@ def make_memory(
     class_names: Sequence[str] | None = None,
     category_ids: Sequence[Any] | None = None,
     thresholds: Mapping[str, ClassThreshold] | None = None,
+    head: Head | None = None,
 ) -> Memory[BankT]:
     """Banks of these references on the model's device.
 
     Args:
         class_names: the classes in their order; None takes those of the references. A class without a
             reference is named when the memory is searched with.
+        head: learned of these references.
 
     Raises:
-        MemoryMismatchError: the references are of another encoder, or of another class of model.
+        MemoryMismatchError: the references are of another encoder, or of another class of model; the head
+            is for another similarity.
     """
     bank: BankT = make_bank(references, model.new_bank, class_names)
+    if head is not None:
+        require_similarity(model, head)
+        bank.offsets = head.offsets.clone()
     bank.to(model.device)
     negatives = make_negative_bank(references, model.encoder.embed_dim, class_names)
     return Memory(
@@ -113,7 +147,30 @@ def make_memory(
         None if negatives is None else negatives.to(model.device),
         dict(thresholds or {}),
         tuple(category_ids or range(1, len(bank.class_names) + 1)),
+        head,
     )
+
+
+def similarity_of(model: ReferenceSegmenter[Any]) -> str:
+    """What a head of this model adds to, in words; empty for a model that takes none."""
+    score = model.score
+    if not isinstance(score, PrototypeScorer) or score.space is not None:
+        return ""
+    return f"{score.similarity!r}, {score.negative_positives}"
+
+
+def require_similarity(model: ReferenceSegmenter[Any], head: Head) -> None:
+    """Refuse a head that was learned for other scores.
+
+    Raises:
+        MemoryMismatchError: it was.
+    """
+    if (own := similarity_of(model)) != head.similarity:
+        raise MemoryMismatchError(
+            f"the head of this memory was learned for {head.similarity}, the configuration has "
+            f"{own or 'a feature space or a model class without heads'}; learn it again, or use the "
+            f"sam2_infer_cfgs.matching that it was learned with"
+        )
 
 
 @dataclass(frozen=True)
@@ -125,6 +182,7 @@ class SavedMemory:
         references, thresholds: what was learned.
         class_names: None in a checkpoint of the original, which has no names; its references have numbers.
         category_ids: empty where the file has none.
+        head: None where the file has none.
         facts: everything else that the file says: encoder, its size and weights, options.
     """
 
@@ -134,6 +192,7 @@ class SavedMemory:
     class_names: tuple[str, ...] | None
     category_ids: tuple[Any, ...]
     facts: Mapping[str, Any]
+    head: Head | None = None
 
     def named(self, class_names: Sequence[str]) -> tuple[StoredReference, ...]:
         """The references of a file without names, with these.
@@ -166,6 +225,8 @@ def save_memory(path: str | Path, memory: Memory[Any], **facts: Any) -> Path:
         "category_ids": list(memory.category_ids),
         "thresholds": {name: asdict(value) for name, value in memory.thresholds.items()},
     }
+    if memory.head is not None:
+        metadata["head"] = {key: value for key, value in vars(memory.head).items() if key != "offsets"}
     save_bank(path, memory.bank, memory.negatives, metadata)
     return Path(path)
 
@@ -185,4 +246,30 @@ def read_memory(path: str | Path) -> SavedMemory:
         None if names is None else tuple(names),
         tuple(facts.get("category_ids", ())),
         facts,
+        _head_of(path, tensors, facts),
     )
+
+
+def _head_of(path: str | Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Head | None:
+    """The head of a file; None where it has none.
+
+    Raises:
+        MemoryMismatchError: half of one.
+    """
+    if ("head" in facts) != ("offsets" in tensors):
+        raise MemoryMismatchError(
+            f"{path} has half of a learned head; learn it again, or fill the memory again"
+        )
+    if "head" not in facts:
+        return None
+    sums, offsets = tensors["sums"], tensors["offsets"]
+    try:
+        made = Head(offsets=offsets, **facts["head"])
+    except TypeError as error:
+        raise MemoryMismatchError(f"{path} has a learned head of another form ({error})") from None
+    if offsets.shape != (sums.shape[0], sums.shape[2]) or not torch.isfinite(offsets).all():
+        raise MemoryMismatchError(
+            f"{path} has a learned head that must be {sums.shape[0]} x {sums.shape[2]} finite numbers, "
+            f"got {tuple(offsets.shape)}"
+        )
+    return made

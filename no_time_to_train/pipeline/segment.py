@@ -8,7 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from no_time_to_train.config import SearchConfig
+from no_time_to_train.dataset.given_boxes import box_prompts
 from no_time_to_train.dataset.images import read_image, read_image_size
 from no_time_to_train.dataset.samples import Target, Unreadable
 from no_time_to_train.dataset.targets import read_target
@@ -20,7 +23,7 @@ from no_time_to_train.pipeline.memory import BankT, Memory
 from no_time_to_train.pipeline.streams import Skips, as_target, open_stream, read_ahead
 from no_time_to_train.pipeline.tile_joining import merge_views
 from no_time_to_train.pipeline.tile_windows import LEAST_SEEN, Window, tile_side, tile_windows
-from no_time_to_train.results import Instances, Query
+from no_time_to_train.results import BoxPrompts, Instances, Query
 
 log = logging.getLogger(__name__)
 
@@ -36,11 +39,13 @@ class Prepared:
         query: for the model; None of a large image, which is not read before its turn, so that one at a time
             is in memory.
         tile: side of the tiles that a large image is searched in.
+        given: boxes to make masks of.
     """
 
     target: Target
     query: Query | None = None
     tile: int | None = None
+    given: BoxPrompts | None = None
 
     def pin_memory(self) -> Prepared:
         """In page-locked memory, from which a GPU copies while it computes; loaders call it."""
@@ -86,9 +91,11 @@ class Preparer:
             else:
                 size = (target.image.shape[0], target.image.shape[1])
             tile = tile_side(self.how, size, self.input_side, self.reference_side)
+            given = box_prompts(target, size, self.how)
             if tile is not None:
-                return Prepared(target, tile=tile)
-            return Prepared(target, read_target(target, self.size, self.encoder_size))
+                return Prepared(target, tile=tile, given=given)
+            query = read_target(target, self.size, self.encoder_size)
+            return Prepared(target, replace(query, given=given), given=given)
         except DatasetError as error:
             return Unreadable(target, str(error))
 
@@ -196,7 +203,7 @@ def _search(
     if group[0].tile is not None:
         if how.tile == "auto":
             _say_why_tiles(model, memory, group[0].tile, skips)
-        return [_in_tiles(model, memory, group[0].target, group[0].tile, how, batch_size)]
+        return [_in_tiles(model, memory, group[0], how, batch_size)]
     queries = [item.query for item in group if item.query is not None]
     return model.segment_batch(queries, memory.bank, memory.negatives)
 
@@ -214,13 +221,13 @@ def _finished(found: Instances, target: Target, memory: Memory[Any], how: Search
 def _in_tiles(
     model: ReferenceSegmenter[BankT],
     memory: Memory[BankT],
-    target: Target,
-    tile: int,
+    item: Prepared,
     how: SearchConfig,
     batch_size: int,
 ) -> Instances:
     """Search the whole image, for what is large, and every tile of it, for what is small."""
-    image = target.image
+    target, image, tile = item.target, item.target.image, item.tile
+    assert tile is not None
     if isinstance(image, Path):
         image = read_image(image, target.stated_size)
     height, width = image.shape[:2]
@@ -231,7 +238,7 @@ def _in_tiles(
     views: list[tuple[Window, Instances]] = []
     for start in range(0, len(windows), batch_size):
         own = windows[start : start + batch_size]
-        cut = [image[y1:y2, x1:x2] for x1, y1, x2, y2 in own]
+        cut = [_cut(model, image, window, item.given) for window in own]
         views += zip(own, model.segment_batch(cut, memory.bank, memory.negatives), strict=True)
     joined = merge_views(views, (height, width), exclusive_boxes=model.merge.box_convention == "exclusive")
     cuts = [found.cut_below for _, found in views if found.cut_below is not None]
@@ -256,6 +263,15 @@ def _say_what_is_missing(found: Instances, how: SearchConfig) -> None:
             found.name or "this image",
             found.cut_below,
         )
+
+
+def _cut(
+    model: ReferenceSegmenter[Any], image: np.ndarray, window: Window, given: BoxPrompts | None
+) -> Query | np.ndarray:
+    """A window of an image as the model takes it, with the boxes that lie in it."""
+    x1, y1, x2, y2 = window
+    piece = image[y1:y2, x1:x2]
+    return piece if given is None else replace(model.prepare(piece), given=given.within(window))
 
 
 def _grouped(items: Iterable[Prepared], batch_size: int) -> Iterator[list[Prepared]]:

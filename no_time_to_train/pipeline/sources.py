@@ -6,12 +6,13 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from no_time_to_train.config import FillMemoryDataConfig, TargetDataConfig
+from no_time_to_train.config import FillMemoryDataConfig, SearchConfig, TargetDataConfig
 from no_time_to_train.dataset.coco.classes import CategoryMap
 from no_time_to_train.dataset.coco.file import CocoFile
 from no_time_to_train.dataset.coco.reader import category_map, references_from_coco, targets_from_coco
+from no_time_to_train.dataset.given_boxes import read_boxes
 from no_time_to_train.dataset.readers.detect import list_targets, read_annotated
-from no_time_to_train.dataset.references.given import NamedReference
+from no_time_to_train.dataset.references.given import NamedReference, declared_complete
 from no_time_to_train.dataset.samples import Reference, Target
 from no_time_to_train.dataset.shots.file import read_few_shot_file
 from no_time_to_train.errors import DatasetError, did_you_mean
@@ -37,6 +38,8 @@ class ReferenceSource:
         self.references: list[Reference] = references_from_coco(
             coco, root, self.categories, length or block.memory_length, table=table, seed=seed
         )
+        if block.complete:
+            self.references = declared_complete(self.references, coco, self.categories)
 
     @property
     def given(self) -> list[NamedReference]:
@@ -64,6 +67,16 @@ class TargetSource:
             self.targets: list[Target] = targets_from_coco(self.coco, self.root)
         else:
             self.targets = list_targets(block.root)
+
+    def give_boxes(self, how: SearchConfig) -> None:
+        """Boxes of the targets, where ``search_cfgs`` has them made to masks.
+
+        Raises:
+            DatasetError: see :func:`~no_time_to_train.dataset.given_boxes.read_boxes`.
+        """
+        if how.boxes is not None:
+            by_id = self.coco is not None
+            self.targets = read_boxes(how.boxes, how.max_boxes).given_to(self.targets, by_id=by_id)
 
     @property
     def image_ids(self) -> list[Any]:

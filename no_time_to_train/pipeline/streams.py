@@ -95,6 +95,8 @@ def open_stream(images: Any) -> ImageStream:
     Raises:
         DatasetError: a folder without images, or nothing that holds images.
     """
+    if isinstance(images, ImageStream):
+        return images
     if isinstance(images, (str, Path)):
         return ImageStream(list_targets(images), AHEAD, skip_unreadable=True)
     if isinstance(images, (list, tuple, np.ndarray, Tensor)):

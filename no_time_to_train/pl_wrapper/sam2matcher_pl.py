@@ -26,6 +26,7 @@ from no_time_to_train.config import (
 )
 from no_time_to_train.dataset.coco.classes import CategoryMap
 from no_time_to_train.dataset.coco.reader import category_map
+from no_time_to_train.dataset.given_boxes import boxes_digest
 from no_time_to_train.dataset.readers.detect import read_annotated
 from no_time_to_train.errors import ConfigError
 from no_time_to_train.models.factory import build_model
@@ -33,7 +34,8 @@ from no_time_to_train.models.memory.memory_options import memory_fingerprint
 from no_time_to_train.models.memory.stored_references import StoredReference
 from no_time_to_train.models.segmenter import ReferenceSegmenter
 from no_time_to_train.pipeline.calibration import calibrated
-from no_time_to_train.pipeline.memory import Memory, SavedMemory, make_memory, read_memory, save_memory
+from no_time_to_train.pipeline.learning import learned
+from no_time_to_train.pipeline.memory import Head, Memory, SavedMemory, make_memory, read_memory, save_memory
 from no_time_to_train.pipeline.remember import encode_crops, reference_crops, with_masks
 from no_time_to_train.pipeline.segment import Preparer, require_thresholds, segment_prepared
 from no_time_to_train.pipeline.sources import ReferenceSource, TargetSource
@@ -139,6 +141,11 @@ class Sam2MatcherLightningModel(DataPass):
         filling, self._filling = self._filling, None
         assert filling is not None
         stored = gathered(filling.stored)
+        if filling.negative and self.ready_memory().head is not None:
+            raise ConfigError(
+                "this memory has learned a head without these negatives; fill it and its negatives in one "
+                "run (test_mode: run), which learns of both"
+            )
         if filling.negative:
             self._remember((*self.ready_memory().references, *stored))
         else:
@@ -148,6 +155,19 @@ class Sam2MatcherLightningModel(DataPass):
         """Measure thresholds on the references; every process measures the same."""
         self.segmenter.to(device)
         self.memory = calibrated(self.segmenter, self.ready_memory(), self.how.empty)
+
+    @property
+    def head(self) -> str:
+        """What is learned when the memory is filled; ``none``: nothing."""
+        infer = self.model_cfg.sam2_infer_cfgs
+        return "none" if infer is None else infer.matching.head
+
+    def learn(self, device: torch.device) -> Head:
+        """Learn a head of the references; every process learns the same."""
+        self.segmenter.to(device)
+        self.memory = learned(self.segmenter, self.ready_memory(), self.head)
+        assert self.memory.head is not None
+        return self.memory.head
 
     def load_memory(self, path: str | Path) -> None:
         """Take a saved memory that fits the model.
@@ -164,9 +184,15 @@ class Sam2MatcherLightningModel(DataPass):
         require_sizes(self.model_cfg.memory_bank_cfg, names, max(shots.values(), default=0))
         if not self.with_negatives:
             references = tuple(item for item in references if not item.negative)
-        self._remember(references, names, ids)
-        assert self.memory is not None
-        self.memory = replace(self.memory, thresholds=saved.thresholds)
+        self.memory = make_memory(
+            self.segmenter,
+            references,
+            class_names=names,
+            category_ids=ids,
+            thresholds=saved.thresholds,
+            head=saved.head,
+        )
+        self.category_ids = self.memory.category_ids
 
     def save_memory(self, path: str | Path) -> None:
         """Write the memory; on rank zero only."""
@@ -228,7 +254,13 @@ class Sam2MatcherLightningModel(DataPass):
         Raises:
             ConfigError: the memory has no thresholds, and ``how`` needs them.
         """
+        if how.proposals != "prompts" and self.model_cfg.name.lower() == "matcher":
+            raise ConfigError(
+                f"search_cfgs.proposals: {how.proposals} does not go with the model matcher, which finds its "
+                "prompts class by class; use matching_baseline_noAMG or matching_baseline"
+            )
         self.targets = TargetSource(block)
+        self.targets.give_boxes(how)
         memory = self.ready_memory()
         require_thresholds(memory, how)
         self.category_ids = self.targets.category_ids(memory.class_names, memory.category_ids)
@@ -240,7 +272,10 @@ class Sam2MatcherLightningModel(DataPass):
             resume=resume,
             stamps={key: stamp_of(image) for key, image in files.items() if isinstance(image, Path)},
         )
-        self.pictures = OverlayWriter(folder / "overlays", self.model_cfg.vis_thr) if pictures else None
+        names = [target.file_name for target in self.targets.targets]
+        self.pictures = (
+            OverlayWriter(folder / "overlays", self.model_cfg.vis_thr, names) if pictures else None
+        )
         prepare = Preparer.of(self.segmenter, how, block.image_size, memory=memory)
         left = self.targets.without(self.writer.finished)
         loading, step = self.loading, partial(self._search, how)
@@ -273,6 +308,7 @@ class Sam2MatcherLightningModel(DataPass):
             "memory": self.ready_memory().digest(),
             "model_cfg": repr(replace(self.model_cfg, cache=None)),
             "search": repr(how),
+            **boxes_digest(how),
             "targets": repr(block),
         }
 

@@ -17,6 +17,7 @@ from no_time_to_train.evaluation.coco_ap import evaluate_coco
 from no_time_to_train.evaluation.tables import summary_table
 from no_time_to_train.files import write_json
 from no_time_to_train.models.encoders.fingerprint import weights_hash
+from no_time_to_train.pipeline.learning import learned_text
 from no_time_to_train.pl_wrapper.run_options import RunOptions, require_files
 from no_time_to_train.pl_wrapper.sam2matcher_pl import Sam2MatcherLightningModel
 from no_time_to_train.runs.folder_lock import held
@@ -111,6 +112,7 @@ class Stages:
             self._fill()
         if self.model.with_negatives:
             self._learn_negatives()
+        self._learn()
         if self.model.how.calibrate:
             self._calibrate()
         self.model.save_memory(self.options.out_path or self.options.folder / "memory.safetensors")
@@ -119,6 +121,7 @@ class Stages:
     def fill_memory(self) -> None:
         """Fill the bank and save it."""
         self._fill()
+        self._learn()
         if self.model.how.calibrate:
             self._calibrate()
         self.model.save_memory(str(self.options.out_path))
@@ -141,6 +144,11 @@ class Stages:
         block = self.model.dataset_cfgs.test
         if block is None:
             raise ConfigError("searching needs dataset_cfgs.test (root, and json_file unless it is a folder)")
+        if self.model.head != "none" and self.model.ready_memory().head is None:
+            raise ConfigError(
+                f"sam2_infer_cfgs.matching.head is {self.model.head}, but this memory has learned none; "
+                f"fill it again, or set head: none"
+            )
         folder, formats = self.options.folder, read_formats(self.options.format)
         pictures = self.model.model_cfg.online_vis or "overlay" in formats
         self.model.begin_search(block, self.model.how, folder, pictures=pictures, resume=self.options.resume)
@@ -163,7 +171,14 @@ class Stages:
 
     def test_support(self) -> None:
         """Search the support images without negatives; their false positives become negative references."""
-        everything = replace(self.model.how, min_score=0.0, calibrate=False, only_present=False)
+        everything = replace(
+            self.model.how,
+            min_score=0.0,
+            calibrate=False,
+            only_present=False,
+            proposals="prompts",
+            boxes=None,
+        )
         self.model.begin_search(self._support_block(), everything, self.options.folder / "support")
         rows = [row for record in self._search("test_support") for row in record["rows"]]
         targets, options = self.model.targets, self.options
@@ -206,6 +221,14 @@ class Stages:
     def _calibrate(self) -> None:
         with self.timings.stage("calibrate"):
             self.model.calibrate(self.trainer.strategy.root_device)
+
+    def _learn(self) -> None:
+        """Learn what ``matching.head`` names, unless the memory came with a head."""
+        if self.model.head == "none" or self.model.ready_memory().head is not None:
+            return
+        with self.timings.stage("learn"):
+            head = self.model.learn(self.trainer.strategy.root_device)
+        self._say(learned_text(head))
 
     def _learn_negatives(self) -> None:
         """From what the user named, else from false positives on the support images."""

@@ -14,7 +14,7 @@ from PIL import Image
 from no_time_to_train.dataset.references.crops import ReferenceCrops
 from no_time_to_train.dataset.references.given import NamedReference
 from no_time_to_train.errors import DatasetError
-from no_time_to_train.files import write_picture
+from no_time_to_train.files import safe_name, write_picture
 from no_time_to_train.models.segmenter import ReferenceSegmenter
 from no_time_to_train.report.memory_panels import look_of_class, memory_panel
 from no_time_to_train.results import ReferenceCrop
@@ -79,7 +79,7 @@ def _of_class(
         if not isinstance(crop, ReferenceCrop):
             log.warning("skipped: %s", crop.reason)
         elif crop.mask.any():
-            yield re.sub(r"[^\w.-]+", "_", f"{label}_{item.sample.image_id}"), crop
+            yield safe_name(re.sub(r"[^\w.-]+", "_", f"{label}_{item.sample.image_id}")), crop
 
 
 def _free_name(folder: Path, stem: str, taken: list[Path]) -> Path:

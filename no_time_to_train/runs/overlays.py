@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,14 +23,19 @@ class OverlayWriter:
     Args:
         folder: made when the first picture is written.
         min_score: only instances of at least this score are drawn.
+        names: of all images; those that differ in their suffix only keep it before the ``.jpg``.
     """
 
-    def __init__(self, folder: Path, min_score: float) -> None:
+    def __init__(self, folder: Path, min_score: float, names: Iterable[str] = ()) -> None:
         self.folder, self.min_score = folder, min_score
+        stems = Counter(inner_path(name).with_suffix("") for name in names)
+        self._shared = {stem for stem, count in stems.items() if count > 1}
 
     def path(self, name: str) -> Path:
         """Where the picture of an image of this name goes."""
-        return on_disk(self.folder / inner_path(name).with_suffix(".jpg"))
+        inner = inner_path(name)
+        stem = inner if inner.with_suffix("") in self._shared else inner.with_suffix("")
+        return on_disk(self.folder / f"{stem}.jpg")
 
     def write(self, found: Instances) -> None:
         """Draw what was found in one image file."""

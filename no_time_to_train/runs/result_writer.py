@@ -93,29 +93,11 @@ class ResultWriter:
             world_size: number of processes; rank zero also reads the parts of a wider earlier run.
         """
         for path in self._own_parts(world_size):
-            yield from (record for _, record in self._read(path))
+            yield from (record for _, record in _read(path, self.stamps))
 
     def places(self) -> dict[Any, Place]:
         """Where the record of each image stands, of all processes; an image written twice counts once."""
-        found: dict[Any, Place] = {}
-        for path in sorted(self.folder.glob("part-*.jsonl")):
-            found |= {record["image_id"]: Place(path, offset) for offset, record in self._read(path)}
-        return found
-
-    def _read(self, path: Path) -> Iterator[tuple[int, Record]]:
-        """Where each record stands, and the record; without torn lines and files replaced since."""
-        offset = 0
-        with path.open("rb") as file:
-            for line in file:
-                try:
-                    record = json.loads(line)
-                    image_id = record["image_id"]
-                except (ValueError, TypeError, KeyError):
-                    offset += len(line)
-                    continue
-                if self.stamps is None or record.get("stamp") == self.stamps.get(image_id):
-                    yield offset, record
-                offset += len(line)
+        return places_in(self.folder, self.stamps)
 
     def _own_parts(self, world_size: int) -> Iterator[Path]:
         for path in sorted(self.folder.glob("part-*.jsonl")):
@@ -149,6 +131,33 @@ def _ends_line(path: Path) -> bool:
     with path.open("rb") as file:
         file.seek(-1, 2)
         return file.read(1) == b"\n"
+
+
+def places_in(folder: Path, stamps: Mapping[Any, Any] | None = None) -> dict[Any, Place]:
+    """Where the record of each image stands in the part files of a folder; the last one of an image counts.
+
+    Args:
+        stamps: of the files as they are; None takes every record, whatever became of its file.
+    """
+    found: dict[Any, Place] = {}
+    for path in sorted(folder.glob("part-*.jsonl")):
+        found |= {record["image_id"]: Place(path, offset) for offset, record in _read(path, stamps)}
+    return found
+
+
+def _read(path: Path, stamps: Mapping[Any, Any] | None) -> Iterator[tuple[int, Record]]:
+    """Where each record stands, and the record; without torn lines and files replaced since."""
+    offset = 0
+    with path.open("rb") as file:
+        for line in file:
+            start, offset = offset, offset + len(line)
+            try:
+                record = json.loads(line)
+                image_id = record["image_id"]
+            except (ValueError, TypeError, KeyError):
+                continue
+            if stamps is None or record.get("stamp") == stamps.get(image_id):
+                yield start, record
 
 
 def collect(records: Iterable[Record], order: Sequence[Any], block: int = 256) -> list[Record]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from no_time_to_train.dataset.export import export_results
 from no_time_to_train.dataset.export.image_result import ImageResult
+from no_time_to_train.dataset.export.parquet import require_pyarrow
 from no_time_to_train.errors import ConfigError, did_you_mean
 from no_time_to_train.files import on_disk
 from no_time_to_train.own_files import owner_of
@@ -27,6 +28,7 @@ FORMATS: Mapping[str, tuple[str, ...]] = {
     "labelme": ("labelme",),
     "cvat": ("cvat",),
     "labelstudio": ("label_studio",),
+    "parquet": ("parquet",),
     "overlay": (),
     "html": (),
 }
@@ -40,6 +42,7 @@ FILES: Mapping[str, tuple[str, ...]] = {
     "cvat": ("cvat.xml",),
     "labelstudio": ("label_studio.json", "label_studio.xml"),
     "yolo": ("yolo/data.yaml",),
+    "parquet": ("instances.parquet",),
     "html": ("report.html",),
 }
 """By format, what can be looked for before a search, so that it is not refused after it."""
@@ -49,7 +52,7 @@ def read_formats(text: str) -> list[str]:
     """``"coco,png"`` as a list.
 
     Raises:
-        ConfigError: an unknown word.
+        ConfigError: an unknown word, or one that needs a package which is missing.
     """
     words = [word.strip() for word in text.split(",") if word.strip()]
     for word in words:
@@ -57,6 +60,8 @@ def read_formats(text: str) -> list[str]:
             raise ConfigError(
                 f"unknown --format {word!r}{did_you_mean(word, FORMATS)} (known: {', '.join(FORMATS)})"
             )
+    if "parquet" in words:
+        require_pyarrow()
     return words
 
 
@@ -106,7 +111,7 @@ def export_found(
     copy_images: bool = False,
     pixel_size: str | None = None,
 ) -> None:
-    """Write the formats, in one pass over the images, and remove what an earlier run wrote for others.
+    """Write the formats, in one pass over the images; overlays only where they are missing.
 
     ``predictions.json`` keeps every detection, for those who score or filter them; everything else has those
     of at least ``min_score``.
@@ -129,7 +134,7 @@ def export_found(
             results, folder, found.class_names, chosen, min_score, copy_images, categories, pixel_size
         )
     if "overlay" in formats:
-        overlays = OverlayWriter(folder / OVERLAYS, min_score)
+        overlays = OverlayWriter(folder / OVERLAYS, min_score, [*found.names, *found.unread])
         for item in found:
             overlays.write_missing(item)
 
@@ -144,7 +149,7 @@ def remove_stale(folder: Path, found: FoundImages, searched: bool, formats: Iter
     own = owner_of(folder / "any")
     if own is None:
         return
-    formats, overlays = list(formats), OverlayWriter(folder / OVERLAYS, 0)
+    formats, overlays = list(formats), OverlayWriter(folder / OVERLAYS, 0, [*found.names, *found.unread])
     keep = {PARTS, *ALWAYS}
     asked = {name for word in formats for name in (*FORMATS[word], *FILES.get(word, ()))}
     if "html" in formats:

@@ -6,9 +6,11 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -119,3 +121,28 @@ def check_space(folder: Path, source: str, needed: int) -> None:
             f"{source} needs {needed / 1e9:.1f} GB in {folder}, where {free / 1e9:.1f} GB are free; "
             "make room, or set NTT_CHECKPOINTS to another folder"
         )
+
+
+def within(seconds: float, work: Callable[[], Any]) -> Any:
+    """Run in a thread of its own, which is left behind when it takes longer.
+
+    Raises:
+        TimeoutError: it did.
+    """
+    done: list[Any] = []
+
+    def run() -> None:
+        try:
+            done.append((work(), None))
+        except Exception as error:
+            done.append((None, error))
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if not done:
+        raise TimeoutError(f"not there after {seconds:.0f} s")
+    value, error = done[0]
+    if error is not None:
+        raise error
+    return value

@@ -22,6 +22,7 @@ from no_time_to_train.weights.arrival import (
     not_fetched,
     reason_of,
     shown,
+    within,
 )
 
 log = logging.getLogger(__name__)
@@ -122,7 +123,8 @@ def _open(url: str, redirects: _Redirects, start: int, tag: str) -> Any:
         if not _is_web(url):
             raise ValueError("no https address")
         request = urllib.request.Request(url, headers=headers)
-        return urllib.request.build_opener(redirects).open(request, timeout=TIMEOUT)
+        opener = urllib.request.build_opener(redirects)
+        return within(WINDOW, lambda: opener.open(request, timeout=TIMEOUT))  # headers may drip as well
     except CheckpointError:
         raise  # of a redirect
     except urllib.error.HTTPError as error:

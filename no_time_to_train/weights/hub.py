@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -20,6 +19,7 @@ from no_time_to_train.weights.arrival import (
     arriving,
     check_space,
     not_fetched,
+    within,
 )
 from no_time_to_train.weights.checkpoints import FOLDER_FILES, INDEX_SUFFIX, shard_names
 from no_time_to_train.weights.download import SLOWEST, TIMEOUT, WINDOW
@@ -132,7 +132,7 @@ def _receive(repository: str, revision: str, file: str, coming: Path) -> tuple[P
         endpoint=_endpoint(),
         etag_timeout=TIMEOUT,
     )
-    path = _within(WINDOW + facts.size / SLOWEST, fetch)
+    path = within(WINDOW + facts.size / SLOWEST, fetch)
     return Path(path), facts.etag or ""
 
 
@@ -156,28 +156,3 @@ def _asked(url: str, target: Path, work: Callable[[], Any]) -> Any:
             why = "the name is wrong, or its owner must give permission (log in, or set HF_TOKEN)"
             raise GatedWeightsError(f"{url} answers {status}: {why}") from error
         raise not_fetched(url, error, target) from error
-
-
-def _within(seconds: float, work: Callable[[], Any]) -> Any:
-    """Run in a thread of its own, which is left behind when it takes longer.
-
-    Raises:
-        TimeoutError: it did.
-    """
-    done: list[Any] = []
-
-    def run() -> None:
-        try:
-            done.append((work(), None))
-        except Exception as error:
-            done.append((None, error))
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if not done:
-        raise TimeoutError(f"not there after {seconds:.0f} s")
-    value, error = done[0]
-    if error is not None:
-        raise error
-    return value

@@ -190,3 +190,9 @@ def test_with_leave_they_are_imported(harmful: Path, write: Write, config: Path,
     words = ["--config", str(config), *write(FOREIGN[0]), "--output_dir", str(tmp_path / "out")]
     assert main([*words, "--allow-imports"]) == 0
     assert harmful.exists()
+
+
+@pytest.mark.parametrize("name", ["os.system", "subprocess.Popen", "builtins.eval", "collections.Counter"])
+def test_the_standard_library_is_foreign_too(name: str, write: Write) -> None:
+    with pytest.raises(ConfigError, match=f"names {name}, and importing"):
+        read_config(write(f"trainer: {{callbacks: [{{class_path: {name}}}]}}"))

@@ -102,3 +102,9 @@ def test_keys_without_effect_are_named_in_one_warning() -> None:
 def test_a_key_without_effect_is_no_field() -> None:
     for kind, keys in LEGACY_KEYS.items():
         assert not keys & {item.name for item in dataclasses.fields(kind)}
+
+
+@pytest.mark.parametrize("value", [0, False, "", [], "text", 3])
+def test_a_block_that_is_no_block_is_refused_also_when_it_counts_as_nothing(value: object) -> None:
+    with pytest.raises(ConfigError, match=r"x must be a block of keys, got"):
+        parse_block(ModelConfig, value, "x")  # type: ignore[arg-type]

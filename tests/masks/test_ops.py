@@ -168,3 +168,9 @@ def test_containment_equals_the_dense_count(seed: int, n: int, labels: int) -> N
             both = (masks[i] & masks[j]).sum()
             expected = both / masks[i].sum().clamp(min=1) if label[i] == label[j] else torch.tensor(0.0)
             assert share[i, j] == pytest.approx(float(expected), abs=1e-6)
+
+
+@pytest.mark.parametrize("resize", ["antialias", "corners", "nearest"])
+def test_a_logit_of_zero_is_outside(resize: str) -> None:
+    pieces = resized_masks(torch.zeros(2, 4, 4), (8, 6), resize=resize)  # type: ignore[arg-type]
+    assert not torch.cat(list(pieces)).any()

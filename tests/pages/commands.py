@@ -133,6 +133,9 @@ def parse_line(line: str, room: Path) -> None:
             ".",
             "for",
             "jupyter",
+            "curl",
+            "cvat-cli",
+            "sbatch",
         ), f"what is {name!r}?"
 
 

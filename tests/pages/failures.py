@@ -118,6 +118,7 @@ def other_failures() -> list[Failure | str]:
         f"{RUN} --model.test_mode test --ckpt_path nowhere.memory",
         f"{RUN} --model.test_mode test --ckpt_path other.memory",
         f"{PREDICT} --out found --encoder dinov3_nano --sam2 sam2_nano",
+        f"{PREDICT} --out found10",
         "ntt predict --images pictures --out found1",
         "ntt predict --references pictures --images pictures --out found2",
         "ntt predict --references refs --images empty --out found3",
@@ -142,6 +143,8 @@ def prepare_faults() -> None:
     Path("found/parts").mkdir(parents=True)
     Path("found/parts/settings.json").write_text("{}")
     Path("found9").mkdir()
+    Path("found10").mkdir()
+    Path("found10/annotations.json").write_text("mine")
     Path("found9/predictions.json").write_text(json.dumps([]))
     with Image.open("pictures/one.jpg") as picture:
         Image.fromarray(np.zeros((picture.height, picture.width), np.uint8)).save("black.png")

@@ -13,6 +13,11 @@ from tests.conftest import ROOT
 Run = Callable[..., Path]
 
 
+@pytest.fixture
+def common() -> tuple[str, ...]:
+    return ()
+
+
 def predictions(folder: Path) -> bytes:
     return (folder / "predictions.json").read_bytes()
 

@@ -80,9 +80,10 @@ def test_predict_on_several_processes_equals_one(scenes: Path, tmp_path: Path, q
 
 
 def written(folder: Path) -> dict[str, bytes]:
-    """What a run wrote, but for its parts."""
-    files = [path for path in folder.rglob("*") if path.is_file() and path.parent.name != "parts"]
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+    """What a run wrote, but for its parts and its own lists."""
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".ntt")]
+    names = {path.relative_to(folder).as_posix(): path for path in files if path.parent.name != "parts"}
+    return {name: path.read_bytes() for name, path in names.items()}
 
 
 @pytest.mark.slow

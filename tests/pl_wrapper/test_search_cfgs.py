@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from no_time_to_train import Segmenter
 from no_time_to_train.config import ModelConfig, SearchConfig, TargetDataConfig, parse_block
@@ -109,3 +110,33 @@ def test_wrong_words_are_refused_before_the_search(run: Callable[..., Path], cap
     assert "unknown --format 'cooc'" in capsys.readouterr().err
     run("--model.search_cfgs.only_present", "true", code=2)
     assert "only_present needs thresholds" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_head_is_learned_when_the_memory_is_filled(
+    run: Callable[..., Path], scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same in one run, in stages, and in Python; a stage that would search without it says so."""
+    head = ("--model.model_cfg.sam2_infer_cfgs.matching.head", "ridge", "--report", "false")
+    folder = run(*head)
+    assert "learned" in capsys.readouterr().out
+    saved = read_memory(folder / "memory.safetensors")
+    assert saved.head is not None
+    finder = Segmenter(
+        *("dinov3_nano", "sam2_nano"),
+        points_per_side=8,
+        iou_thr=0.3,
+        device="cpu",
+        context_ratio=0.2,
+        **{"rank_by": "iou", "merging": {}, "prompting": {}, "encoder_resize": "published"},
+    )
+    again = finder.add_folder(scenes / "references.json", shots=2).learn()
+    assert (again.objects, again.pictures) == (saved.head.objects, saved.head.pictures)
+    torch.testing.assert_close(again.offsets, saved.head.offsets)
+    memory = str(tmp_path / "m")
+    run(*head, "--model.test_mode", "fill_memory", "--out_path", memory, out="fill")
+    staged = run(*head, "--model.test_mode", "test", "--ckpt_path", memory, out="staged")
+    assert rows(staged) == rows(folder)
+    run("--model.test_mode", "fill_memory", "--out_path", memory, out="plain")
+    run(*head, "--model.test_mode", "test", "--ckpt_path", memory, out="none", code=2)
+    assert "this memory has learned none" in capsys.readouterr().err

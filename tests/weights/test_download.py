@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -190,6 +192,27 @@ def test_a_drip_is_given_up(server: FileServer, tmp_path: Path, monkeypatch: pyt
         fetch(server, tmp_path / "w.pth")
     assert len(server.requests) == 4
     assert not (tmp_path / "w.pth").exists()
+
+
+def test_headers_that_drip_are_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "WINDOW", 0.3)
+    stop = threading.Event()
+
+    def drip(server: socket.socket) -> None:
+        client, _ = server.accept()
+        with client, contextlib.suppress(OSError):
+            while not stop.wait(0.02):
+                client.sendall(b"X")  # a line that never ends
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=drip, args=(server,))
+        thread.start()
+        started = time.monotonic()
+        with pytest.raises(CheckpointError, match=r"could not be fetched \(not there after"):
+            download(f"http://127.0.0.1:{server.getsockname()[1]}/w.pth", tmp_path / "w.pth", pause=1000)
+        assert time.monotonic() - started < 10
+        stop.set()
+        thread.join()
 
 
 def test_a_slow_but_steady_line_is_not(

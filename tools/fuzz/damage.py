@@ -76,7 +76,7 @@ def damaged(content: bytes, random: Random) -> bytes:
 
 def _odd_values(value: Any, random: Random) -> bytes:
     for _ in range(random.randint(1, 3)):
-        way = random.choice([*_places(value)] or [()])
+        way = random.choice([*places(value)] or [()])
         if not way:
             return json.dumps(random.choice(ODD_VALUES)).encode()
         inner = value
@@ -89,11 +89,12 @@ def _odd_values(value: Any, random: Random) -> bytes:
     return json.dumps(value).encode()
 
 
-def _places(value: Any, way: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+def places(value: Any, way: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The way to every value inside of a JSON value; of a long list to the first three."""
     if way:
         yield way
     items = (
         value.items() if isinstance(value, dict) else enumerate(value[:3]) if isinstance(value, list) else ()
     )
     for key, part in items:
-        yield from _places(part, (*way, key))
+        yield from places(part, (*way, key))

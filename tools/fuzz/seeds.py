@@ -35,9 +35,12 @@ def write_seeds(folder: Path) -> None:
     picture = np.random.default_rng(0).integers(60, 200, (H, W, 3)).astype(np.uint8)
     picture[drawn.any(0)] = (200, 40, 30)
     folder.mkdir(parents=True, exist_ok=True)
+    for place in ("pictures", "kinds", "out"):
+        (folder / place).mkdir()
     for name in ("a.png", "a.jpg", "a.bmp", "a.tif", "a.webp", "a.gif", "a.ppm"):
-        (folder / "pictures").mkdir(exist_ok=True)
-        Image.fromarray(picture).save(folder / "pictures" / name)
+        Image.fromarray(picture).save(folder / "kinds" / name)
+    for place in ("pictures", "out"):
+        shutil.copy(folder / "kinds" / "a.png", folder / place / "a.png")
     found = Instances.from_masks(
         torch.from_numpy(drawn), torch.tensor([0.9, 0.6]), torch.tensor([0, 1]), NAMES
     )
@@ -47,7 +50,6 @@ def write_seeds(folder: Path) -> None:
     (folder / "voc" / "JPEGImages").mkdir()
     Image.fromarray(picture).save(folder / "voc" / "JPEGImages" / "a.png")
     (folder / "voc" / "Annotations" / "a.xml").write_text(VOC)
-    Image.fromarray(picture).save(folder / "out" / "a.png")
     index = drawn[0] + drawn[1] * np.uint8(2)
     Image.fromarray(index.astype(np.uint8)).save(folder / "mask.png")
     Image.fromarray(index.astype(np.uint8) * 100).save(folder / "mask.jpg")

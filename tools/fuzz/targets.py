@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from no_time_to_train.cli import main as ntt
@@ -61,7 +61,7 @@ def _report(folder: Path) -> None:
     ntt([*words, "--truth", str(folder / "out" / "annotations.json")])
 
 
-TARGETS: Mapping[str, tuple[str, Use]] = {
+TARGETS: dict[str, tuple[str, Use]] = {
     "COCO": ("out/annotations.json", _references("out/annotations.json")),
     "labelme": ("out/labelme/a.json", _references("out/labelme/a.json")),
     "YOLO text": ("out/yolo/labels/a.txt", _references("out/yolo")),
@@ -76,7 +76,7 @@ TARGETS: Mapping[str, tuple[str, Use]] = {
     "mask": ("mask.png", lambda folder: read_mask_instances(folder / "mask.png")),
     "soft mask": ("mask.jpg", lambda folder: read_mask_instances(folder / "mask.jpg")),
     **{
-        f"picture {kind}": (f"pictures/a.{kind}", _picture(f"pictures/a.{kind}"))
+        f"picture {kind}": (f"kinds/a.{kind}", _picture(f"kinds/a.{kind}"))
         for kind in ["png", "jpg", "bmp", "tif", "webp", "gif", "ppm"]
     },
     "shots": ("shots.pkl", lambda folder: read_few_shot_file(folder / "shots.pkl")),

@@ -73,7 +73,9 @@ def _tests(folder: Path, words: list[str]) -> None:
     os.environ |= {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     os.environ.setdefault("NTT_SHARED", str(ROOT.parent / "shared"))
     for name in [
-        name for name in sys.modules if name.partition(".")[0] in ("no_time_to_train", "tests", "tools")
+        name
+        for name in sys.modules
+        if name.partition(".")[0] in ("no_time_to_train", "dinov3", "tests", "tools")
     ]:
         del sys.modules[name]
     import pytest
@@ -100,7 +102,7 @@ def outcome(folder: Path, words: list[str]) -> str:
 
 def is_seen(fault: Fault, folder: Path) -> str:
     """ "seen", "NOT SEEN", or why it cannot be told."""
-    path = folder / "no_time_to_train" / fault.file
+    path = fault.path(folder)
     whole = path.read_text("utf-8")
     if fault.right not in whole:
         return "not there any more"
@@ -124,11 +126,7 @@ def main(words: list[str] | None = None) -> int:
     if arguments.sample is not None:
         chosen = random.Random(arguments.seed).sample(chosen, min(arguments.sample, len(chosen)))
     if arguments.list:
-        gone = [
-            fault
-            for fault in chosen
-            if fault.right not in (ROOT / "no_time_to_train" / fault.file).read_text("utf-8")
-        ]
+        gone = [fault for fault in chosen if fault.right not in fault.path(ROOT).read_text("utf-8")]
         for fault in gone:
             print(f"{fault.file}: not there any more: {fault.right!r}")
         return int(bool(gone))

@@ -144,6 +144,7 @@ def real_tasks(data: Path) -> list[Task]:
 
     nuclei = files("nuclei-dsb2018", "train", "test")
     bccd = files("bccd", "train", "val", "test")
+    cubes = data / "real-train" / "colour-cubes"  # a source that no weights were trained on
     fruits, coco = files("fruits-nuts", "instances"), files("coco-mini", "instances")
     return [
         RealTask("nuclei-fluorescence", "choose", *nuclei, None, 8, 12, only=("modality", "fluorescence")),
@@ -151,6 +152,16 @@ def real_tasks(data: Path) -> list[Task]:
         RealTask("fruits-nuts", "report", *fruits, None, 6, 12),
         RealTask("nuclei-histology", "report", *nuclei, None, 3, 5, only=("modality", "histology")),
         RealTask("coco-mini", "report", *coco, ("person", "toilet"), 6),
+        RealTask(
+            "colour-cubes",
+            "report",
+            (cubes / "annotations.json",),
+            cubes / "images",
+            None,
+            12,
+            12,
+            from_images=40,
+        ),
     ]
 
 

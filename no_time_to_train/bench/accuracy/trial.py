@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -27,6 +28,8 @@ from no_time_to_train.models.matching.merging import RankedMerger, full_size
 from no_time_to_train.models.memory.stored_references import StoredReference
 from no_time_to_train.models.sam.prompts import DecodedMasks
 from no_time_to_train.models.segmenter import ReferenceSegmenter
+from no_time_to_train.pipeline.examples import SeenPictures
+from no_time_to_train.pipeline.learning import learned
 from no_time_to_train.pipeline.memory import make_memory
 from no_time_to_train.pipeline.remember import encode_references, with_masks
 from no_time_to_train.pipeline.segment import Prepared, Preparer, segment_prepared
@@ -95,11 +98,13 @@ class Trials:
         self._prepared: dict[Any, Prepared] = {}
         self._objects: dict[Any, list[RLE]] = {}
         self._overlaps: dict[Any, np.ndarray] = {}
+        self._seen: dict[str, SeenPictures] = defaultdict(SeenPictures)
 
     def forget_pictures(self) -> None:
         """Drop what was computed of pictures, when the next ones are others; the models stay."""
         self._cache.clear()
         self._full_size.clear()
+        self._seen.clear()
         for kept in (self._masked, self._stored, self._prepared, self._objects, self._overlaps):
             kept.clear()
 
@@ -110,6 +115,9 @@ class Trials:
         names, ids = episode.categories.names, episode.categories.ids
         references = self._references(row, model, episode.given(shots))
         memory = make_memory(model, references, class_names=names, category_ids=ids)
+        head = row.model.sam2_infer_cfgs.matching.head if row.model.sam2_infer_cfgs else "none"
+        if head != "none":
+            memory = learned(model, memory, head, self._seen[row.name])
         found_rows: list[dict[str, Any]] = []
         overlaps = []
         before = watched.prompts

@@ -15,6 +15,7 @@ from no_time_to_train.dataset.export.image_result import ImageResult
 from no_time_to_train.dataset.export.label_studio import LabelStudioTasks
 from no_time_to_train.dataset.export.labelme import LabelmeFiles
 from no_time_to_train.dataset.export.measurements import MeasurementsTable
+from no_time_to_train.dataset.export.parquet import ParquetTable
 from no_time_to_train.dataset.export.pngs import IndexPngs, InstancePngs
 from no_time_to_train.dataset.export.yolo import YoloLabels
 from no_time_to_train.dataset.samples import CategoryId
@@ -44,6 +45,7 @@ EXPORTERS: dict[str, Callable[..., Exporter]] = {
     "presence": PresenceTable,
     "measurements": MeasurementsTable,
     "crops": InstanceCrops,
+    "parquet": ParquetTable,
 }
 """Formats by name; formats with files per image get a folder of that name."""
 
@@ -71,8 +73,8 @@ def export_results(
     Args:
         results: one per image; may be a generator.
         folder: receives ``predictions.json``, ``annotations.json``, ``cvat.xml``, ``label_studio.json``,
-            ``counts.csv``, ``presence.csv``, ``instances.csv`` and the folders ``yolo``, ``labelme``,
-            ``masks``, ``index``, ``crops``, as far as they are asked for.
+            ``counts.csv``, ``presence.csv``, ``instances.csv``, ``instances.parquet`` and the folders
+            ``yolo``, ``labelme``, ``masks``, ``index``, ``crops``, as far as they are asked for.
         class_names: name per class index.
         formats: names in ``EXPORTERS``.
         min_score: least score in every format but those of ``KEEPS_ALL``.

@@ -115,6 +115,16 @@ def list_targets(source: str | Path | Sequence[str | Path]) -> list[Target]:
         files = [path for one in sources for path in Path(one).expanduser().rglob("*")]
         unread = unread_formats(files)
         raise DatasetError(f"{sources[0]}: no image in it{f'; {unread}' if unread else ''}")
+    return _named(found)
+
+
+def listed_targets(paths: Sequence[str | Path]) -> list[Target]:
+    """Target images from their paths, in this order; none is looked at, so that a million takes seconds."""
+    return _named({path: path.parent for path in (Path(one).expanduser() for one in paths)})
+
+
+def _named(found: Mapping[Path, Path]) -> list[Target]:
+    """Targets with names relative to the folder of an image, of several to the one that all lie in."""
     bases = set(found.values())
     base = bases.pop() if len(bases) == 1 else Path(os.path.commonpath([path.absolute() for path in bases]))
     return [

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from no_time_to_train.dataset.images import IMAGE_SUFFIXES, UNREAD_SUFFIXES
+from no_time_to_train.errors import DatasetError
 
 
 def image_files(folder: Path, recursive: bool = True) -> list[Path]:
@@ -32,10 +33,17 @@ def unread_formats(files: list[Path]) -> str:
 
 
 def image_with_stem(folder: Path, stem: str) -> Path | None:
-    """The image file of this name, whatever its suffix."""
-    for suffix in IMAGE_SUFFIXES:
-        for spelling in (suffix, suffix.upper()):
-            path = folder / f"{stem}{spelling}"
-            if path.is_file():
-                return path
-    return None
+    """The image file of this name, whatever its suffix.
+
+    Raises:
+        DatasetError: there are two, so that nobody can tell which one is meant.
+    """
+    names = [f"{stem}{spelling}" for suffix in IMAGE_SUFFIXES for spelling in (suffix, suffix.upper())]
+    found = [folder / name for name in names if (folder / name).is_file()]
+    for other in found[1:]:
+        if not other.samefile(found[0]):  # some disks take a.jpg and a.JPG for one
+            raise DatasetError(
+                f"{folder}: {found[0].name} and {other.name} have one name, so what belongs to {stem} cannot "
+                "be told; rename one of them"
+            )
+    return found[0] if found else None

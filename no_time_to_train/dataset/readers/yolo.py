@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,11 @@ def read_yolo(root: str | Path, split: str | None = None, images: str | Path | N
     }
     if not any(texts.values()):
         raise DatasetError(f"{root}: no image with a YOLO text file was found in {base}")
+    uses = Counter(text for text in texts.values() if text is not None)
     for image, text in texts.items():
+        if text is not None and uses[text] > 1:
+            builder.leave_out(image.name, f"images that share {text.name} with another; rename one of them")
+            continue
         try:
             size = read_image_size(image)
             lines = [] if text is None else list(read_yolo_lines(text, size, _keypoint_numbers(config)))

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from no_time_to_train.dataset.coco.classes import CategoryMap
+from no_time_to_train.dataset.coco.file import CocoFile
 from no_time_to_train.dataset.coco.reader import category_map, references_from_coco
 from no_time_to_train.dataset.images import as_rgb_array
 from no_time_to_train.dataset.readers.detect import read_annotated
@@ -76,6 +78,7 @@ def references_in(
     class_split: str | None = None,
     shots: int | None = None,
     seed: int = 42,
+    complete: bool = False,
 ) -> list[NamedReference]:
     """References of a folder or annotation file of any known format (see ``readers.detect``).
 
@@ -84,11 +87,37 @@ def references_in(
         classes: take these only; None takes all that have annotations.
         class_split: a named list of classes, when ``classes`` are not given.
         shots: most references of a class, drawn with ``seed``; None takes all.
+        complete: see :func:`declared_complete`.
     """
     coco, root = read_annotated(source, images)
     chosen = category_map(coco, classes, class_split, annotated_only=True)
     references = references_from_coco(coco, root, chosen, shots, seed=seed)
+    if complete:
+        references = declared_complete(references, coco, chosen)
     return [NamedReference(chosen.names[reference.label], reference) for reference in references]
+
+
+def declared_complete(
+    references: Sequence[Reference], coco: CocoFile, categories: CategoryMap
+) -> list[Reference]:
+    """The same, as all objects of the classes that their images show, so that the rest is background.
+
+    Raises:
+        DatasetError: an image has another annotation, a crowd for example, that is no reference.
+    """
+    taken = {reference.annotation_id for reference in references}
+    for image_id in dict.fromkeys(reference.image_id for reference in references):
+        left = [
+            a
+            for a in coco.annotations
+            if a.image_id == image_id and a.category_id in categories.index_of and a.id not in taken
+        ]
+        if left:
+            raise DatasetError(
+                f"{coco.images[left[0].image_id].file_name} was declared complete, but {len(left)} of its "
+                f"annotated objects are no references; take all of them, or leave complete out"
+            )
+    return [replace(reference, complete=True) for reference in references]
 
 
 def same_reference(one: NamedReference, other: NamedReference) -> bool:

@@ -20,6 +20,7 @@ from no_time_to_train.models.sam.backend import Sam2Backend
 from no_time_to_train.models.sam.prompts import DecodedMasks
 from no_time_to_train.models.segmenter import Bank, ImageProposals, PatchFeatures, ReferenceSegmenter
 from no_time_to_train.preprocess import batched
+from no_time_to_train.results import BoxPrompts
 
 
 class CachedFeatures:
@@ -80,12 +81,13 @@ class CachedProposals:
         sizes: Sequence[tuple[int, int]],
         features: Tensor,
         bank: Bank,
+        given: Sequence[BoxPrompts | None] | None = None,
     ) -> Iterator[Proposals]:
         """As ``compute`` does; what depends on the references is computed every time."""
         if propose.reads_references:
-            yield from self.compute(sam, propose, images, sizes, features, bank)
+            yield from self.compute(sam, propose, images, sizes, features, bank, given)
             return
-        device = features.device
+        device, given = features.device, given or [None] * len(sizes)
         reaches = [outline_reach(sam.image_size // 4, size) if self.outlines else None for size in sizes]
         facts = (
             sam.spec,
@@ -97,15 +99,16 @@ class CachedProposals:
             arithmetic(device),
         )
         keys = [
-            entry_key("proposals", image, *facts, reach)
-            for image, reach in zip(images.cpu(), reaches, strict=True)
+            entry_key("proposals", image, *facts, reach, *_asked(boxes, size))
+            for image, reach, boxes, size in zip(images.cpu(), reaches, given, sizes, strict=True)
         ]
         kept = [self.store.get(key) for key in keys]
         missing = [row for row, entry in enumerate(kept) if entry is None]
         made: Iterator[Proposals] = iter(())
         if missing:
-            wanted = [sizes[row] for row in missing]
-            made = self.compute(sam, propose, _rows(images, missing), wanted, _rows(features, missing), bank)
+            wanted, boxes = [sizes[row] for row in missing], [given[row] for row in missing]
+            left = _rows(images, missing), wanted, _rows(features, missing)
+            made = self.compute(sam, propose, *left, bank, boxes)
         for key, entry, reach in zip(keys, kept, reaches, strict=True):
             if entry is not None:
                 yield unpack_masks(entry, reach, device)
@@ -114,6 +117,11 @@ class CachedProposals:
             assert isinstance(masks, DecodedMasks)  # what looks at one class after the other reads references
             self.store.put(key, pack_masks(masks, reach))
             yield masks
+
+
+def _asked(boxes: BoxPrompts | None, size: tuple[int, int]) -> tuple[object, ...]:
+    """What proposals depend on beside the image where boxes are given; their frame is the original's."""
+    return () if boxes is None else (boxes, size)
 
 
 def _rows(batch: Tensor, rows: Sequence[int]) -> Tensor:

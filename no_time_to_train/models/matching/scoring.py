@@ -159,10 +159,20 @@ class PrototypeScorer:
         rows, labels, best = top_labels(scores, self.labels_per_mask)
         return Candidates(masks.logits, F.normalize(own, dim=1), masks.ious, rows, labels, best)
 
-    def _scores(self, seen: SeenMasks, bank: MemoryBank, negatives: MemoryBank | None) -> Tensor:
-        scores = self.similarity(seen.pooled, bank)
+    def pooled(self, masks: DecodedMasks, features: Tensor) -> Tensor:
+        """(M, C) unit rows of M masks on (g, g, C) features, as references are compared with them."""
+        return F.normalize(pool_features(self.view(features), masks.logits > 0), dim=1)
+
+    def base(self, pooled: Tensor, bank: MemoryBank, negatives: MemoryBank | None) -> Tensor:
+        """(M, K) similarity of (M, C) unit rows to the classes, before a head and further evidence."""
         if negatives is not None and self.negative_positives == "pixel":
-            scores = prototype_scores(seen.pooled, F.normalize(bank.pixel_means(), dim=1))
+            return prototype_scores(pooled, F.normalize(bank.pixel_means(), dim=1))
+        return self.similarity(pooled, bank)
+
+    def _scores(self, seen: SeenMasks, bank: MemoryBank, negatives: MemoryBank | None) -> Tensor:
+        scores = self.base(seen.pooled, bank, negatives)
+        if bank.offsets is not None:
+            scores = (scores + seen.pooled @ bank.offsets.T).clamp(0, 1)
         for part in self.evidence:
             scores = part(scores, seen, bank)
         if negatives is None:

@@ -82,6 +82,8 @@ class MemoryBank(nn.Module):
         background_weights: (K, L, B) buffer, patches per centre; 0 where there is no centre.
         parts: (K, L, P, C) buffer, centres of the instance's own patches; likewise.
         parts_weights: (K, L, P) buffer.
+        offsets: (K, C) buffer, what a head adds to scores, see :mod:`matching.class_head`; None where none
+            was learned, and then files do not have it.
         class_names: name per category index, K of them.
     """
 
@@ -92,6 +94,7 @@ class MemoryBank(nn.Module):
     background_weights: Tensor
     parts: Tensor
     parts_weights: Tensor
+    offsets: Tensor | None
 
     def __init__(
         self,
@@ -119,6 +122,7 @@ class MemoryBank(nn.Module):
             shape = (num_categories, length, count)
             self.register_buffer(name, torch.zeros(*shape, embed_dim), persistent=count > 0)
             self.register_buffer(f"{name}_weights", torch.zeros(shape), persistent=count > 0)
+        self.register_buffer("offsets", None)
         self._derived: dict[Hashable, object] = {}
 
     @property

@@ -10,9 +10,11 @@ from torch import Tensor
 
 from no_time_to_train.models.matching.two_way_matching import ClassProposals
 from no_time_to_train.models.memory.stored_references import Bank
+from no_time_to_train.models.proposals.given_boxes import with_boxes
 from no_time_to_train.models.sam.backend import Sam2Backend
 from no_time_to_train.models.sam.prompts import DecodedMasks, ImageEmbedding
 from no_time_to_train.preprocess import resize_square
+from no_time_to_train.results import BoxPrompts
 
 Proposals = DecodedMasks | Iterator[ClassProposals]
 """One set of masks for all classes, or one set for each class in turn."""
@@ -58,15 +60,22 @@ class EncodeAndPropose:
         sizes: Sequence[tuple[int, int]],
         features: Tensor,
         bank: ReadBank,
-    ) -> Iterator[ProposalsT]:
+        given: Sequence[BoxPrompts | None] | None = None,
+    ) -> Iterator[ProposalsT | DecodedMasks]:
         """Propose masks; those of one image at a time are alive.
 
         Args:
             images: (B, 3, S, S) in [0, 1], on any device.
-            sizes: (H, W) of each original; not looked at.
+            sizes: (H, W) of each original, the frame of boxes.
             features: (B, g, g, C) patch features.
+            given: boxes for each, or None; None gives none of them any.
         """
         pixels = resize_square(images.to(features.device, non_blocking=True), sam.image_size)
         embeddings = sam.encode(pixels, self.add_no_mem_embed)
-        for own in features:
-            yield propose(sam, embeddings.pop(0), own, bank)
+        for own, size, boxes in zip(features, sizes, given or [None] * len(sizes), strict=True):
+            embedding = embeddings.pop(0)
+            if boxes is None:
+                yield propose(sam, embedding, own, bank)
+            else:
+                others = None if boxes.alone else propose(sam, embedding, own, bank)
+                yield with_boxes(sam, embedding, boxes, size, others)

@@ -15,6 +15,22 @@ Result = TypeVar("Result")
 _turn = threading.RLock()
 """The number of threads is one setting of the whole process, so two maps at once would spoil it."""
 
+_alone = threading.local()
+
+
+def map_alone() -> None:
+    """What the calling thread maps from now on it computes itself, and waits for no other map.
+
+    For a thread whose few pieces must not wait for the many of another one; figures stay the same bits.
+    """
+    with _turn:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        back = threading.Thread(target=torch.set_num_threads, args=(threads,))  # the default of later threads
+        back.start()
+        back.join()
+    _alone.yes = True
+
 
 def single_thread_map(
     make_worker: Callable[[], Callable[[Item], Result]], items: Sequence[Item]
@@ -33,10 +49,11 @@ def single_thread_map(
     Returns:
         One result per item, in order.
     """
-    with _turn:
-        threads = torch.get_num_threads()
-        if threads > 1:
-            return _on_threads(make_worker, items, threads)
+    if not getattr(_alone, "yes", False):
+        with _turn:
+            threads = torch.get_num_threads()
+            if threads > 1:
+                return _on_threads(make_worker, items, threads)
     with torch.no_grad():
         work = make_worker()
         return [work(item) for item in items]

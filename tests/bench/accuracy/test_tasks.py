@@ -9,7 +9,7 @@ import pytest
 from no_time_to_train.bench.accuracy.tasks import choose_tasks, real_tasks
 from no_time_to_train.errors import ConfigError, DatasetError
 
-REAL = ("nuclei-fluorescence", "bccd", "fruits-nuts", "nuclei-histology", "coco-mini")
+REAL = ("nuclei-fluorescence", "bccd", "fruits-nuts", "nuclei-histology", "coco-mini", "colour-cubes")
 
 
 @pytest.mark.parametrize("name", REAL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from no_time_to_train.dataset.annotation_frames import segmentation_to_mask
 from no_time_to_train.dataset.coco.reader import find_image
 from no_time_to_train.dataset.readers.detect import list_targets, read_annotated
 from no_time_to_train.errors import DatasetError
@@ -106,3 +108,54 @@ def test_targets_from_a_folder_or_a_file(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DatasetError, match="no image in it"):
         list_targets(tmp_path / "empty")
+
+
+@pytest.mark.parametrize("kind", ["folder", "yolo", "labelme", "coco"])
+def test_two_pictures_of_one_stem(kind: str, tmp_path: Path) -> None:
+    """What names its picture is read right; what does not is refused, or left out and counted."""
+    folder = tmp_path / "date"
+    write_image(folder / "a.png", (40, 50), 1)
+    Image.new("RGB", (60, 30)).save(folder / "a.jpg")
+    mask = np.zeros((40, 50), np.uint8)
+    mask[10:20, 10:30] = 255
+    if kind == "folder":
+        Image.fromarray(mask).save(folder / "a_mask.png")
+        with pytest.raises(DatasetError, match=r"a\.jpg and a\.png have one name"):
+            read_annotated(tmp_path)
+    elif kind == "yolo":
+        (folder / "a.txt").write_text("0 0.5 0.5 0.4 0.4\n")
+        (folder / "data.yaml").write_text("names: [date]\n")
+        with pytest.warns(UserWarning, match=r"images that share a\.txt with another"):
+            coco, _ = read_annotated(folder / "data.yaml")
+        assert not coco.annotations
+    else:
+        points = [[10, 10], [30, 10], [30, 20], [10, 20]]
+        shape = {"label": "date", "shape_type": "polygon", "points": points}
+        labelme = {
+            "version": "5",
+            "imagePath": "a.png",
+            "imageHeight": 40,
+            "imageWidth": 50,
+            "shapes": [shape],
+        }
+        polygon = [value for corner in points for value in corner]
+        coco_file = {
+            "images": [{"id": 1, "file_name": "a.png", "height": 40, "width": 50}],
+            "categories": [{"id": 1, "name": "date"}],
+            "annotations": [
+                {
+                    "id": 1,
+                    "image_id": 1,
+                    "category_id": 1,
+                    "segmentation": [polygon],
+                    "bbox": [10, 10, 20, 10],
+                }
+            ],
+        }
+        (folder / "a.json").write_text(json.dumps(labelme if kind == "labelme" else coco_file))
+        coco, root = read_annotated(folder / "a.json")
+        (image,) = coco.images.values()
+        assert (root / image.file_name).resolve() == folder / "a.png"
+        assert (
+            segmentation_to_mask(coco.annotations[0].segmentation, (40, 50)).tolist() == (mask > 0).tolist()
+        )

@@ -28,6 +28,7 @@ from no_time_to_train.evaluation.coco_ap import evaluate_coco
 from no_time_to_train.masks.rle import segmentation_to_rle
 from no_time_to_train.results import RLE
 from tests.dataset.readers import test_own_pictures as own
+from tools.fuzz.damage import ODD_VALUES, places
 
 MOST_KILOBYTES = 2 * 2**20
 STEADY = settings(
@@ -36,33 +37,6 @@ STEADY = settings(
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-ODD_NUMBERS = [0, -1, 1, 2, 0.5, 1e9, -1e9, 1e300, 10**400, float("nan"), float("inf"), 2**31, 2**63, 65_536]
-ODD_VALUES: list[Any] = [
-    *ODD_NUMBERS,
-    None,
-    True,
-    "",
-    "x",
-    "0",
-    "b'abc'",
-    "~" * 40,
-    "a" * 4000,
-    "\x00",
-    "..",
-    "/dev/zero",
-    [],
-    {},
-    [[]],
-    [[[[1]]]],
-    [1, 2, 3, 4, 5, 6],
-    [None] * 6,
-    [[1, 2], [3, 4], [5, 6]],
-    [{"x": 1, "y": 2}] * 3,
-    {"size": [3, 4], "counts": [12]},
-    {"size": [2**20, 2**20], "counts": [2**40]},
-    {"size": [300, 400], "counts": "0" * 99},
-    {"size": [300, 400], "counts": "o" * 99},
-]
 JSON_FILES: dict[str, Callable[[Path], Path]] = {
     "COCO polygon": own.MASKS["COCO polygon"],
     "COCO code": own.MASKS["COCO compressed code"],
@@ -109,16 +83,6 @@ def use(source: Path) -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < MOST_KILOBYTES
 
 
-def places(value: Any, way: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    found = [way] if way else []
-    items = (
-        value.items() if isinstance(value, dict) else enumerate(value[:3]) if isinstance(value, list) else ()
-    )
-    for key, part in items:
-        found += places(part, (*way, key))
-    return found
-
-
 @pytest.mark.parametrize("kind", JSON_FILES)
 @STEADY
 @given(data=st.data())
@@ -128,7 +92,7 @@ def test_json_with_odd_values(kind: str, data: st.DataObject) -> None:
         path = JSON_FILES[kind](Path(name))
         content = json.loads(path.read_text())
         for _ in range(data.draw(st.integers(1, 3))):
-            way = data.draw(st.sampled_from(places(content) or [()]))
+            way = data.draw(st.sampled_from([*places(content)] or [()]))
             if way:
                 inner = content
                 for key in way[:-1]:
@@ -260,4 +224,5 @@ def test_what_is_drawn_is_what_is_read(
             (found,) = references_in(source)
         mask = reference_mask(found.sample, (own.H, own.W))
         assert mask is not None
-        assert (mask & drawn).sum() / (mask | drawn).sum() > 0.97
+        assert (mask & drawn).sum() / mask.sum() >= 0.98  # on the object
+        assert (mask & drawn).sum() / (mask | drawn).sum() > 0.97  # and all of it; the border is worth 3 %

@@ -479,3 +479,14 @@ def test_targets_from_patterns_home_and_several_places(
     assert [target.file_name for target in both] == ["one/a.png", "one/b.png", "two/a.png"]
     with pytest.raises(DatasetError, match="no such image or folder"):
         list_targets([tmp_path / "one", tmp_path / "three"])
+
+
+def test_a_mask_of_a_picture_that_no_machine_holds_is_refused(tmp_path: Path) -> None:
+    picture(tmp_path)
+    text = '<mask label="date" rle="0, 6" left="1" top="1" width="3" height="2"/>'
+    path = cvat(tmp_path, text)
+    path.write_text(
+        path.read_text().replace(f'width="{W}" height="{H}"', 'width="1000000" height="1000000"', 1)
+    )
+    with pytest.raises(DatasetError, match="no image in it that has a name and a size"):
+        read_annotated(path)

@@ -131,3 +131,25 @@ def test_processes_share_a_folder_that_is_too_small_for_them(tmp_path: Path) -> 
         assert "cannot be used" not in said
     assert list(tmp_path.glob("??/*.part")) == []
     assert DiskStore(tmp_path, MANY).size() <= 60_000 * 1.2
+
+
+def test_a_cache_that_cannot_be_written_to_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    DiskStore(tmp_path, MANY).put(key(1), entry(1))
+
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(1, "read-only")
+
+    monkeypatch.setattr(os, "utime", refused)
+    found = DiskStore(tmp_path, MANY).get(key(1))
+    assert found is not None
+    assert torch.equal(found["values"], entry(1)["values"])
+
+
+def test_who_reads_an_entry_while_it_is_written_again_reads_a_whole_one(tmp_path: Path) -> None:
+    store = DiskStore(tmp_path, MANY)
+    store.put(key(1), entry(1))
+    (path,) = tmp_path.rglob("*.ntt")
+    old = path.read_bytes()
+    with path.open("rb") as reader:
+        store.put(key(1), entry(2, count=10))
+        assert reader.read() == old

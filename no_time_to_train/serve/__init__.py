@@ -1,0 +1,1 @@
+"""A server without pages: pictures in, masks out, for annotation tools and other programs."""

@@ -1,0 +1,1 @@
+"""What every server of the package shares: its guards, and how it runs and stops."""

@@ -1,0 +1,37 @@
+"""The soak loses nothing in a short run, and counts it when something is lost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from no_time_to_train.runs.result_writer import ResultWriter
+from tools import soak
+
+
+@pytest.mark.slow
+def test_a_short_run_loses_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert soak.main(["--ends", "4", "--minutes", "2", "--seed", "1"]) == 0
+    assert ", 0 losses" in capsys.readouterr().out
+
+
+def test_what_is_lost_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def careless(words: list[str], log: Path, kilobytes: int | None) -> None:
+        log.write_text("Traceback")
+        out = Path(words[0])
+        writer = ResultWriter(out / "parts")  # begins anew every time
+        for name in ("a", "b"):
+            writer.write({"image_id": name, "file_name": name})
+        (out / "mine.txt").write_text("theirs")
+        (out / "half.json").write_text("{")
+
+    monkeypatch.setattr(soak, "_run", careless)
+    counts = Counter[str]()
+    soak.one_round(soak.Kind(lambda out: [str(out)], ["--resume"]), {}, 1.0, Random(0), counts)
+    assert counts["tracebacks"] > 0
+    assert counts["half files"] > 0
+    assert counts["files of others changed"] == 1
+    assert counts["results that differ"] == 1
