@@ -49,6 +49,7 @@ EXTRAS = {
         "playwright>=1.45",
         "pot>=0.9.4",
         "pre-commit>=3.7",
+        "pyarrow>=14",
         "pytest>=8",
         "pytest-cov>=5",
         "pytest-xdist>=3.8",
