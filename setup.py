@@ -38,6 +38,7 @@ EXTRAS = {
     "ray": ["ray[data]>=2.9", "pyarrow>=14"],
     "bench": ["matplotlib>=3.8"],
     "notebooks": ["ipykernel>=6.29"],
+    "completion": ["argcomplete>=3"],
     "dev": [
         "starlette>=0.40",
         "uvicorn>=0.30",

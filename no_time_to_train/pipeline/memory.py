@@ -262,7 +262,7 @@ def _head_of(path: str | Path, tensors: Mapping[str, Tensor], facts: Mapping[str
         )
     if "head" not in facts:
         return None
-    sums, offsets = tensors["sums"], tensors["offsets"]
+    sums, offsets = tensors["sums"], tensors["offsets"].clone()  # not a view of the file
     try:
         made = Head(offsets=offsets, **facts["head"])
     except TypeError as error:
