@@ -23,9 +23,9 @@ import torch
 from pycocotools import mask as coco_mask
 
 from no_time_to_train import Instances, Segmenter
+from no_time_to_train.config import Tile
 from no_time_to_train.dataset.images import read_image
 from no_time_to_train.evaluation.coco_ap import evaluate_coco
-from no_time_to_train.pipeline.tile_windows import Tile
 
 Truth = dict[str, Any]
 LEAST_SHARE = 0.05
