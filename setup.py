@@ -38,6 +38,7 @@ EXTRAS = {
     "ray": ["ray[data]>=2.9", "pyarrow>=14"],
     "bench": ["matplotlib>=3.8"],
     "notebooks": ["ipykernel>=6.29"],
+    "completion": ["argcomplete>=3"],
     "dev": [
         "starlette>=0.40",
         "uvicorn>=0.30",
@@ -48,6 +49,7 @@ EXTRAS = {
         "playwright>=1.45",
         "pot>=0.9.4",
         "pre-commit>=3.7",
+        "pyarrow>=14",
         "pytest>=8",
         "pytest-cov>=5",
         "pytest-xdist>=3.8",

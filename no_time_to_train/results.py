@@ -28,6 +28,7 @@ class ReferenceCrop:
         label: category index, 0-based (not a COCO id).
         slot: which shot of the category this is, 0-based.
         name: how messages call it, e.g. ``"12.jpg, annotation 41 (date)"``.
+        side: of the object in its image, in pixels: root of the area of the box around its mask, if known.
     """
 
     image: Tensor
@@ -35,6 +36,7 @@ class ReferenceCrop:
     label: int
     slot: int
     name: str = ""
+    side: float | None = None
 
     def __post_init__(self) -> None:
         if self.image.ndim != 3 or self.image.shape[0] != 3 or self.image.shape[1:] != self.mask.shape:
@@ -112,6 +114,8 @@ class Instances:
         plain_scores: (N,) the published scores, where ``scores`` are calibrated; else None.
         presence: (K,) in [0, 1] for each class: from 0.5 on it is in the picture at all; None where scores
             are not calibrated. Taking rows leaves it as it is.
+        cut_below: instances that score at most this may be missing, because ``num_out_instance`` was reached;
+            None: it was not.
     """
 
     rles: tuple[RLE, ...]
@@ -124,6 +128,7 @@ class Instances:
     path: Path | None = None
     plain_scores: Tensor | None = None
     presence: Tensor | None = None
+    cut_below: float | None = None
 
     def __post_init__(self) -> None:
         n = len(self.rles)
@@ -171,6 +176,12 @@ class Instances:
 
     def __len__(self) -> int:
         return len(self.rles)
+
+    def __repr__(self) -> str:
+        labels = self.labels.tolist()
+        counts = ", ".join(f"{self.class_name(label)} {labels.count(label)}" for label in sorted(set(labels)))
+        about = f"{self.name}, {self.size[1]}x{self.size[0]}".removeprefix(", ")
+        return f"Instances({about}: {counts or 'nothing found'})"
 
     def __getitem__(self: Self, index: Tensor | slice) -> Self:
         """Rows by bool mask, int64 indices or slice."""

@@ -17,7 +17,7 @@ from tests.conftest import ROOT
 PACKAGE = "no_time_to_train"
 
 ROOMS = [
-    {"results", "errors", "version"},
+    {"results", "errors", "version", "words"},
     {"own_files"},
     {"preprocess", "files"},
     {"config"},

@@ -2,8 +2,8 @@
 
 Needs only a Python 3.10 or newer with venv. Uses ``uv`` when it is installed, pip otherwise. The versions are
 those of ``requirements.lock``; ``--fresh`` (or ``NTT_FRESH=1``) takes the newest that ``setup.py`` allows.
-Torch comes as a CPU build on macOS, Windows and ARM, with ``uv`` also on Linux without a GPU. On Linux pip
-takes the CUDA build unless ``TORCH_INDEX_URL`` names another index, such as PyTorch's own of CPU builds.
+Torch comes as a CPU build on macOS, Windows and ARM, and on Linux without a GPU. Where pip was told an index
+of its own, that one decides; ``TORCH_INDEX_URL`` names one for torch alone.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ PYTHON = FOLDER / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 STAMP = FOLDER / "ready"
 LOCK = ROOT / "requirements.lock"
 CHECK = ROOT / "tools" / "installed_files.py"
+CPU_BUILDS = "https://download.pytorch.org/whl/cpu"  # PyTorch's own; the CUDA libraries are 4 GB
 INPUTS = ("setup.py", "pyproject.toml", "requirements.lock", "tools/environment.py")
 
 
@@ -142,7 +143,7 @@ def install_project(*limits: str) -> None:
 
 
 def install_torch(*wanted: str) -> None:
-    """From the index that the user names; else, with uv, the build for the GPU that is there or for none."""
+    """From the index that the user names; else the build for the GPU that is there, or for none."""
     index = os.environ.get("TORCH_INDEX_URL")
     if index:
         return step("torch", *wanted, "--index-url", index)
@@ -151,7 +152,23 @@ def install_torch(*wanted: str) -> None:
             return step("torch for this machine's GPU, or for its CPU", *wanted, "--torch-backend", "auto")
         except subprocess.CalledProcessError:
             print("environment: not to be had there; taking the default build of torch", flush=True)
+    elif wants_cpu_build():
+        try:
+            return step("torch for the CPU", *wanted, "--index-url", CPU_BUILDS, "--retries", "1")
+        except subprocess.CalledProcessError:
+            print("environment: not to be had there; taking the default build of torch", flush=True)
     step("torch", *wanted)
+
+
+def wants_cpu_build() -> bool:
+    """Whether pip would bring gigabytes of CUDA libraries to a machine without a GPU.
+
+    A user who has told pip where to look is not sent elsewhere.
+    """
+    if platform.system() != "Linux" or shutil.which("uv") or shutil.which("nvidia-smi"):
+        return False
+    told = subprocess.run([PYTHON, "-m", "pip", "config", "list"], capture_output=True, text=True).stdout
+    return not any(word in told for word in ("index-url", "no-index", "find-links"))
 
 
 def step(text: str, *arguments: str, **environment: str) -> None:

@@ -14,9 +14,11 @@ from PIL.Image import Image as Picture
 from no_time_to_train import results
 from no_time_to_train.dataset.coco.results import to_coco_rows
 from no_time_to_train.dataset.export.image_result import ImageResult
+from no_time_to_train.dataset.export.measurements import measurements
 from no_time_to_train.dataset.export.pngs import InstancePngs
 from no_time_to_train.dataset.images import as_rgb_array
 from no_time_to_train.files import write_json, write_picture
+from no_time_to_train.masks.measures import PixelSize
 from no_time_to_train.report.overlay import draw_instances
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
@@ -41,6 +43,21 @@ class Instances(results.Instances):
         """
         most = max([len(self.class_names), *(int(label) + 1 for label in self.labels)])
         return to_coco_rows(self, image_id, category_ids or range(1, most + 1))
+
+    def measure(self, pixel_size: str | None = None) -> list[dict[str, Any]]:
+        """The size of each instance: area, length and width of the smallest rectangle around it.
+
+        Args:
+            pixel_size: such as ``0.12mm``: adds ``area_mm2``, ``length_mm`` and ``width_mm``.
+
+        Returns:
+            One mapping for each instance, best first, as a line of ``instances.csv``.
+
+        Raises:
+            ConfigError: ``pixel_size`` is no number with a unit.
+        """
+        size = None if pixel_size is None else PixelSize.read(pixel_size)
+        return list(measurements(self, self.class_names, size))
 
     def plot(self, image: Any = None, **options: Any) -> Picture:
         """Draw masks, boxes and tags on the image, as a Pillow picture (which a notebook shows).

@@ -15,7 +15,13 @@ from typing import Any, Literal
 import torch
 
 from no_time_to_train.api.found import Instances
-from no_time_to_train.api.settings import checked_precision, choose_device, choose_models, model_config
+from no_time_to_train.api.settings import (
+    checked_precision,
+    choose_device,
+    choose_models,
+    model_config,
+    usual_options,
+)
 from no_time_to_train.config import CacheConfig, Precision, SearchConfig, TargetDataConfig, Tile
 from no_time_to_train.config.presets import preset_options
 from no_time_to_train.dataset.references.crops import crop_reference
@@ -109,6 +115,9 @@ class Segmenter:
         where = choose_device(device)
         choice = choose_models(encoder, sam2, encoder_weights, sam2_weights)
         self.config, self.crop_options = model_config(choice, options)
+        self.usual_options = {
+            key: value for key, value in usual_options(choice).items() if key not in options
+        }
         self.config = replace(
             self.config,
             precision=checked_precision(precision),

@@ -22,22 +22,12 @@ from no_time_to_train.config.presets import nano_options
 from no_time_to_train.errors import ConfigError, did_you_mean
 from no_time_to_train.models.encoders.encoder_registry import ENCODERS, encoder_spec
 from no_time_to_train.weights.catalogue import CATALOGUE
-from no_time_to_train.weights.on_this_machine import (
-    best_encoder,
-    best_sam2,
-    checkpoint_folder,
-    local_weights,
-)
+from no_time_to_train.weights.on_this_machine import best_encoder, best_sam2, is_embedded, local_weights
 from no_time_to_train.weights.sam2_models import sam2_entry, sam2_size
 
 log = logging.getLogger(__name__)
 
 NANO_ENCODER, NANO_SAM2 = "lite2_photographs", "sam2_nano"
-NANO_LIMITS = (
-    "outline separate things in photographs well, and tell classes of clearly different looks apart; parts "
-    "of things, clutter and very small things they often miss"
-)
-"""What is said wherever the embedded models work on someone's own pictures; figures: ``weights/NANO.md``."""
 
 OPTIONS: Mapping[type, tuple[str, ...]] = {
     EncoderConfig: ("img_size", "layers", "layer_fusion", "debias", "repo", "allow_random_weights"),
@@ -104,14 +94,14 @@ def choose_models(
     )
 
 
-def is_embedded(name: str) -> bool:
-    """Whether the weights of an encoder or SAM 2 come with the package."""
-    return name in CATALOGUE and CATALOGUE[name].embedded is not None
-
-
 def preset_of(entry: str) -> str:
     """Encoder preset of a catalogue entry."""
     return next(name for name, spec in ENCODERS.items() if spec.weights == entry)
+
+
+def usual_options(choice: Choice) -> dict[str, Any]:
+    """What the small models start from in place of the published values; nothing for the others."""
+    return nano_options(sam2=sam2_size(choice.sam2) == "nano", encoder=is_embedded(choice.encoder))
 
 
 def model_config(choice: Choice, options: Mapping[str, Any]) -> tuple[ModelConfig, CropOptions]:
@@ -129,8 +119,7 @@ def model_config(choice: Choice, options: Mapping[str, Any]) -> tuple[ModelConfi
         parse_block(known[name], {name: options[name]}, f"option {name}")  # so that a message names it
     values: dict[type, dict[str, Any]] = {kind: {} for kind in OPTIONS}
     values[EncoderConfig]["name"] = choice.encoder
-    usual = nano_options(sam2=sam2_size(choice.sam2) == "nano", encoder=is_embedded(choice.encoder))
-    for name, value in {**usual, **options}.items():
+    for name, value in {**usual_options(choice), **options}.items():
         values[known[name]][name] = value
     config = ModelConfig(
         sam2_cfg_file=choice.sam2,
@@ -187,10 +176,4 @@ def _warn_of_nano(*, encoder_is_nano: bool, sam2_is_nano: bool) -> None:
     if not wanted:
         return
     nano = " and ".join([NANO_ENCODER] * encoder_is_nano + [NANO_SAM2] * sam2_is_nano)
-    log.warning(
-        "No large weights in %s, so %s work here: %s; large ones come with: ntt download %s",
-        checkpoint_folder(),
-        nano,
-        NANO_LIMITS,
-        " ".join(wanted),
-    )
+    log.warning("Using the small built-in %s. For better results: ntt download %s", nano, " ".join(wanted))

@@ -5,25 +5,35 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from no_time_to_train.words import counted
+
+WRONG = 2
+"""Exit code for all that the user can mend, as of every command."""
+
 
 def run(arguments: argparse.Namespace) -> int:
     """List everything that is wrong with a configuration and its data, without loading a model."""
     from no_time_to_train.config import DatasetConfigs, ModelConfig, parse_block
-    from no_time_to_train.config.files import read_config
-    from no_time_to_train.runs.preflight import find_problems
+    from no_time_to_train.config.files import read_with_problems
+    from no_time_to_train.runs.preflight import Problem, find_problems
 
-    config = read_config(["--config", arguments.config, *arguments.overrides])
-    blocks = config["model"]["init_args"]
-    problems = find_problems(
-        parse_block(ModelConfig, blocks.get("model_cfg"), "model_cfg"),
-        parse_block(DatasetConfigs, blocks.get("dataset_cfgs"), "dataset_cfgs"),
-        config.get("output_dir", "runs"),
-    )
+    blocks, wrong = read_with_problems(["--config", arguments.config, *arguments.overrides])
+    model = None if wrong["model_cfg"] else parse_block(ModelConfig, blocks.get("model_cfg"), "model_cfg")
+    data = parse_block(DatasetConfigs, blocks.get("dataset_cfgs"), "dataset_cfgs")
+    problems = [Problem(text) for texts in wrong.values() for text in texts]
+    problems += find_problems(model, data, _output_dir(arguments.config))
     for problem in problems:
         print(f"{'error' if problem.fatal else 'warning'}: {problem.text}")
     fatal = sum(problem.fatal for problem in problems)
-    print(f"{fatal} errors, {len(problems) - fatal} warnings")
-    return 1 if fatal else 0
+    print(f"{counted(fatal, 'error')}, {counted(len(problems) - fatal, 'warning')}")
+    return WRONG if fatal else 0
+
+
+def _output_dir(config: str) -> str:
+    """Where a run with this file would write."""
+    from no_time_to_train.config.yaml_files import read_yaml
+
+    return str(read_yaml(config).get("output_dir", "runs"))
 
 
 def add_to(commands: Any) -> None:

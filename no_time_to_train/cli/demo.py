@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Search photographs, then generated scenes of classes never trained on; write pictures and figures."""
-    from no_time_to_train.api.settings import NANO_LIMITS
+    """Search photographs, then generated scenes of classes never trained on; write images and figures."""
     from no_time_to_train.cli.demo_photographs import describe, load_real_pictures, search_real_pictures
     from no_time_to_train.pl_wrapper.entry import main as run_lightning
     from no_time_to_train.runs.folder_lock import held
+    from no_time_to_train.runs.run_notes import NANO_LIMITS
     from no_time_to_train.scenes import write_demo_dataset
 
     folder = Path(arguments.out)
@@ -43,9 +43,9 @@ def run(arguments: argparse.Namespace) -> int:
             code = run_lightning(["test", *common])
     if code == 0:
         print(f"report: {folder / 'report.html'}")
-        print(f"pictures with masks: {folder / 'overlays'}; detections: {folder / 'predictions.json'}")
+        print(f"images with masks: {folder / 'overlays'}; detections: {folder / 'predictions.json'}")
         print(f"{time.monotonic() - started:.0f} s in all")
-        print(f"The embedded models {NANO_LIMITS}; the large weights see more (README.md).")
+        print(f"The small built-in models {NANO_LIMITS}. Large models find more: ntt download --list")
     return code
 
 

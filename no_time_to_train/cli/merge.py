@@ -42,7 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
         write_json(folder / PARTS / SETTINGS, merged)
         write_bytes(folder / MEMORY, (shards[0].folder / MEMORY).read_bytes())
         with timings.stage("export"):
-            export_found(folder, found, formats, arguments.min_score, copy_images=arguments.copy_images)
+            extras = {"copy_images": arguments.copy_images, "pixel_size": arguments.pixel_size}
+            export_found(folder, found, formats, arguments.min_score, **extras)
         if "html" in formats:
             _write_html(arguments, found, merged, timings, folder)
         facts = {"class_names": list(found.class_names), "category_ids": list(found.category_ids)}
@@ -71,5 +72,6 @@ def _write_html(
 ) -> None:
     from no_time_to_train.runs.run_folder import write_html
 
-    said = notes((settings["encoder"], settings["sam2"]), found.unread)
-    write_html(folder, found, timings, public(arguments), notes=said, min_score=arguments.min_score)
+    least, size = arguments.min_score, arguments.pixel_size
+    said = notes((settings["encoder"], settings["sam2"]), found.unread, cut=found.cut_from(least))
+    write_html(folder, found, timings, public(arguments), notes=said, min_score=least, pixel_size=size)

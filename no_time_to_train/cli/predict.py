@@ -1,4 +1,4 @@
-"""``ntt predict``: a folder of pictures and a few references in, masks out."""
+"""``ntt predict``: a folder of images and a few references in, masks out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from no_time_to_train.cli.predict_outcome import describe, summary, write_html
+from no_time_to_train.cli.predict_outcome import describe, notes, summary, write_html
 from no_time_to_train.cli.segmenter_arguments import (
     add_model_arguments,
     add_reference_arguments,
@@ -32,7 +32,14 @@ DEFAULT_FORMATS = "coco,png,overlay,csv,html"
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Find the instances of the references in pictures that need no annotations; write masks and a report."""
+    """Find the instances of the references in images that need no annotations; write masks and a report."""
+    from no_time_to_train.runs.run_notes import kept_warnings
+
+    with kept_warnings() as said:
+        return _run(arguments, said)
+
+
+def _run(arguments: argparse.Namespace, said: list[str]) -> int:
     from no_time_to_train.dataset.given_boxes import boxes_digest, read_boxes
     from no_time_to_train.errors import ConfigError
     from no_time_to_train.runs.found_images import FoundImages
@@ -76,10 +83,16 @@ def run(arguments: argparse.Namespace) -> int:
                 f"{folder}; name an --out that all machines share, and start again with --overwrite"
             )
         found = FoundImages(places, finder.classes, finder.memory.category_ids, targets)
+        noted = notes(
+            (finder.config.encoder_cfg.name, finder.config.sam2_cfg_file),
+            found.unread,
+            said,
+            found.cut_from(arguments.min_score),
+        )
         if shard is None:
-            _export(arguments, finder, found, formats, timings, folder)
+            _export(arguments, finder, found, formats, timings, folder, noted)
             remove_stale(folder, found, bool(left), formats)
-        describe(arguments, finder, settings, timings, found.unread, folder)
+        describe(arguments, finder, settings, timings, found.unread, noted, folder)
     print(summary(found, arguments.min_score, arguments.out))
     return 0
 
@@ -104,6 +117,7 @@ def _export(
     formats: list[str],
     timings: Timings,
     folder: Path,
+    noted: list[str],
 ) -> None:
     """Everything that is made of the records when all are there."""
     from no_time_to_train.errors import DatasetError
@@ -113,9 +127,10 @@ def _export(
         given = ", ".join(arguments.images or [f"--list {arguments.list}"])
         raise DatasetError(f"none of the {len(found.unread)} images in {given} could be read")
     with timings.stage("export"):
-        export_found(folder, found, formats, arguments.min_score, copy_images=arguments.copy_images)
+        extras = {"copy_images": arguments.copy_images, "pixel_size": arguments.pixel_size}
+        export_found(folder, found, formats, arguments.min_score, **extras)
     if "html" in formats:
-        write_html(arguments, finder, found, timings, folder)
+        write_html(arguments, finder, found, timings, folder, noted)
 
 
 def add_to(commands: Any) -> None:
@@ -126,7 +141,7 @@ def add_to(commands: Any) -> None:
         "--images",
         nargs="+",
         metavar="PATH",
-        help="folder of pictures, one picture, a pattern such as '*.jpg', or several of these",
+        help="folder of images, one image, a pattern such as '*.jpg', or several of these",
     )
     pictures.add_argument(
         "--list", metavar="FILE", help="text file with the path of a picture on each line; -: standard input"
@@ -142,20 +157,20 @@ def add_to(commands: Any) -> None:
         "--min-score",
         type=float,
         default=0.5,
-        help="what is drawn and counted; predictions.json keeps all (%(default)s)",
+        help="least score of what is drawn and counted; predictions.json keeps all (%(default)s)",
     )
     command.add_argument(
         "--only-present",
         action="store_true",
-        help="leave out classes that a picture does not show at all; with --calibrate (off)",
+        help="leave out classes that an image does not show at all; with --calibrate (off)",
     )
     command.add_argument(
         "--tile",
         type=read_tile,
         default="auto",
         metavar="SIDE",
-        help="also search larger pictures in tiles of this side; auto: pictures of over four times SAM 2's "
-        "input, 4096 pixels with the released models; off: none (%(default)s)",
+        help="also search larger images in tiles of this side, in pixels; auto: where the references would "
+        "be too small for SAM 2, and images of over four times its input; off: never (%(default)s)",
     )
     command.add_argument("--overlap", type=float, default=0.25, help="share of a tile (%(default)s)")
     command.add_argument(
@@ -192,14 +207,32 @@ def add_format_arguments(command: argparse.ArgumentParser) -> None:
     """What is written of the results."""
     command.add_argument(
         "--format",
-        help="of coco, png, index, csv, yolo, labelme, cvat, labelstudio, parquet, overlay, html "
+        help="of coco, png, index, csv, crops, yolo, labelme, cvat, labelstudio, parquet, overlay, html "
         f"({DEFAULT_FORMATS})",
+    )
+    command.add_argument(
+        "--pixel-size",
+        metavar="SIZE",
+        type=read_pixel_size,
+        help="side of a pixel with its unit, such as 0.12mm: instances.csv and the report have sizes in it",
     )
     command.add_argument(
         "--copy-images",
         action="store_true",
         help="yolo and labelme get copies of the images, not links (off)",
     )
+
+
+def read_pixel_size(text: str) -> str:
+    """``--pixel-size``, refused when it is wrong, before anything is searched."""
+    from no_time_to_train.errors import ConfigError
+    from no_time_to_train.masks.measures import PixelSize
+
+    try:
+        PixelSize.read(text)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
 
 
 def read_tile(text: str) -> int | str:
@@ -260,17 +293,16 @@ def _search(
     devices: ManyDevices | None,
 ) -> set[Any]:
     """Search what is not searched yet; the ids of the images that other processes searched as well."""
-    from tqdm import tqdm
-
     from no_time_to_train.pipeline.segment import segment_targets
     from no_time_to_train.pipeline.streams import Skips, WriteBehind
+    from no_time_to_train.runs.progress import progress
 
     how, size = _how(arguments), arguments.batch_size
     if devices is not None:
         return devices.search(finder.model, finder.memory, targets, how, write, batch_size=size)
     found_in = segment_targets(finder.model, finder.memory, targets, how, batch_size=size, skips=Skips())
     with WriteBehind[tuple[Any, Any]](lambda pair: write(*pair)) as write_soon:
-        for pair in tqdm(found_in, total=len(targets), unit="image", disable=None):
+        for pair in progress(found_in, len(targets)):
             write_soon(pair)
     return set()
 

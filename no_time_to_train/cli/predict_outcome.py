@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from no_time_to_train.words import counted, listed
+
 if TYPE_CHECKING:
     from no_time_to_train.api import Segmenter
     from no_time_to_train.runs.found_images import FoundImages
@@ -18,36 +20,50 @@ def write_html(
     found: FoundImages,
     timings: dict[str, float],
     folder: Path,
+    notes: list[str],
 ) -> None:
-    """``report.html``, with the references as the encoder saw them."""
+    """``report.html``, with the references as the encoder saw them, which are kept for later reports."""
     from no_time_to_train.cli.reference_pictures import report_references
     from no_time_to_train.runs import run_folder
+    from no_time_to_train.runs.kept_references import keep_references
 
+    references = report_references(finder)
+    keep_references(folder, references)
     run_folder.write_html(
         folder,
         found,
         timings,
         public(arguments),
-        references=report_references(finder),
-        notes=notes((finder.config.encoder_cfg.name, finder.config.sam2_cfg_file), found.unread),
+        references=references,
+        notes=notes,
         min_score=arguments.min_score,
+        pixel_size=arguments.pixel_size,
     )
 
 
-def notes(networks: Sequence[str], unread: list[str]) -> list[str]:
-    """What a reader of the report has to know: the limits of small models, and what could not be read."""
-    from no_time_to_train.api.settings import NANO_LIMITS, is_embedded
+def notes(
+    networks: Sequence[str], unread: list[str], said: Sequence[str] = (), cut: Sequence[str] = ()
+) -> list[str]:
+    """What the reader of the results must know first.
 
-    said = []
-    nano = [name for name in networks if is_embedded(name)]
-    if nano:
-        said.append(
-            f"{' and '.join(nano)}: {NANO_LIMITS}. "
-            "Large weights: ntt download dinov2_large sam2.1_hiera_large"
-        )
+    Args:
+        networks: names of the encoder and of SAM 2.
+        said: warnings of the run.
+        cut: names of images where instances may be missing, see ``FoundImages.cut_from``.
+    """
+    from no_time_to_train.runs.run_notes import notes_of
+
+    own = notes_of(networks, said)
     if unread:
-        said.append(f"Could not be read and were skipped: {', '.join(unread[:10])}{_more(unread, 10)}")
-    return said
+        own.append(f"Could not be read and were skipped: {listed(unread, 10)}")
+    return [*own, *([_cut_note(cut)] if cut else [])]
+
+
+def _cut_note(names: Sequence[str]) -> str:
+    return (
+        f"{counted(len(names), 'image')} had more instances than are kept, so counts are too low: "
+        f"{listed(list(names), 5)}; --option num_out_instance=1000 keeps more"
+    )
 
 
 def describe(
@@ -56,6 +72,7 @@ def describe(
     settings: dict[str, Any],
     timings: dict[str, float],
     unread: list[str],
+    notes: list[str],
     folder: Path,
 ) -> None:
     """``run.json``: what is needed to repeat the run and to trust it."""
@@ -66,6 +83,7 @@ def describe(
         "unreadable": unread,
         "class_names": list(finder.classes),
         "category_ids": list(finder.memory.category_ids),
+        "notes": notes,
     }
     describe_run(folder, public(arguments), timings, device=str(finder.device), **facts)
 
@@ -82,12 +100,11 @@ def summary(found: FoundImages, min_score: float, out: str | Path) -> str:
         for label in item.labels[item.scores >= min_score].tolist():
             counts[found.class_names[label]] += 1
     each = ", ".join(f"{name} {count}" for name, count in counts.items())
-    lines = [f"{len(found)} images, {sum(counts.values())} instances of at least {min_score:g} ({each})"]
+    total = counted(sum(counts.values()), "instance")
+    lines = [f"{counted(len(found), 'image')}, {total} with a score from {min_score:g} on ({each})"]
     if found.unread:
-        names = ", ".join(found.unread[:5])
-        lines.append(f"{len(found.unread)} could not be read: {names}{_more(found.unread, 5)}")
+        lines.append(f"{len(found.unread)} could not be read: {listed(found.unread, 5)}")
+    cut = found.cut_from(min_score)
+    if cut:
+        lines.append(_cut_note(cut))
     return "\n".join([*lines, f"results: {out}"])
-
-
-def _more(names: list[str], shown: int) -> str:
-    return f" and {len(names) - shown} more" if len(names) > shown else ""

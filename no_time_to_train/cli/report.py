@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,13 +26,15 @@ def run(arguments: argparse.Namespace) -> int:
     from no_time_to_train.runs.folder_lock import held
 
     folder = Path(arguments.folder)
+    described = _described(folder)
     rows = read_results(folder / "predictions.json")
     truth = None if arguments.truth is None else _regular(arguments.truth)
     matched, metrics = _matched(folder, rows, truth, arguments)
     agnostic = {} if truth is None else _class_agnostic(matched, truth, str(arguments.truth))
     names = [str(category["name"]) for category in matched.categories]
     index_of = {category["id"]: index for index, category in enumerate(matched.categories)}
-    images = images_from_coco(matched.images, matched.rows, _image_folder(arguments, folder), index_of, names)
+    where = _image_folder(arguments, folder, described)
+    images = images_from_coco(matched.images, matched.rows, where, index_of, names)
     with held(folder, "folder"):
         path = write_report(
             folder,
@@ -42,6 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
             class_metrics=by_class(metrics, names),
             title=arguments.title,
             min_score=arguments.min_score,
+            **_kept(folder, described, names, arguments.pixel_size),
         )
     for note in matched.notes:
         print(note)
@@ -68,8 +73,8 @@ def add_to(commands: Any) -> None:
     """Register the sub-command."""
     command = commands.add_parser("report", help=run.__doc__, description=f"{run.__doc__} {EXAMPLE}")
     command.add_argument("folder", help="of ntt predict, ntt demo or run_lightening.py")
-    command.add_argument("--images", metavar="FOLDER", help="of the pictures (where the run found them)")
-    command.add_argument("--truth", metavar="JSON", help="COCO annotations of the pictures")
+    command.add_argument("--images", metavar="FOLDER", help="of the images (where the run found them)")
+    command.add_argument("--truth", metavar="JSON", help="COCO annotations of the images")
     command.add_argument(
         "--rename",
         action="append",
@@ -78,22 +83,50 @@ def add_to(commands: Any) -> None:
         help="a class that the truth calls differently; may be repeated",
     )
     command.add_argument("--min-score", type=float, help="where the slider starts (best F1, else 0.5)")
+    command.add_argument("--pixel-size", metavar="SIZE", help="such as 0.12mm, for the sizes (the run's own)")
     command.add_argument("--title", default="What was found", help="heading (%(default)s)")
     command.set_defaults(run=run)
 
 
-def _image_folder(arguments: argparse.Namespace, folder: Path) -> Path:
-    """``--images``, else where ``run.json`` says that the run found them."""
+def _kept(folder: Path, described: Row, names: list[str], pixel_size: str | None) -> Row:
+    """What the run said of itself: references, timings, notes and configuration, as ``run.json`` has them."""
+    from no_time_to_train.runs.kept_references import kept_references
+
+    own = list(described.get("class_names", names))
+    references = [
+        replace(item, label=names.index(own[item.label]) if item.label >= 0 else -1)
+        for item in kept_references(folder)
+        if item.label < 0 or own[item.label] in names
+    ]
+    config = described.get("config", {})
+    return {
+        "references": references,
+        "timings": described.get("timings_s"),
+        "notes": described.get("notes", []),
+        "config": json.dumps(config, indent=2, ensure_ascii=False) if config else "",
+        "pixel_size": pixel_size or config.get("pixel_size"),
+    }
+
+
+def _described(folder: Path) -> Row:
+    """``run.json``; empty where there is none."""
     from no_time_to_train.dataset.coco.file import load_json
+
+    found = load_json(folder / "run.json") if (folder / "run.json").is_file() else {}
+    return found if isinstance(found, dict) else {}
+
+
+def _image_folder(arguments: argparse.Namespace, folder: Path, described: Row) -> Path:
+    """``--images``, else where ``run.json`` says that the run found them."""
     from no_time_to_train.errors import ConfigError
 
     if arguments.images is not None:
         return Path(arguments.images)
-    named: Any = load_json(folder / "run.json") if (folder / "run.json").is_file() else {}
+    named: Any = described
     for key in ("settings", "image_folder"):
         named = named.get(key) if isinstance(named, dict) else None
     if not isinstance(named, str):
-        raise ConfigError(f"{folder} does not say where its pictures are; give --images FOLDER")
+        raise ConfigError(f"{folder} does not say where its images are; give --images FOLDER")
     return Path(named)
 
 
@@ -111,7 +144,7 @@ def _matched(
 
     own = _regular(folder / "annotations.json") if (folder / "annotations.json").is_file() else truth
     if own is None:
-        raise ConfigError(f"{folder} does not say which pictures were searched; give --truth JSON")
+        raise ConfigError(f"{folder} does not say which images were searched; give --truth JSON")
     scored = (folder / "metrics.json").is_file()
     if arguments.rename and (truth is None or scored):
         reason = "this run has the names of its ground truth" if scored else "give --truth JSON with it"

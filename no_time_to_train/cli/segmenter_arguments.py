@@ -77,7 +77,7 @@ def add_reference_arguments(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--empty",
         metavar="PATH",
-        help="pictures that show none of the classes, for --calibrate",
+        help="images that show none of the classes, for --calibrate",
     )
     group.add_argument("--memory", metavar="FILE", help="a saved memory, in place of or beside --references")
 
@@ -105,6 +105,7 @@ def build_segmenter(arguments: argparse.Namespace) -> Segmenter:
         )
     else:
         finder = Segmenter.load(arguments.memory, sam2=arguments.sam2, **models)
+    _say_options(arguments, finder)
     if arguments.references is not None:
         classes = [name.strip() for name in arguments.classes.split(",")] if arguments.classes else None
         finder.add_folder(
@@ -132,6 +133,16 @@ def build_segmenter(arguments: argparse.Namespace) -> Segmenter:
     elif arguments.empty is not None:
         raise ConfigError("--empty is for --calibrate; give both or none")
     return finder
+
+
+def _say_options(arguments: argparse.Namespace, finder: Segmenter) -> None:
+    """In one line, what a preset or the small models changed of the published values."""
+    from no_time_to_train.config.presets import preset_options, what_it_sets
+
+    if arguments.preset is not None:
+        print(f"preset {arguments.preset} sets {what_it_sets(preset_options(arguments.preset))}")
+    elif finder.usual_options and arguments.memory is None:
+        print(f"small models: {what_it_sets(finder.usual_options)}")
 
 
 def model_arguments(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -163,7 +174,7 @@ def _speed(arguments: argparse.Namespace) -> dict[str, Any]:
 def _measured(name: str, value: ClassThreshold) -> str:
     return (
         f"{name}: an instance from {value.threshold:.2f} on ({value.positives} true, {value.negatives} false "
-        f"scores), there from {value.presence:.2f} on ({value.pictures_with} pictures with it, "
+        f"scores), there from {value.presence:.2f} on ({value.pictures_with} images with it, "
         f"{value.pictures_without} without)"
     )
 

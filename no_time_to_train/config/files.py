@@ -6,6 +6,7 @@ sentence with the nearest valid key. OmegaConf does the merging, the typing and 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Any, get_args
 
@@ -21,9 +22,12 @@ from no_time_to_train.config import (
     TestMode,
     parse_block,
 )
-from no_time_to_train.config.parsing import split_legacy_keys, warn_of_legacy_keys
+from no_time_to_train.config.parsing import problems_of, split_legacy_keys, warn_of_legacy_keys
+from no_time_to_train.config.presets import what_it_sets, with_nano_options
 from no_time_to_train.config.yaml_files import read_yaml, refuse_imports
 from no_time_to_train.errors import ConfigError, did_you_mean
+
+log = logging.getLogger(__name__)
 
 MODULE = "no_time_to_train.pl_wrapper.sam2matcher_pl.Sam2MatcherLightningModel"
 BLOCKS = {
@@ -33,6 +37,7 @@ BLOCKS = {
     "search_cfgs": SearchConfig,
 }
 LISTS = ("cat_names",)
+NANO_SAYS = "small models start from other values than published: {}; keys that you set stay as they are"
 
 ALLOW_IMPORTS = "--allow-imports"
 SWITCHES = ("--resume", "--quiet", "--verbose")
@@ -60,7 +65,12 @@ def merge_arguments(arguments: Sequence[str]) -> list[str]:
             ``--allow-imports``.
     """
     config, rest = _merge(arguments)
-    return rest if config is None else ["--config", yaml.safe_dump(check(config), sort_keys=False), *rest]
+    if config is None:
+        return rest
+    config, added = with_nano_options(check(config))
+    if added:
+        log.warning("%s", NANO_SAYS.format(what_it_sets(added)))
+    return ["--config", yaml.safe_dump(config, sort_keys=False), *rest]
 
 
 def read_config(arguments: Sequence[str]) -> dict[str, Any]:
@@ -69,12 +79,36 @@ def read_config(arguments: Sequence[str]) -> dict[str, Any]:
     Raises:
         ConfigError: as :func:`merge_arguments`, and for arguments that are no overrides of the model.
     """
+    return check(_only_config(arguments))
+
+
+def read_with_problems(arguments: Sequence[str]) -> tuple[dict[str, Any], dict[str, list[str]]]:
+    """The same, with all that is wrong instead of an error for the first.
+
+    Returns:
+        The blocks that are right, by name, and the problems by block; under ``""`` those of none.
+
+    Raises:
+        ConfigError: there is nothing to look at: no file, broken YAML, or other arguments.
+    """
+    config = _only_config(arguments)
+    blocks = _block(_block(config.get("model"), "model").get("init_args"), "model.init_args")
+    problems = {name: problems_of(kind, blocks.get(name), name) for name, kind in BLOCKS.items()}
+    right = {name: value for name, value in blocks.items() if not problems.get(name)}
+    try:
+        right = check({"model": {"init_args": right}})["model"]["init_args"]
+    except ConfigError as error:
+        problems[""] = [str(error)]
+    return right, problems
+
+
+def _only_config(arguments: Sequence[str]) -> dict[str, Any]:
     config, rest = _merge(arguments)
     if rest or config is None:
         raise ConfigError(
             f"expected --config FILE and --model.… overrides, got {' '.join(rest) or 'nothing'}"
         )
-    return check(config)
+    return config
 
 
 def _merge(arguments: Sequence[str]) -> tuple[dict[str, Any] | None, list[str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from typing import Any, TypeVar, get_type_hints
 
 from no_time_to_train.config.data import FillMemoryDataConfig, TargetDataConfig
@@ -60,6 +60,35 @@ def parse_block(kind: type[Block], value: Block | Mapping[str, Any] | None, wher
         raise
     except (ArgumentError, ValueError) as error:  # of an optional block the parser lists all types it tried
         raise ConfigError(_what_is_wrong(error, hints, cleaned, where)) from error
+
+
+def problems_of(kind: type, value: Any, where: str) -> list[str]:
+    """Everything that :func:`parse_block` would refuse, one sentence each, not the first alone."""
+    try:
+        parse_block(kind, value, where)
+    except ConfigError as error:
+        whole = str(error)
+    else:
+        return []
+    if not isinstance(value, Mapping):
+        return [whole]
+    hints = get_type_hints(kind)
+    required = {
+        item.name: value[item.name]
+        for item in fields(kind)
+        if item.default is MISSING and item.default_factory is MISSING and item.name in value
+    }
+    found: list[str] = []
+    for key, inner in value.items():
+        block = dataclass_in(hints[key]) if key in hints else None
+        if block is not None:
+            found += problems_of(block, inner, f"{where}.{key}") if inner is not None else []
+            continue
+        try:
+            parse_block(kind, {**required, key: inner}, where)
+        except ConfigError as error:
+            found.append(str(error))
+    return list(dict.fromkeys(found)) or [whole]
 
 
 def _what_is_wrong(

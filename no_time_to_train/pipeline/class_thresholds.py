@@ -99,7 +99,11 @@ def calibrate(found: Instances, thresholds: Sequence[float], presence: Sequence[
     there = calibrated(best, torch.arange(len(presence)), torch.tensor(list(presence)))
     scores = calibrated(found.scores, found.labels, torch.tensor(list(thresholds)))
     order = scores.argsort(descending=True, stable=True)
-    return replace(found, scores=scores, plain_scores=found.scores, presence=there)[order]
+    cut = found.cut_below
+    if cut is not None:  # of the class whose threshold is lowest, so that nothing is missed in silence
+        level = min(thresholds, default=LEVEL)
+        cut = float(calibrated(torch.tensor([cut]), torch.tensor([0]), torch.tensor([level])))
+    return replace(found, scores=scores, plain_scores=found.scores, presence=there, cut_below=cut)[order]
 
 
 def _safe(threshold: float) -> float:

@@ -103,7 +103,9 @@ def encode_crops(
             continue
         yield (
             crop.slot,
-            StoredReference(item.class_name, item.sample.name, encoded, negative, source=item.sample),
+            StoredReference(
+                item.class_name, item.sample.name, encoded, negative, source=item.sample, side=crop.side
+            ),
         )
 
 

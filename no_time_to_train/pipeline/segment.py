@@ -16,15 +16,19 @@ from no_time_to_train.dataset.images import read_image, read_image_size
 from no_time_to_train.dataset.samples import Target, Unreadable
 from no_time_to_train.dataset.targets import read_target
 from no_time_to_train.errors import ConfigError, DatasetError
+from no_time_to_train.models.memory.stored_references import typical_side
 from no_time_to_train.models.segmenter import ReferenceSegmenter
 from no_time_to_train.pipeline.class_thresholds import calibrate
 from no_time_to_train.pipeline.memory import BankT, Memory
 from no_time_to_train.pipeline.streams import Skips, as_target, open_stream, read_ahead
 from no_time_to_train.pipeline.tile_joining import merge_views
-from no_time_to_train.pipeline.tile_windows import Window, tile_side, tile_windows
+from no_time_to_train.pipeline.tile_windows import LEAST_SEEN, Window, tile_side, tile_windows
 from no_time_to_train.results import BoxPrompts, Instances, Query
 
 log = logging.getLogger(__name__)
+
+COUNTED = 0.5
+"""Instances from this score on are counted, so that one too many of them for the limit has to be said."""
 
 
 @dataclass(frozen=True)
@@ -56,18 +60,28 @@ class Preparer:
         size: side of the proposer's square input.
         encoder_size: side that the encoder's input is resized to from the original; None: not from there.
         input_side: of the square that SAM 2 sees.
+        reference_side: typical side of the references in pixels; None: unknown.
     """
 
     size: int
     encoder_size: int | None
     input_side: int
     how: SearchConfig
+    reference_side: float | None = None
 
     @classmethod
-    def of(cls, model: ReferenceSegmenter[Any], how: SearchConfig, size: int | None = None) -> Preparer:
+    def of(
+        cls,
+        model: ReferenceSegmenter[Any],
+        how: SearchConfig,
+        size: int | None = None,
+        *,
+        memory: Memory[Any] | None = None,
+    ) -> Preparer:
         """For a model; ``size`` takes the place of SAM 2's own input side."""
         side = model.sam.image_size
-        return cls(size or side, model.direct_size, side, how)
+        typical = None if memory is None else typical_side(memory.references)
+        return cls(size or side, model.direct_size, side, how, typical)
 
     def __call__(self, target: Target) -> Prepared | Unreadable:
         """Read one target, unless it is large."""
@@ -76,7 +90,7 @@ class Preparer:
                 size = read_image_size(target.image, target.stated_size)
             else:
                 size = (target.image.shape[0], target.image.shape[1])
-            tile = tile_side(self.how, size, self.input_side)
+            tile = tile_side(self.how, size, self.input_side, self.reference_side)
             given = box_prompts(target, size, self.how)
             if tile is not None:
                 return Prepared(target, tile=tile, given=given)
@@ -127,7 +141,7 @@ def segment_targets(
     if batch_size < 1:
         raise ConfigError(f"batch_size must be at least 1, got {batch_size}")
     stream = open_stream(images)
-    prepare, ahead = Preparer.of(model, how), stream.ahead and max(stream.ahead, batch_size)
+    prepare, ahead = Preparer.of(model, how, memory=memory), stream.ahead and max(stream.ahead, batch_size)
     pin = model.device.type == "cuda"
 
     def read(numbered: tuple[int, Any]) -> Prepared | Unreadable:
@@ -168,12 +182,14 @@ def segment_prepared(
     """Search targets that a :class:`Preparer` has read; see :func:`segment`."""
     for group in _grouped(skips.readable(prepared), batch_size):
         try:
-            results = _search(model, memory, group, how, batch_size)
+            results = _search(model, memory, group, how, skips, batch_size)
         except DatasetError as error:
             skips.skip(error)
             continue
         for item, found in zip(group, results, strict=True):
-            yield item.target, _finished(found, item.target, memory, how)
+            found = _finished(found, item.target, memory, how)
+            _say_what_is_missing(found, how)
+            yield item.target, found
 
 
 def _search(
@@ -181,9 +197,12 @@ def _search(
     memory: Memory[BankT],
     group: Sequence[Prepared],
     how: SearchConfig,
+    skips: Skips,
     batch_size: int,
 ) -> list[Instances]:
     if group[0].tile is not None:
+        if how.tile == "auto":
+            _say_why_tiles(model, memory, group[0].tile, skips)
         return [_in_tiles(model, memory, group[0], how, batch_size)]
     queries = [item.query for item in group if item.query is not None]
     return model.segment_batch(queries, memory.bank, memory.negatives)
@@ -221,7 +240,29 @@ def _in_tiles(
         own = windows[start : start + batch_size]
         cut = [_cut(model, image, window, item.given) for window in own]
         views += zip(own, model.segment_batch(cut, memory.bank, memory.negatives), strict=True)
-    return merge_views(views, (height, width), exclusive_boxes=model.merge.box_convention == "exclusive")
+    joined = merge_views(views, (height, width), exclusive_boxes=model.merge.box_convention == "exclusive")
+    cuts = [found.cut_below for _, found in views if found.cut_below is not None]
+    return replace(joined, cut_below=max(cuts, default=None))
+
+
+def _say_why_tiles(model: ReferenceSegmenter[Any], memory: Memory[Any], tile: int, skips: Skips) -> None:
+    side, input_side = typical_side(memory.references), model.sam.image_size
+    if side is not None and tile <= side * input_side / LEAST_SEEN:
+        skips.say_once(
+            f"the references are about {side:.0f} pixels large, too small for SAM 2 in a whole image of over "
+            f"{tile} pixels: such images are searched in tiles of {tile} as well, which takes longer "
+            f"(tile: off searches them whole only)"
+        )
+
+
+def _say_what_is_missing(found: Instances, how: SearchConfig) -> None:
+    if found.cut_below is not None and found.cut_below >= max(how.min_score, COUNTED):
+        log.warning(
+            "%s: more instances than num_out_instance keeps; some that score up to %.2f may be missing, so "
+            "raise it to count them",
+            found.name or "this image",
+            found.cut_below,
+        )
 
 
 def _cut(

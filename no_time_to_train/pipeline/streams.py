@@ -36,10 +36,12 @@ class Skips:
     Attributes:
         stop: raise :class:`DatasetError` instead of leaving out.
         reasons: one sentence for each that was left out.
+        said: sentences about the search that are said once.
     """
 
     stop: bool = False
     reasons: list[str] = field(default_factory=list)
+    said: set[str] = field(default_factory=set)
 
     def skip(self, error: DatasetError) -> None:
         """Leave out one sample, or raise."""
@@ -47,6 +49,12 @@ class Skips:
             raise error
         log.warning("skipped: %s", error)
         self.reasons.append(str(error))
+
+    def say_once(self, sentence: str) -> None:
+        """Say something about the search; the same sentence is not said again."""
+        if sentence not in self.said:
+            self.said.add(sentence)
+            log.warning("%s", sentence)
 
     def readable(self, items: Iterable[Item | Unreadable]) -> Iterator[Item]:
         """The samples that could be read."""

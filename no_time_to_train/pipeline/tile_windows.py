@@ -14,18 +14,28 @@ of a 12-megapixel camera are not; they are searched whole, as published."""
 AUTO_TILE = 2
 """Side of an automatic tile, in times SAM 2's input side; see docs/large-pictures.md for what others give."""
 
+LEAST_SEEN = 24
+"""Pixels that an object needs in SAM 2's input; references that are smaller there call for tiles."""
 
-def tile_side(how: SearchConfig, size: tuple[int, int], input_side: int) -> int | None:
+
+def tile_side(
+    how: SearchConfig, size: tuple[int, int], input_side: int, reference_side: float | None = None
+) -> int | None:
     """Side of the tiles for an image of (H, W); None when it is searched whole only.
 
     Args:
         input_side: of the square that SAM 2 sees.
+        reference_side: typical side of the references, in pixels of their images; None: unknown.
     """
     if how.tile == "off":
         return None
-    if isinstance(how.tile, str):
-        return AUTO_TILE * input_side if max(size) > AUTO_ABOVE * input_side else None
-    return how.tile if max(size) > how.tile else None
+    if isinstance(how.tile, int):
+        return how.tile if max(size) > how.tile else None
+    large = AUTO_TILE * input_side if max(size) > AUTO_ABOVE * input_side else None
+    if reference_side is None or reference_side * input_side >= LEAST_SEEN * max(size):
+        return large
+    fitting = max(1, int(reference_side * input_side / LEAST_SEEN))
+    return fitting if large is None else min(fitting, large)
 
 
 def tile_windows(size: tuple[int, int], tile: int, overlap: float) -> list[Window]:

@@ -22,7 +22,8 @@ predict  search targets that need no annotations
   --on_error {skip,stop}     what an unreadable image does (skip)
   --evaluate {true,false}    score where there are annotations (true)
   --report {true,false}      write report.html (true)
-  --format WORDS             coco, png, index, csv, yolo, labelme, cvat, labelstudio, parquet, overlay, html
+  --format WORDS             more formats, such as coco,csv,crops,html (docs/export-formats.md)
+  --pixel_size SIZE          of one pixel, such as 0.12mm, for the sizes in instances.csv
   --quiet, --verbose         less, or more, on the screen; log.txt is in the output folder
   --seed_everything N        of everything random (42)
   --trainer.KEY VALUE        as Lightning has them, e.g. --trainer.devices 4

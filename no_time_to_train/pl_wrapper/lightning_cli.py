@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any, NoReturn
@@ -12,6 +13,7 @@ from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from no_time_to_train.errors import ConfigError
+from no_time_to_train.pl_wrapper.progress_callback import LinesOfProgress
 from no_time_to_train.pl_wrapper.run_options import SUBCOMMANDS, RunOptions
 from no_time_to_train.pl_wrapper.sam2matcher_pl import Sam2MatcherLightningModel
 from no_time_to_train.pl_wrapper.stages import Stages
@@ -52,7 +54,7 @@ class Sam2MatcherCLI(LightningCLI):
         options = self._options()
         set_trainer_level(quiet=options.quiet)
         try:
-            self.trainer = self._quiet_trainer() if options.quiet else self.instantiate_trainer()
+            self.trainer = self._quiet_trainer() if options.quiet else self._talking_trainer()
         except (MisconfigurationException, ValueError, RuntimeError, TypeError) as error:
             reason = str(error).strip().splitlines()[0]
             raise ConfigError(f"the trainer cannot be made as its options say: {reason}") from error
@@ -62,6 +64,15 @@ class Sam2MatcherCLI(LightningCLI):
         callbacks = self._get(self.config_init, "trainer").get("callbacks") or []
         kept = [callback for callback in callbacks if not isinstance(callback, ProgressBar)]
         return self.instantiate_trainer(callbacks=kept, enable_progress_bar=False)
+
+    def _talking_trainer(self) -> Any:
+        """A trainer with a bar on a screen, and a line every so often where standard error is a file."""
+        own = self._get(self.config_init, "trainer")
+        callbacks = own.get("callbacks") or []
+        bars = any(isinstance(callback, ProgressBar) for callback in callbacks)
+        if sys.stderr.isatty() or bars or own.get("enable_progress_bar") is not None:
+            return self.instantiate_trainer()
+        return self.instantiate_trainer(callbacks=[*callbacks, LinesOfProgress()])
 
     def test(self, model: Sam2MatcherLightningModel, ckpt_path: str | None = None) -> dict[str, float]:
         """Run the stages that ``test_mode`` names."""

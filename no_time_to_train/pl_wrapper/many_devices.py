@@ -83,7 +83,8 @@ class ManyDevices:
                 written.add(target.image_id)
 
         passing = DataPass(model)
-        passing.begin(Each(targets, Preparer.of(model, how)), step, workers=workers, batch_size=batch_size)
+        prepare = Preparer.of(model, how, memory=memory)
+        passing.begin(Each(targets, prepare), step, workers=workers, batch_size=batch_size)
         if targets:
             self.trainer.test(passing, verbose=False)
         self.trainer.strategy.barrier()

@@ -27,8 +27,9 @@ class RunOptions:
         evaluate: score the results where the targets have annotations.
         report: write report.html.
         format: further forms of the results, with commas between: coco (annotations.json), png, index, csv,
-            yolo, labelme, cvat, labelstudio, parquet, overlay (as model_cfg.online_vis), html (as report); of
-            instances that score at least model_cfg.vis_thr.
+            crops, yolo, labelme, cvat, labelstudio, parquet, overlay (as model_cfg.online_vis), html (as
+            report); of instances that score at least model_cfg.vis_thr.
+        pixel_size: side of a pixel with its unit, such as 0.12mm, for the sizes in instances.csv.
         quiet: no progress bar and no summary, only warnings and errors.
         verbose: also what matters only when looking for a fault.
         n_shot: only part of the name of the result file.
@@ -47,6 +48,7 @@ class RunOptions:
     evaluate: bool = True
     report: bool = True
     format: str = ""
+    pixel_size: str | None = None
     quiet: bool = False
     verbose: bool = False
     n_shot: int | None = None

@@ -276,7 +276,7 @@ class Sam2MatcherLightningModel(DataPass):
         self.pictures = (
             OverlayWriter(folder / "overlays", self.model_cfg.vis_thr, names) if pictures else None
         )
-        prepare = Preparer.of(self.segmenter, how, block.image_size)
+        prepare = Preparer.of(self.segmenter, how, block.image_size, memory=memory)
         left = self.targets.without(self.writer.finished)
         loading, step = self.loading, partial(self._search, how)
         self.begin(Each(left, prepare), step, workers=loading.workers, batch_size=loading.batch_size)

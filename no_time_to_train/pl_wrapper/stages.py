@@ -26,6 +26,8 @@ from no_time_to_train.runs.preflight import find_problems
 from no_time_to_train.runs.result_writer import Record, collect
 from no_time_to_train.runs.results_folder import export_found, read_formats, remove_stale, require_names
 from no_time_to_train.runs.run_folder import Timings, describe_run, write_html
+from no_time_to_train.runs.run_notes import kept_warnings, notes_of
+from no_time_to_train.words import counted
 
 Metrics = dict[str, float]
 Rows = list[dict[str, Any]]
@@ -48,6 +50,7 @@ class Stages:
         model: the wrapped model.
         options: where things go.
         config: the resolved configuration, kept beside the results.
+        said: warnings of the run so far.
     """
 
     trainer: Trainer
@@ -55,6 +58,7 @@ class Stages:
     options: RunOptions
     config: Mapping[str, Any] = field(default_factory=dict)
     timings: Timings = field(default_factory=Timings)
+    said: list[str] = field(default_factory=list)
 
     def run(self, ckpt_path: str | None = None) -> Metrics:
         """Run what ``model.test_mode`` names; ``none`` means all of it.
@@ -68,6 +72,10 @@ class Stages:
         Raises:
             ConfigError: a file that the stage needs was not named.
         """
+        with kept_warnings() as self.said:
+            return self._run(ckpt_path)
+
+    def _run(self, ckpt_path: str | None) -> Metrics:
         self.model.trainer = self.trainer  # so that its rank is known before the first pass
         mode = "run" if self.model.test_mode == "none" else self.model.test_mode
         require_files(mode, self.options, ckpt_path)
@@ -151,7 +159,8 @@ class Stages:
         found = self._found(records)
         if formats:
             with self.timings.stage("export"):
-                export_found(folder, found, formats, self.model.model_cfg.vis_thr, found.image_ids)
+                least, size = self.model.model_cfg.vis_thr, self.options.pixel_size
+                export_found(folder, found, formats, least, found.image_ids, pixel_size=size)
                 remove_stale(folder, found, False, formats)
         write_json(folder / "predictions.json", rows)
         if self.options.export_result:
@@ -266,7 +275,7 @@ class Stages:
         if model.targets is None or model.writer is None:
             raise RuntimeError("begin_search was not called")
         if model.skips.reasons:
-            log.warning("%d images could not be read and were skipped", len(model.skips.reasons))
+            log.warning("could not be read: %s", counted(len(model.skips.reasons), "image"))
         # With nothing left to search the other processes may never have been started: rank zero reads all.
         world_size = self.trainer.world_size if left else 1
         return collect(model.writer.records(world_size), model.targets.image_ids)
@@ -288,14 +297,19 @@ class Stages:
                 )
             write_json(folder / "metrics.json", metrics)
             self._say(summary_table(metrics, found.class_names))
+        cfg = self.model.model_cfg
+        notes = notes_of((cfg.encoder_cfg.name, cfg.sam2_cfg_file.removesuffix(".yaml")), self.said)
         if options.report or "html" in read_formats(options.format):
+            shown = {"notes": notes, "pixel_size": options.pixel_size}
             with self.timings.stage("report"):
-                write_html(folder, found, self.timings, self.config, targets=targets, metrics=metrics)
+                write_html(
+                    folder, found, self.timings, self.config, targets=targets, metrics=metrics, **shown
+                )
         segmenter = self.model.segmenter
         weights = {**self.model.fingerprint(), "sam2_weights": weights_hash(segmenter.sam)}
         facts = {"device": str(segmenter.device), "skipped": self.model.skips.reasons, "weights": weights}
-        describe_run(folder, self.config, self.timings, **facts)
-        self._say(f"{len(rows)} instances in {folder / 'predictions.json'}; {self._spent()}")
+        describe_run(folder, self.config, self.timings, **facts, notes=notes)
+        self._say(f"{counted(len(rows), 'instance')} in {folder / 'predictions.json'}; {self._spent()}")
         return metrics
 
     def _say(self, text: str) -> None:

@@ -11,6 +11,7 @@ from no_time_to_train.masks.rle import pixel_boxes
 from no_time_to_train.report.content import ReportImage
 from no_time_to_train.report.counts import ReportRow, count_curve
 from no_time_to_train.report.outcomes import FALSE_POSITIVES
+from no_time_to_train.report.palette import RGB, css_colour, instance_colours, is_crowd
 from no_time_to_train.report.thumbnails import thumbnail_address
 from no_time_to_train.results import Instances
 
@@ -98,6 +99,8 @@ def _pane(kind: str, caption: str, label: str, content: str, size: tuple[int, in
 def _found_marks(row: ReportRow, class_names: Sequence[str], step: int) -> str:
     """Worst first, so that better ones lie above."""
     found, marks = row.found, []
+    labels = found.labels.tolist()
+    colours = instance_colours(labels) if is_crowd(labels) else []
     for i in reversed(range(len(found))):
         score, label = float(found.scores[i]), int(found.labels[i])
         kind = row.outcome.kinds[i] if row.outcome else ""
@@ -107,9 +110,13 @@ def _found_marks(row: ReportRow, class_names: Sequence[str], step: int) -> str:
         title = said + (f", {'false positive: ' if wrong else ''}{kind}" if kind else "")
         marks.append(
             f'<g class="mark c{label}{" bad" if wrong else ""}{shown}" data-score="{score:.4g}" '
-            f'data-kind="{kind}">{_shape(found, i, said, title)}</g>'
+            f'data-kind="{kind}"{_own_colour(colours, i)}>{_shape(found, i, said, title)}</g>'
         )
     return "".join(marks)
+
+
+def _own_colour(colours: Sequence[RGB], i: int) -> str:
+    return f' style="--c:{css_colour(colours[i])}"' if colours else ""
 
 
 def _truth_marks(row: ReportRow, class_names: Sequence[str], step: int) -> str:

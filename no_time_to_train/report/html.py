@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from no_time_to_train.files import write_text
+from no_time_to_train.masks.measures import PixelSize
 from no_time_to_train.report import sections
 from no_time_to_train.report.cards import class_name, image_card
 from no_time_to_train.report.content import ReportImage, ReportReference, index_by_name, truths_of
@@ -25,6 +26,7 @@ from no_time_to_train.report.counts import (
 )
 from no_time_to_train.report.outcomes import match_outcome
 from no_time_to_train.report.palette import class_palette, css_colour
+from no_time_to_train.report.sizes import size_histograms
 from no_time_to_train.results import Instances
 
 PHOTO_BYTES = 13 * 2**20  # of all small pictures together; base64 adds a third
@@ -32,6 +34,7 @@ LARGEST_PHOTO = 200 * 2**10
 REFERENCE_BYTES = 2**21  # of all reference crops together
 MAX_IMAGES = 200
 FILE_NAME = "report.html"
+TARGET_FREE = "target_free"  # kind of figures, as evaluation names it
 
 
 def write_report(
@@ -50,6 +53,7 @@ def write_report(
     notes: Sequence[str] = (),
     min_score: float | None = None,
     max_images: int = MAX_IMAGES,
+    pixel_size: str | None = None,
 ) -> Path:
     """Write ``report.html`` into the run's folder, whole or not at all.
 
@@ -69,6 +73,7 @@ def write_report(
         min_score: where the slider starts; by default where F1 is highest, or 0.5 without ground truth.
         max_images: so many are shown, those with most errors first where errors are known; the totals
             are over all.
+        pixel_size: such as ``0.12mm``, for the histogram of sizes; None: sizes are in pixels.
 
     Returns:
         the file written.
@@ -96,7 +101,14 @@ def write_report(
             _headline(metrics or {}),
         ),
         "classes": sections.class_table(curves, class_names, step, with_truth, class_metrics or {}),
-        "metrics": sections.metrics_table(metrics) if metrics else "",
+        "sizes": size_histograms(
+            [image.found for image in images],
+            labels,
+            class_names,
+            step,
+            None if pixel_size is None else PixelSize.read(pixel_size),
+        ),
+        "metrics": sections.metrics_table(_without_rate(metrics, free)) if metrics else "",
         "references": _references(references, class_names),
         "timings": sections.timings_table(timings) if timings else "",
         "config": escape(config),
@@ -159,6 +171,13 @@ def _prepared(found: Instances) -> Instances:
     scores = (found.scores.double() * 1e4).round() / 1e4
     order = scores.argsort(descending=True, stable=True)
     return replace(found, scores=scores)[order[scores[order] > 0]]
+
+
+def _without_rate(
+    metrics: Mapping[str, Mapping[str, float]], free: Sequence[ReportRow]
+) -> Mapping[str, Mapping[str, float]]:
+    """Without the rate of false positives at one fixed score, where a tile shows it at the slider's."""
+    return {kind: values for kind, values in metrics.items() if not (free and kind == TARGET_FREE)}
 
 
 def _headline(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

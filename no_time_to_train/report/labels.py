@@ -51,20 +51,24 @@ class Tag:
     box: Rect
 
 
-def draw_tags(picture: Image.Image, tags: list[Tag], font_size: int) -> None:
+def draw_tags(picture: Image.Image, tags: list[Tag], font_size: int, on_objects: float = ON_OBJECTS) -> None:
     """Draw tags onto ``picture`` in place, the first ones first.
 
     Each goes above its box, inside it or below it, wherever it hides least. A tag that would lie on other
     tags, or mostly on other objects, wherever it goes is left out: a crowd stays visible that way.
+
+    Args:
+        on_objects: share of a tag's area that may lie on other objects; 0: on none, its own included.
     """
     draw = ImageDraw.Draw(picture)
     pad = max(2, font_size // 5)
     taken: list[Rect] = []
     for tag in tags:
         text, font, width, height = _fitted(tag, font_size, pad)
-        # What holds this object, as a table holds a bowl, cannot be kept free of its tag.
-        others = [other.box for other in tags if _covered(tag.box, [other.box]) < HOLDS]
-        place = _free_place(tag.box, width, height, picture.size, taken, others) if text else None
+        # What holds this object, as a table holds a bowl, cannot be kept free of its tag, unless none may be.
+        others = [other.box for other in tags if not on_objects or _covered(tag.box, [other.box]) < HOLDS]
+        room = (width, height)
+        place = _free_place(tag.box, room, picture.size, taken, others, on_objects) if text else None
         if place is None:
             continue
         taken.append(place)
@@ -130,9 +134,14 @@ def _fitted(tag: Tag, font_size: int, pad: int) -> tuple[str, Any, float, float]
 
 
 def _free_place(
-    box: Rect, width: float, height: float, size: tuple[int, int], taken: list[Rect], others: list[Rect]
+    box: Rect,
+    room: tuple[float, float],
+    size: tuple[int, int],
+    taken: list[Rect],
+    others: list[Rect],
+    most: float,
 ) -> Rect | None:
-    x1, y1, x2, y2 = box
+    (x1, y1, x2, y2), (width, height) = box, room
     above, below = y1 - height, y2
     corners = [(x1, above), (x1, y1), (x1, below)]
     corners += [(x2 - width, above), (x2 - width, below), (x1, y2 - height)]
@@ -140,7 +149,7 @@ def _free_place(
     on_tags = [_covered(place, taken) for place in places]
     on_objects = [_covered(place, others) for place in places]
     hides_own = [_covered(box, [place]) > OF_OBJECT for place in places]
-    allowed = [i for i in range(len(places)) if on_tags[i] <= ON_TAGS and on_objects[i] <= ON_OBJECTS]
+    allowed = [i for i in range(len(places)) if on_tags[i] <= ON_TAGS and on_objects[i] <= most]
     if not allowed:
         return None
     return places[min(allowed, key=lambda i: (hides_own[i], on_tags[i] > 0, on_objects[i] > OF_OBJECT, i))]

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from no_time_to_train.masks.rle import decode_crop, pixel_boxes
 from no_time_to_train.report.labels import Tag, draw_tags, writable
-from no_time_to_train.report.palette import RGB, class_palette, readable_ink
+from no_time_to_train.report.palette import RGB, instance_colours, is_crowd, readable_ink
 from no_time_to_train.results import RLE, Instances
 
 BOX_ALPHA = 0.9
@@ -32,15 +32,16 @@ def draw_instances(
 ) -> np.ndarray:
     """Draw masks, contours, boxes and tags such as "date 0.87"; the arguments stay as they are.
 
-    Line widths and letters grow with the picture. Better instances lie above worse ones. A tag on
-    an object that is small for it says the score alone; in a crowd one without a free place is left out.
+    Line widths and letters grow with the image. Better instances lie above worse ones. A tag on an object
+    that is small for it says the score alone. In a crowd (many instances of one class) each instance has its
+    own colour, lines are thin, boxes are left out, and a tag is drawn only where it covers no object.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         found: instances of that image; an empty mask (a box-only annotation) shows its box alone.
         class_names: name per class index; ``found.class_names`` when empty, "class 3" when that is too.
         min_score: only instances that score at least this are drawn.
-        palette: (r, g, b) per class index; :func:`class_palette` by default.
+        palette: (r, g, b) per class index; ``class_palette`` by default.
         mask_alpha: opacity of the masks in [0, 1].
         boxes: draw boxes.
         labels: draw tags.
@@ -56,21 +57,34 @@ def draw_instances(
     kept = found[found.scores >= min_score]
     kept = kept[torch.argsort(kept.scores, descending=True, stable=True)]
     class_of = kept.labels.tolist()
-    known = palette or class_palette(max(class_of, default=-1) + 1)
-    colours = [known[label % len(known)] for label in class_of]
+    crowd, colours = is_crowd(class_of), instance_colours(class_of, palette)
     canvas = image.copy()
+    line = max(1 if crowd else 2, round((0.001 if crowd else 0.003) * image.shape[1]))
     for row in reversed(range(len(kept))):
-        _paint_mask(canvas, kept.rles[row], colours[row], mask_alpha)
+        _paint_mask(canvas, kept.rles[row], colours[row], mask_alpha, line)
     picture = Image.fromarray(canvas)
     rects = _rectangles(kept)
-    if boxes:
+    if boxes and not crowd:
         _draw_boxes(picture, rects, colours)
     if labels:
         texts = [_class_text(class_names or found.class_names, label) for label in class_of]
         short = [f"{score:.2f}" if scores else "" for score in kept.scores.tolist()]
-        texts = [f"{name} {score}".strip() for name, score in zip(texts, short, strict=True)]
+        if crowd:  # all are of one class, so its name says nothing
+            texts = short
+        else:
+            texts = [f"{name} {score}".strip() for name, score in zip(texts, short, strict=True)]
         tags = [Tag(*parts) for parts in zip(texts, short, colours, rects, strict=True)]
-        draw_tags(picture, tags, max(MIN_FONT, round(0.02 * picture.width)))
+        size = max(MIN_FONT, round((0.01 if crowd else 0.02) * picture.width))
+        draw_tags(picture, tags, size, **({"on_objects": 0.0} if crowd else {}))
+    return np.asarray(picture).copy()
+
+
+def numbered(image: np.ndarray, text: str, flagged: bool = False) -> np.ndarray:
+    """An image with a text in its upper left corner, for a :func:`contact_sheet`; red where ``flagged``."""
+    picture = Image.fromarray(image)
+    size = max(MIN_FONT, picture.width // 10)
+    colour = (179, 38, 30) if flagged else (28, 31, 36)
+    draw_tags(picture, [Tag(text, text, colour, (0.0, 0.0, picture.width, picture.height))], size)
     return np.asarray(picture).copy()
 
 
@@ -124,13 +138,12 @@ def _draw_boxes(picture: Image.Image, rects: Sequence[tuple[float, ...]], colour
     picture.paste(Image.blend(picture, layer, BOX_ALPHA))
 
 
-def _paint_mask(canvas: np.ndarray, rle: RLE, colour: RGB, alpha: float) -> None:
+def _paint_mask(canvas: np.ndarray, rle: RLE, colour: RGB, alpha: float, line: int) -> None:
     """Tint one mask and draw its contour, inside its box only."""
     mask, x, y = decode_crop(rle)
     if not mask.size:
         return
     h, w = mask.shape
-    line = max(2, round(0.003 * canvas.shape[1]))
     opacity = np.maximum(mask * alpha, _contour(mask, line))[..., None]
     halo = np.asarray(readable_ink(colour), dtype=np.float32)
     rim = _contour(mask, 2 * line)[..., None] * HALO_ALPHA

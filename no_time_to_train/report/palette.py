@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import count, islice
 
@@ -33,6 +33,28 @@ def class_palette(num_classes: int) -> tuple[RGB, ...]:
     ratio. The colour of a class does not depend on how many classes there are.
     """
     return tuple(islice(_colours(), num_classes))
+
+
+CROWD = 25
+"""More instances of one class than this in an image are a crowd: each has a colour of its own there."""
+
+
+def instance_colours(labels: Sequence[int], palette: Sequence[RGB] | None = None) -> list[RGB]:
+    """One colour per instance: that of its class, but in a crowd of one class a colour each.
+
+    Args:
+        labels: class index of each instance.
+        palette: (r, g, b) per class index; :func:`class_palette` by default.
+    """
+    if is_crowd(labels):
+        return list(class_palette(len(labels)))
+    known = palette or class_palette(max(labels, default=-1) + 1)
+    return [known[label % len(known)] for label in labels]
+
+
+def is_crowd(labels: Sequence[int]) -> bool:
+    """Whether so many instances of a single class are shown that one colour would melt them together."""
+    return len(labels) > CROWD and len(set(labels)) == 1
 
 
 def readable_ink(background: RGB) -> RGB:

@@ -24,6 +24,7 @@ def record_of(found: Instances, target: Target, category_ids: Sequence[Any]) -> 
         "size": list(found.size),
         "rows": to_coco_rows(found, target.image_id, category_ids),
         "presence": None if found.presence is None else found.presence.tolist(),
+        "cut_below": found.cut_below,
     }
 
 
@@ -61,6 +62,10 @@ class FoundImages:
         """Of the images with a record, in their order."""
         return [target.image_id for target in self._targets]
 
+    def cut_from(self, min_score: float) -> list[str]:
+        """Names of the images where instances of at least this score may be missing, see ``cut_below``."""
+        return [item.name for item in self if item.cut_below is not None and item.cut_below >= min_score]
+
     def __len__(self) -> int:
         return len(self._targets)
 
@@ -77,9 +82,12 @@ class FoundImages:
             require_rows(record["rows"])
             read = from_coco_rows(record["rows"], self.category_ids, self.class_names)
             found = read.get(record["image_id"], Instances.empty((height, width), self.class_names))
-            if record["presence"] is None:
-                return found
-            return replace(found, presence=torch.tensor(record["presence"]))
+            presence, cut = record["presence"], record.get("cut_below")
+            return replace(
+                found,
+                presence=None if presence is None else torch.tensor(presence),
+                cut_below=None if cut is None else float(cut),
+            )
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, OverflowError) as error:
             raise DatasetError(
                 f"what is recorded of {record.get('file_name')} is damaged ({error}); begin with --overwrite"

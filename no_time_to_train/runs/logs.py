@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,17 @@ def without_tips() -> Iterator[None]:
         yield
     finally:
         logger.removeFilter(_is_no_tip)
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Show a warning as its sentence, without the file, the line and the source that it came from."""
+    before = warnings.formatwarning
+    warnings.formatwarning = lambda message, *where, **more: f"warning: {message}\n"
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 def set_trainer_level(*, quiet: bool) -> None:

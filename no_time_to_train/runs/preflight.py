@@ -6,6 +6,7 @@ import shutil
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from no_time_to_train.config import DatasetConfigs, ModelConfig
@@ -40,12 +41,12 @@ class Problem:
 
 
 def find_problems(
-    model: ModelConfig, data: DatasetConfigs, output_dir: str | Path, most_targets: int | None = None
+    model: ModelConfig | None, data: DatasetConfigs, output_dir: str | Path, most_targets: int | None = None
 ) -> list[Problem]:
     """Check names, weights, files, categories, references, targets and disk; no model is built.
 
     Args:
-        model: ``model_cfg``.
+        model: ``model_cfg``; None where that has faults of its own.
         data: ``dataset_cfgs``; blocks that are None are not looked at.
         output_dir: where a run would write.
         most_targets: how many target images are opened; None means all.
@@ -54,13 +55,10 @@ def find_problems(
         Every problem found, in the order of the configuration; an empty list means the run can start.
     """
     found: list[Problem] = []
-    for step in (
-        lambda: model_class(model.name),
-        lambda: _check_encoder(model),
-        lambda: _check_sam2(model),
-    ):
-        _collect(found, step)
-    names = _check_references(found, model, data)
+    if model is not None:
+        for check in (lambda cfg: model_class(cfg.name), _check_encoder, _check_sam2):
+            _collect(found, partial(check, model))
+    names = _check_references(found, None if model is None else model.memory_bank_cfg.length, data)
     _check_targets(found, data, names, most_targets)
     _check_disk(found, Path(output_dir))
     return found
@@ -124,14 +122,14 @@ def _check_there(path: str | Path | None, key: str) -> None:
         raise ConfigError(f"{path} is not there ({key}): put the data there or name others; {DEMO}")
 
 
-def _check_references(found: list[Problem], model: ModelConfig, data: DatasetConfigs) -> tuple[str, ...]:
+def _check_references(found: list[Problem], length: int | None, data: DatasetConfigs) -> tuple[str, ...]:
     block = data.fill_memory
     if block is None:
         return ()
 
     def read() -> ReferenceSource:
         _check_there(block.json_file or block.root, "dataset_cfgs.fill_memory")
-        return ReferenceSource(block, model.memory_bank_cfg.length)
+        return ReferenceSource(block, length)
 
     source = _collect(found, read)
     if not isinstance(source, ReferenceSource):

@@ -22,7 +22,8 @@ FORMATS: Mapping[str, tuple[str, ...]] = {
     "coco": ("coco_results", "coco"),
     "png": ("masks",),
     "index": ("index",),
-    "csv": ("counts", "presence"),
+    "csv": ("counts", "presence", "measurements"),
+    "crops": ("crops",),
     "yolo": ("yolo",),
     "labelme": ("labelme",),
     "cvat": ("cvat",),
@@ -33,11 +34,11 @@ FORMATS: Mapping[str, tuple[str, ...]] = {
 }
 """Words of ``--format`` and the exporters behind them; ``overlay`` and ``html`` need the pictures."""
 
-PARTS, OVERLAYS = "parts", "overlays"
+PARTS, OVERLAYS, REFERENCES = "parts", "overlays", "references"
 ALWAYS = ("run.json", "memory.safetensors", f"{PARTS}/{SETTINGS}")
 FILES: Mapping[str, tuple[str, ...]] = {
     "coco": ("predictions.json", "annotations.json"),
-    "csv": ("counts.csv", "presence.csv"),
+    "csv": ("counts.csv", "presence.csv", "instances.csv"),
     "cvat": ("cvat.xml",),
     "labelstudio": ("label_studio.json", "label_studio.xml"),
     "yolo": ("yolo/data.yaml",),
@@ -108,6 +109,7 @@ def export_found(
     image_ids: Sequence[Any] | None = None,
     *,
     copy_images: bool = False,
+    pixel_size: str | None = None,
 ) -> None:
     """Write the formats, in one pass over the images; overlays only where they are missing.
 
@@ -118,6 +120,7 @@ def export_found(
         image_ids: of the data set of the images, whose run has written its ``predictions.json`` already;
             its category ids are kept then as well. None numbers images and classes from 1.
         copy_images: formats that come with their images hold copies, not links.
+        pixel_size: such as ``0.12mm``, for the sizes in ``instances.csv``.
     """
     formats = list(formats)
     chosen = [name for word in formats for name in FORMATS[word]]
@@ -127,7 +130,9 @@ def export_found(
         ids = range(1, len(found) + 1) if image_ids is None else image_ids
         results = (ImageResult(item.name, item, key) for item, key in zip(found, ids, strict=True))
         categories = None if image_ids is None else found.category_ids
-        export_results(results, folder, found.class_names, chosen, min_score, copy_images, categories)
+        export_results(
+            results, folder, found.class_names, chosen, min_score, copy_images, categories, pixel_size
+        )
     if "overlay" in formats:
         overlays = OverlayWriter(folder / OVERLAYS, min_score, [*found.names, *found.unread])
         for item in found:
@@ -147,6 +152,8 @@ def remove_stale(folder: Path, found: FoundImages, searched: bool, formats: Iter
     formats, overlays = list(formats), OverlayWriter(folder / OVERLAYS, 0, [*found.names, *found.unread])
     keep = {PARTS, *ALWAYS}
     asked = {name for word in formats for name in (*FORMATS[word], *FILES.get(word, ()))}
+    if "html" in formats:
+        asked.add(REFERENCES)
     if "overlay" in formats:
         asked.add(OVERLAYS)
         keep |= {own.name_of(overlays.path(name)) for name in found.names}

@@ -84,6 +84,11 @@ def local_weights(name: str) -> Path | None:
     return None
 
 
+def is_embedded(name: str) -> bool:
+    """Whether the weights of an encoder or SAM 2 come with the package."""
+    return name in CATALOGUE and CATALOGUE[name].embedded is not None
+
+
 def best_encoder() -> str | None:
     """The best encoder's catalogue entry on this machine, the nano one left out."""
     return next((name for name in BEST_ENCODERS if local_weights(name)), None)

@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -25,7 +26,9 @@ from no_time_to_train.dataset.readers.detect import list_targets
 from no_time_to_train.own_files import LEDGER
 from no_time_to_train.pipeline.learning import learned_text
 from no_time_to_train.runs.folder_lock import LOCK
+from no_time_to_train.runs.result_writer import Record, ResultWriter
 from no_time_to_train.runs.results_folder import FORMATS
+from no_time_to_train.version import __version__
 from tests.conftest import ROOT
 from tests.folder_layout import FAST, Layout, write_layout
 
@@ -55,7 +58,8 @@ def finished(layout: Layout, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("finished") / "out folder"
     given = ["--references", str(layout.references), "--images", str(layout.pictures), "--out", str(out)]
     formats = ",".join(word for word in FORMATS if word != "parquet")  # needs a package of its own
-    assert main(["predict", *MODELS, *OPTIONS, *given, "--format", formats, "--min-score", "0.2"]) == 0
+    words = ["--format", formats, "--min-score", "0.2", "--pixel-size", "0.5mm"]
+    assert main(["predict", *MODELS, *OPTIONS, *given, *words]) == 0
     return out
 
 
@@ -85,6 +89,85 @@ def test_every_format_is_written_without_ground_truth(finished: Path, layout: La
     assert set(layout.class_names) <= set(read(finished / "run.json")["class_names"])
     page = (finished / "report.html").read_text(encoding="utf-8")
     assert "nano" in page
+
+
+def test_every_instance_has_its_size_and_its_crop(finished: Path) -> None:
+    coco = read(finished / "annotations.json")
+    with (finished / "instances.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(coco["annotations"]) > 0
+    for row in rows:
+        assert float(row["area_mm2"]) == pytest.approx(int(row["area_px"]) / 4, rel=1e-3)
+        assert float(row["length_mm"]) == pytest.approx(float(row["length_px"]) / 2, rel=1e-2, abs=0.06)
+        assert float(row["length_px"]) >= float(row["width_px"]) > 0
+    crops = sorted((finished / "crops").rglob("*.png"))
+    alphas = sorted(int((np.asarray(Image.open(path))[..., 3] > 0).sum()) for path in crops)
+    assert alphas == sorted(int(row["area_px"]) for row in rows)
+
+
+def test_the_limit_of_instances_is_said_at_the_end(
+    predict: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--out", tmp_path, "--option=num_out_instance=2", "--min-score", "0", "--format", "coco"]
+    assert predict(*words) == 0
+    printed = capsys.readouterr().out
+    assert "3 images had more instances than are kept, so counts are too low" in printed
+    assert "--option num_out_instance=1000" in printed
+    assert any("counts are too low" in note for note in read(tmp_path / "run.json")["notes"])
+
+
+def test_a_stopped_run_names_resume_and_goes_on(
+    finished: Path,
+    predict: Callable[..., int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write = ResultWriter.write
+
+    def write_and_stop(self: ResultWriter, record: Record) -> None:
+        write(self, record)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    words = ["--out", tmp_path, "--format", "coco", "--min-score", "0.2"]
+    with monkeypatch.context() as patched:
+        patched.setattr(ResultWriter, "write", write_and_stop)
+        assert predict(*words) == 128 + signal.SIGTERM
+    said = capsys.readouterr().err
+    assert "stopped: SIGTERM; --resume goes on from the finished images" in said
+    assert not (tmp_path / "predictions.json").exists()
+    assert predict(*words, "--resume") == 0
+    assert read(tmp_path / "predictions.json") == read(finished / "predictions.json")
+
+
+def test_the_bare_command_and_misspelt_words_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    assert "ntt demo" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0
+    assert __version__ in capsys.readouterr().out
+    for words, said in (
+        (["predcit", "--images", "x"], "there is no command 'predcit'; did you mean 'predict'?"),
+        (["predict", "--images", "x", "--min-scor", "1", "--refrences", "y"], "did you mean '--references'?"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            main(words)
+        assert stop.value.code == 2
+        assert said in capsys.readouterr().err
+
+
+def test_a_preset_says_what_it_sets(
+    predict: Callable[..., int], layout: Layout, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = sorted(layout.pictures.iterdir())[0]
+    words = ["--out", tmp_path, "--images", picture, "--format", "coco", "--preset", "best"]
+    assert predict(*words) == 0
+    line, counts, _ = capsys.readouterr().out.splitlines()
+    assert line.startswith("preset best sets ")
+    assert "rank_by product (iou)" in line
+    assert "merging.rank_stability on (off)" in line
+    assert counts.startswith("1 image, ")
 
 
 def test_it_finds_what_the_python_face_finds(finished: Path, layout: Layout) -> None:
@@ -299,12 +382,17 @@ def test_inspect_flags_the_reference_of_the_wrong_class(
         rows = list(csv.DictReader(file))
     assert len(rows) == 5
     assert rows[2]["outlier"] == "1"
+    assert [row["number"] for row in rows] == ["1", "2", "3", "4", "5"]
     assert second in rows[2]["remark"]
     assert len(list((tmp_path / "o").rglob("*/*.jpg"))) == 5
     assert (tmp_path / "o" / "references.jpg").is_file()
     printed = capsys.readouterr().out
     assert "OUTLIER" in printed
     assert f"{second}: " in printed
+    assert "\nnumber  own class" in printed
+    advice = [line for line in printed.splitlines() if line.startswith(f"{first}: ")]
+    assert f"{first}: look at number 3, or leave out, see above" in advice
+    assert not re.search(r"number.* 3\b.* would do", "\n".join(advice))
 
 
 def test_report_with_ground_truth_beside(
@@ -315,6 +403,11 @@ def test_report_with_ground_truth_beside(
     (out / "report.html").unlink()
     assert main(["report", str(out)]) == 0
     plain = (out / "report.html").read_text(encoding="utf-8")
+    for section in ("references", "timings", "config"):
+        assert f'<section id="{section}"' in plain
+    assert "dinov3_nano and sam2_nano" in plain
+    assert "<h3>Sizes" in plain
+    assert " mm</text>" in plain
     assert main(["report", str(out), "--truth", str(layout.truth), "--title", "With truth"]) == 0
     assert "segm AP" in capsys.readouterr().out
     page = (out / "report.html").read_text(encoding="utf-8")
@@ -375,8 +468,8 @@ def test_the_examples_of_the_help_texts_work(
     for name, code, said in (
         ("predict", 0, "results: found/"),
         ("report", 0, "segm AP"),
-        ("inspect", 0, "references.csv and pictures: inspected"),
-        ("check", 1, "errors,"),  # the data of the demo and dinov3_large are not there, which is what it says
+        ("inspect", 0, "references.csv and references.jpg: inspected"),
+        ("check", 2, "errors,"),  # the data of the demo and dinov3_large are not there, which is what it says
     ):
         with pytest.raises(SystemExit):
             main([name, "--help"])

@@ -209,3 +209,12 @@ def test_images_given_in_python(given: object) -> None:
 def test_what_is_no_image_is_refused(given: np.ndarray) -> None:
     with pytest.raises(DatasetError, match="image array must be"):
         as_rgb_array(given)
+
+
+def test_one_hot_pixel_does_not_darken_a_picture_of_16_bits(tmp_path: Path) -> None:
+    values = np.tile(np.arange(100, 1100, dtype=np.uint16), (10, 1))
+    values[0, 0], values[5, 5] = 65_535, 0
+    Image.fromarray(values).save(tmp_path / "a.png")
+    found = read_image(tmp_path / "a.png")[..., 0]
+    assert found[1, -20:].min() > 240
+    assert found[1, :20].max() < 15

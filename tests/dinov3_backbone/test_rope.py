@@ -204,3 +204,10 @@ def test_augmentation_in_train_mode_only(name: str) -> None:
         assert 1.8 < scale.max() <= 2.001
         assert shift.abs().max() < 1e-3
         assert abs(scale.log().mean()) < 0.1  # as often smaller as larger
+
+
+def test_an_oblong_grid_and_the_same_grid_turned_have_tables_of_their_own() -> None:
+    module = rope()
+    for height, width in ((2, 3), (3, 2), (2, 3), (1, 6), (6, 1)):
+        fresh = rope()(H=height, W=width)
+        assert all(torch.equal(*pair) for pair in zip(module(H=height, W=width), fresh, strict=True))

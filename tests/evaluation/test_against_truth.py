@@ -114,3 +114,25 @@ def test_hundreds_of_objects_in_one_picture_are_scored() -> None:
             warnings.simplefilter("ignore")
             found = evaluate_coco(content, truth_as_rows(content)[:300], max_dets=[300], iou_types=["segm"])
         assert found["segm/AP"] > 0
+
+
+def test_a_name_that_two_images_of_the_truth_end_in_is_neither_of_them() -> None:
+    content = tiny_coco()
+    for image, folder in zip(content["images"], ("x", "y"), strict=False):
+        image["file_name"] = f"{folder}/same.png"
+    content["images"][2:] = []
+    content["annotations"] = [one for one in content["annotations"] if one["image_id"] in (1, 2)]
+    own = OWN | {
+        "images": [{"id": "first", "file_name": "same.png"}, {"id": "second", "file_name": "y/same.png"}]
+    }
+    matched = match_by_name(own, [], CocoFile.read(content))
+    assert [image["id"] for image in matched.images] == ["same.png", 2]
+    assert any("1 of 2 images are not in the ground truth: same.png" in note for note in matched.notes)
+
+
+def test_a_false_positive_exactly_at_the_threshold_counts() -> None:
+    content = tiny_coco()
+    content["images"].append({"id": 9, "file_name": "free.png", "width": 50, "height": 40})
+    row = {"image_id": 9, "category_id": 3, "bbox": [1, 1, 9, 9], "score": 0.5}
+    figures = evaluate_coco(CocoFile.read(content), [row], iou_types=["bbox"], score_threshold=0.5)
+    assert figures["target_free/false_positives_per_image"] == 1.0

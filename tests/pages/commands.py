@@ -132,6 +132,7 @@ def parse_line(line: str, room: Path) -> None:
             "source",
             ".",
             "for",
+            "jupyter",
             "curl",
             "cvat-cli",
             "sbatch",

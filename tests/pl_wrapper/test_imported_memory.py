@@ -33,10 +33,14 @@ def as_the_original_keeps_it(bank: Path, path: Path, patches: int) -> Path:
 
 
 def test_a_checkpoint_of_the_original_is_searched_with(run: Run, tmp_path: Path) -> None:
-    ours = run(out="ours")
+    published = (
+        "--model.dataset_cfgs.fill_memory.context_ratio",
+        "0.2",
+    )  # as the original cuts references out
+    ours = run(*published, out="ours")
     _, metadata = read_bank(ours / "memory.safetensors")
     old = as_the_original_keeps_it(ours / "memory.safetensors", tmp_path / "memory.ckpt", metadata["patches"])
-    theirs = run("--model.test_mode", "test", "--ckpt_path", str(old), out="theirs")
+    theirs = run(*published, "--model.test_mode", "test", "--ckpt_path", str(old), out="theirs")
     rows, expected = (json.loads((folder / "predictions.json").read_text()) for folder in (theirs, ours))
     assert len(rows) == len(expected) > 0
     for row, wanted in zip(rows, expected, strict=True):

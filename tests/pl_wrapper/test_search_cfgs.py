@@ -13,6 +13,7 @@ import torch
 from no_time_to_train import Segmenter
 from no_time_to_train.config import ModelConfig, SearchConfig, TargetDataConfig, parse_block
 from no_time_to_train.config.files import read_config
+from no_time_to_train.config.presets import with_nano_options
 from no_time_to_train.dataset.coco.results import to_coco_rows
 from no_time_to_train.models.factory import build_model
 from no_time_to_train.pipeline.memory import make_memory, read_memory
@@ -29,7 +30,8 @@ def test_tiles_are_those_of_the_pipeline(run: Callable[..., Path], scenes: Path,
     folder = run("--model.search_cfgs.tile", "160", "--model.search_cfgs.overlap", "0.3")
     whole = run("--model.search_cfgs.tile", "off", out="whole")
     assert rows(folder) != rows(whole)
-    block = read_config(["--config", str(config)])["model"]["init_args"]["model_cfg"]
+    filled, _ = with_nano_options(read_config(["--config", str(config)]))
+    block = filled["model"]["init_args"]["model_cfg"]
     model = build_model(parse_block(ModelConfig, block, "model_cfg"))
     source = TargetSource(TargetDataConfig(str(scenes), str(scenes / "targets.json")))
     memory = make_memory(model, read_memory(folder / "memory.safetensors").references)

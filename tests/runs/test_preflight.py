@@ -72,8 +72,21 @@ def test_wrong_names_sizes_and_files_are_fatal_and_all_named(tmp_path: Path) -> 
     assert "none.json" in texts[3]
 
 
-def test_the_command_exits_with_one_when_something_is_fatal(config: Path, capsys) -> None:  # type: ignore[no-untyped-def]
+def test_the_command_lists_all_at_once_and_exits_with_two(config: Path, capsys) -> None:  # type: ignore[no-untyped-def]
     assert main(["check", "--config", str(config)]) == 0
     wrong = ["--model.model_cfg.encoder_cfg.name", "dinov9"]
-    assert main(["check", "--config", str(config), *wrong]) == 1
+    assert main(["check", "--config", str(config), *wrong]) == 2
     assert "dinov9" in capsys.readouterr().out
+    wrong = ["--model.model_cfg.sam2_infer_cfgs.nms_thr", "high", "--model.model_cfg.vis_thrr", "1"]
+    wrong += ["--model.search_cfgs.tile", "-1", "--model.dataset_cfgs.test.root", "nowhere"]
+    wrong += ["--model.dataset_cfgs.test.json_file", "nowhere.json"]
+    assert main(["check", "--config", str(config), *wrong]) == 2
+    printed = capsys.readouterr().out
+    for said in (
+        "nms_thr must be float",
+        "did you mean 'vis_thr'",
+        "tile must be",
+        "nowhere.json is not there",
+    ):
+        assert said in printed
+    assert "4 errors, 0 warnings" in printed

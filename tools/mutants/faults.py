@@ -373,8 +373,13 @@ FAULTS = tuple(
             'if one["id"] in searched',
             "evaluation/test_against_truth.py",
         ),
-        ("evaluation/judge.py", "if image_id not in self.unfit", "if True", "evaluation"),
-        ("evaluation/operating_points.py", ">=", ">", "evaluation/test_coco_ap.py evaluation/test_tables.py"),
+        (
+            "evaluation/judge.py",
+            "for number, annotation in enumerate(self.coco.annotations, 1)",
+            "for number, annotation in enumerate(self.coco.annotations)",
+            "evaluation/test_coco_ap.py",
+        ),
+        ("evaluation/operating_points.py", ">=", ">", "evaluation/test_against_truth.py"),
         # pipeline
         (
             "pipeline/segment.py",

@@ -32,27 +32,11 @@ def fill_in(page: Path) -> str:
 
 def _make(name: str) -> str:
     what, _, argument = name.partition(" ")
-    return {"encoders": encoders, "presets": presets, "block": _block, "pages": index}[what](argument)
+    return {"encoders": encoders, "presets": presets, "block": _block}[what](argument)
 
 
 def _block(path: str) -> str:
     return fields_table(block_kind(path))
-
-
-def index(folder: str) -> str:
-    """A line for each page of a folder: its title, and the first sentence below it."""
-    lines = []
-    for page in sorted((ROOT / folder).glob("*.md")):
-        if page.name == "README.md":
-            continue
-        title, _, rest = page.read_text("utf-8").partition("\n")
-        words = re.sub(r"^\s*(?:<!--.*?-->\s*)+", "", rest, flags=re.DOTALL).strip().split("\n\n")[0]
-        sentence = re.split(r"(?<=[.:;])\s", " ".join(words.split()), maxsplit=1)[0].rstrip(":;")
-        link = page.relative_to(ROOT / "docs").as_posix()
-        plain = re.sub(r"\[(.+?)\]\(.+?\)", r"\1", sentence)  # its links lead from another folder
-        told = "" if plain.startswith("#") else f": {plain}"
-        lines.append(f"- [{title.lstrip('# ')}]({link}){told}")
-    return "\n".join(lines)
 
 
 def encoders(_: str) -> str:

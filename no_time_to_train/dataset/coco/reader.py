@@ -20,6 +20,7 @@ from no_time_to_train.dataset.shots.file import FewShotTable, annotation_of_each
 from no_time_to_train.dataset.shots.sampling import choose_shots, is_usable
 from no_time_to_train.errors import DatasetError
 from no_time_to_train.files import on_disk, readable
+from no_time_to_train.words import counted
 
 
 def category_map(
@@ -40,13 +41,17 @@ def category_map(
         used = {annotation.category_id for annotation in coco.annotations if not annotation.is_crowd}
         if not used:
             raise DatasetError(f"{coco.source}: no annotation that can be a reference; {_why_none(coco)}")
-        unused = [str(category["name"]) for category in categories if category["id"] not in used]
-        if unused:
+        unused = [category for category in categories if category["id"] not in used]
+        parents = {category.get("supercategory") for category in categories if category["id"] in used}
+        # Roboflow writes the name of a data set as the parent of its classes; nobody misses its annotations.
+        named = [str(category["name"]) for category in unused if category["name"] not in parents]
+        if named:
             warnings.warn(
-                f"{coco.source}: {len(unused)} categories have no annotation and take no part "
-                f"({', '.join(unused[:5])})",
+                f"{coco.source}: left out, for want of annotations: "
+                f"{counted(len(named), 'category', 'categories')} ({', '.join(named[:5])})",
                 stacklevel=2,
             )
+        if unused:
             categories = [category for category in categories if category["id"] in used]
     return choose_categories(categories, cat_names, class_split, coco.source)
 

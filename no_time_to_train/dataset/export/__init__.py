@@ -9,10 +9,12 @@ from typing import Protocol
 
 from no_time_to_train.dataset.export.coco import CocoAnnotations, CocoResults
 from no_time_to_train.dataset.export.counts import CountsTable, PresenceTable
+from no_time_to_train.dataset.export.crops import InstanceCrops
 from no_time_to_train.dataset.export.cvat import CvatXml
 from no_time_to_train.dataset.export.image_result import ImageResult
 from no_time_to_train.dataset.export.label_studio import LabelStudioTasks
 from no_time_to_train.dataset.export.labelme import LabelmeFiles
+from no_time_to_train.dataset.export.measurements import MeasurementsTable
 from no_time_to_train.dataset.export.parquet import ParquetTable
 from no_time_to_train.dataset.export.pngs import IndexPngs, InstancePngs
 from no_time_to_train.dataset.export.yolo import YoloLabels
@@ -41,13 +43,16 @@ EXPORTERS: dict[str, Callable[..., Exporter]] = {
     "index": IndexPngs,
     "counts": CountsTable,
     "presence": PresenceTable,
+    "measurements": MeasurementsTable,
+    "crops": InstanceCrops,
     "parquet": ParquetTable,
 }
 """Formats by name; formats with files per image get a folder of that name."""
 
-OWN_FOLDER = {"yolo", "labelme", "masks", "index"}
+OWN_FOLDER = {"yolo", "labelme", "masks", "index", "crops"}
 WITH_PICTURES = {"yolo", "labelme"}
 WITH_CATEGORY_IDS = {"coco_results", "coco"}
+WITH_PIXEL_SIZE = {"measurements"}
 
 KEEPS_ALL = {"coco_results"}
 """Formats for those who score or filter detections, so that no score is too low for them."""
@@ -61,20 +66,22 @@ def export_results(
     min_score: float = float("-inf"),
     copy_images: bool = False,
     category_ids: Sequence[CategoryId] | None = None,
+    pixel_size: str | None = None,
 ) -> None:
     """Write results in several formats in one pass.
 
     Args:
         results: one per image; may be a generator.
         folder: receives ``predictions.json``, ``annotations.json``, ``cvat.xml``, ``label_studio.json``,
-            ``counts.csv``, ``presence.csv``, ``instances.parquet`` and the folders ``yolo``, ``labelme``,
-            ``masks``, ``index``, as far as they are asked for.
+            ``counts.csv``, ``presence.csv``, ``instances.csv``, ``instances.parquet`` and the folders
+            ``yolo``, ``labelme``, ``masks``, ``index``, ``crops``, as far as they are asked for.
         class_names: name per class index.
         formats: names in ``EXPORTERS``.
         min_score: least score in every format but those of ``KEEPS_ALL``.
         copy_images: formats that come with their pictures (those of ``WITH_PICTURES``) hold copies of them,
             not links.
         category_ids: id of each class index in COCO files; None numbers them from 1.
+        pixel_size: such as ``0.12mm``: ``instances.csv`` has sizes in that unit as well.
     """
     for name in formats:
         if name not in EXPORTERS:
@@ -89,6 +96,7 @@ def export_results(
             class_names,
             **({"copy_images": copy_images} if name in WITH_PICTURES else {}),
             **({"category_ids": category_ids} if name in WITH_CATEGORY_IDS else {}),
+            **({"pixel_size": pixel_size} if name in WITH_PIXEL_SIZE else {}),
         )
         for name in formats
     }

@@ -102,6 +102,7 @@ def crop_reference(
         label=reference.label,
         slot=reference.slot,
         name=reference.name,
+        side=_side(mask),
     )
 
 
@@ -154,6 +155,12 @@ def read_reference_image(reference: Reference) -> np.ndarray:
             stacklevel=3,
         )
     return image
+
+
+def _side(mask: np.ndarray) -> float:
+    box = mask_box(mask)
+    assert box is not None, "an empty mask was refused before"
+    return float((box[2] * box[3]) ** 0.5)
 
 
 def _box_that_meets(mask: np.ndarray, box: Box | None, name: str, context_ratio: float) -> Box:

@@ -111,6 +111,7 @@ class RankedMerger:
         found = self._suppress(found)
         factor = self.confidence.score_factor(found.logits, found.ious)[found.masks]
         found = replace(found, scores=found.scores * factor)
+        before = len(found)
         if self.resolution == "low":
             small = encode_masks(found.logits[found.masks] > 0)
             found, _ = self._rescore(found, small)
@@ -118,7 +119,7 @@ class RankedMerger:
         visible = boxes[:, 2] >= 0
         rles = [rle for rle, seen in zip(rles, visible.tolist(), strict=True) if seen]
         found, boxes = found[visible], boxes[visible]
-        order = torch.arange(len(found))
+        order, most = torch.arange(len(found)), self.max_instances
         if self.resolution == "original":
             found, order = self._rescore(found, rles)
         if self.box_convention == "exclusive":
@@ -129,6 +130,7 @@ class RankedMerger:
             scores=found.scores.float().cpu(),
             labels=found.labels.cpu(),
             size=size,
+            cut_below=float(found.scores[-1]) if before > most == len(found) else None,
         )
 
     def _suppress(self, found: Candidates) -> Candidates:

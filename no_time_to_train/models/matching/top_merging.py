@@ -63,6 +63,7 @@ class TopMerger:
         """
         if self.union:
             found = union_by_label(found)
+        before = len(found)
         found = found[found.scores.argsort(descending=True, stable=True)[: self.max_instances]]
         rles, boxes = full_size(found.logits[found.masks], size, self.resize)
         rows = torch.nonzero(boxes[:, 2] >= 0)[:, 0]  # a small mask may vanish at this size
@@ -72,4 +73,5 @@ class TopMerger:
             scores=found.scores.float().cpu()[rows],
             labels=found.labels.cpu()[rows],
             size=size,
+            cut_below=float(found.scores[-1]) if before > len(found) else None,
         )

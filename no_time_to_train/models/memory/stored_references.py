@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any, TypeVar
 
 from torch import Tensor
@@ -37,6 +38,7 @@ class StoredReference:
         encoded: what was kept of it, on the CPU.
         negative: speaks against a class.
         source: where it came from; None after loading from a file.
+        side: of the object in its image, in pixels, see :class:`ReferenceCrop`; None: unknown.
     """
 
     class_name: str
@@ -44,11 +46,18 @@ class StoredReference:
     encoded: EncodedReference = field(repr=False)
     negative: bool = False
     source: Any = field(default=None, repr=False)
+    side: float | None = None
 
 
 def class_names_of(references: Sequence[StoredReference]) -> tuple[str, ...]:
     """Class names of the positive references, in the order of their first one."""
     return tuple(dict.fromkeys(item.class_name for item in references if not item.negative))
+
+
+def typical_side(references: Sequence[StoredReference]) -> float | None:
+    """Median side in pixels of the positive references; None where none is known."""
+    sides = [item.side for item in references if item.side is not None and not item.negative]
+    return median(sides) if sides else None
 
 
 def make_bank(
@@ -101,7 +110,10 @@ def negatives_of(
 
 def described(references: Sequence[StoredReference]) -> list[dict[str, Any]]:
     """Names of the references as JSON values, for :func:`references_from_bank`."""
-    return [{"class": item.class_name, "name": item.name, "negative": item.negative} for item in references]
+    return [
+        {"class": item.class_name, "name": item.name, "negative": item.negative, "side": item.side}
+        for item in references
+    ]
 
 
 def references_from_bank(
@@ -133,7 +145,8 @@ def references_from_bank(
         labels = [class_names.index(own)] if own in class_names else list(range(len(class_names)))
         places = [(label, used.get((label, negative), 0)) for label in labels]
         used |= {(label, negative): slot + 1 for label, slot in places}
-        found.append(StoredReference(own, str(item["name"]), slots[negative][places[0]], negative))
+        encoded, side = slots[negative][places[0]], item.get("side")
+        found.append(StoredReference(own, str(item["name"]), encoded, negative, side=side))
     return found
 
 

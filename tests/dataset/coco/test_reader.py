@@ -82,9 +82,21 @@ def test_a_class_without_a_reference_is_named() -> None:
 
 def test_categories_without_annotations_can_be_left_out_with_a_word() -> None:
     coco = CocoFile.read(tiny_coco(annotations=[box_annotation(1, 1, 3, [0, 0, 9, 9])]))
-    with pytest.warns(UserWarning, match="1 categories have no annotation and take no part"):
+    with pytest.warns(UserWarning, match=r"left out, .*: 1 category \(fig\)"):
         assert category_map(coco, annotated_only=True).names == ("date",)
     assert category_map(coco, ["fig"], annotated_only=True).names == ("fig",)
+
+
+def test_the_parent_class_of_roboflow_is_left_out_in_silence(recwarn: pytest.WarningsRecorder) -> None:
+    content = tiny_coco(
+        annotations=[box_annotation(1, 1, 3, [0, 0, 9, 9]), box_annotation(2, 1, 7, [0, 0, 9, 9])]
+    )
+    for category in content["categories"]:
+        category["supercategory"] = "fruits"
+    content["categories"].insert(0, {"id": 0, "name": "fruits", "supercategory": "none"})
+    coco = CocoFile.read(content)
+    assert category_map(coco, annotated_only=True).names == ("date", "fig")
+    assert not [warning for warning in recwarn if "left out" in str(warning.message)]
 
 
 def test_crowds_and_empty_boxes_are_no_references() -> None:

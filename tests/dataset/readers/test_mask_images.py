@@ -201,3 +201,10 @@ def test_a_small_file_of_many_large_masks_is_refused(tmp_path: Path) -> None:
     assert (tmp_path / "m.png").stat().st_size < 200_000
     with pytest.raises(DatasetError, match="200 objects in 4000x4000 pixels, more than fit in memory"):
         read_mask_instances(tmp_path / "m.png")
+
+
+def test_masks_of_probabilities_in_a_stack_are_cut_at_half_of_white() -> None:
+    ramp = np.tile(np.arange(256, dtype=np.uint8), (8, 1))
+    first, second = read_mask_instances(np.stack([ramp, ramp[:, ::-1]]))
+    assert first[0].tolist() == [value >= 128 for value in range(256)]
+    assert second[0].tolist() == [value >= 128 for value in reversed(range(256))]

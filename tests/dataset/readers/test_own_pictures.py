@@ -490,3 +490,14 @@ def test_a_mask_of_a_picture_that_no_machine_holds_is_refused(tmp_path: Path) ->
     )
     with pytest.raises(DatasetError, match="no image in it that has a name and a size"):
         read_annotated(path)
+
+
+def test_a_box_of_cvat_turns_clockwise(tmp_path: Path) -> None:
+    picture(tmp_path)
+    box = '<box label="date" xtl="110" ytl="90" xbr="190" ybr="110" rotation="30"/>'
+    (found,) = references_in(cvat(tmp_path, box))
+    mask = reference_mask(found.sample, (H, W))
+    assert mask is not None
+    down_right = 150 + 30 * np.cos(np.pi / 6), 100 + 30 * np.sin(np.pi / 6)  # y points down
+    assert mask[round(down_right[1]), round(down_right[0])]
+    assert not mask[round(200 - down_right[1]), round(down_right[0])]

@@ -143,3 +143,9 @@ def test_the_same_reference_twice_can_be_told() -> None:
     assert not same_reference(box, shown(point=(1, 2)))
     assert not same_reference(box, shown(box=(1, 2, 30, 40), grey=1))
     assert not same_reference(box, shown("fig", box=(1, 2, 30, 40)))
+
+
+@pytest.mark.parametrize("box", [(10, 10, 30, 10.5), (10, 10, 10.5, 30), (10, 10, 5, 30), (10, 10, 30, 5)])
+def test_a_box_needs_a_pixel_in_both_directions(box: tuple[float, ...]) -> None:
+    with pytest.raises(DatasetError, match=r"a box is \(x1, y1, x2, y2\) in pixels"):
+        make_references(np.zeros((40, 50, 3), np.uint8), boxes=[box])

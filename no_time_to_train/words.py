@@ -1,0 +1,14 @@
+"""Small phrases that messages share."""
+
+from __future__ import annotations
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """``1 image``, ``2 images``; ``many`` where an s at the end is not enough."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def listed(names: list[str], most: int) -> str:
+    """The first ``most`` names, and how many more there are."""
+    more = len(names) - most
+    return f"{', '.join(names[:most])}{f' and {more} more' if more > 0 else ''}"
