@@ -142,6 +142,8 @@ def test_one_shot_stays_training_free_unless_negatives_are_given(finder: Segment
 
 def test_what_examples_say(finder: Segmenter, layout: Layout) -> None:
     first, second = finder.classes[:2]
+    for shot in (2, 1):  # no reference any more: as negatives they would be the same masks
+        finder.remove(second, shot)
     image, mask = layout.shot(second, 1)
     finder.add(first, image, mask=mask, negative=True)
     finder.add("background", *layout.shot(second, 2)[:1], mask=layout.shot(second, 2)[1], negative=True)
@@ -155,6 +157,10 @@ def test_what_examples_say(finder: Segmenter, layout: Layout) -> None:
     finder.learn("look")
     del finder.model.heads["look"]
     examples = examples_of(finder.model, finder.memory, finder._seen)
+    known = {
+        finder.references[item].class_name for item in examples.objects if finder.references[item].negative
+    }
+    assert known == {first, "background"}
     for item, says in zip(examples.objects.tolist(), kept[0].says.tolist(), strict=True):
         reference = finder.references[item]
         if reference.negative:
