@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
 
 from no_time_to_train.app import answers
 from no_time_to_train.app.events import Events, message
@@ -26,10 +23,23 @@ from no_time_to_train.app.outlines import box_of, brushed, rings_of
 from no_time_to_train.app.pictures import Pictures
 from no_time_to_train.app.project import Project
 from no_time_to_train.app.prompts import Prompter
+from no_time_to_train.app.responses import (
+    PAGE,
+    Json,
+    PageFiles,
+    body_of,
+    broken,
+    failed,
+    id_of,
+    index,
+    not_there,
+    number_of,
+    picture,
+    refused,
+)
 from no_time_to_train.app.search import Search
 from no_time_to_train.errors import NoTimeToTrainError
 
-PAGE = Path(__file__).parent / "page"
 MOST_LISTED = 1000
 MOST_PARTS = 10_000
 
@@ -68,14 +78,14 @@ class App:
             Route("/images/{image:int}/thumb", self.thumb, **get),  # type: ignore[arg-type]
             Route("/images/{image:int}/view", self.view, **get),  # type: ignore[arg-type]
             Route("/crops/{key}", self.crop, **get),  # type: ignore[arg-type]
-            Route("/", _index, **get),  # type: ignore[arg-type]
-            Mount("/page", _PageFiles(directory=PAGE, check_dir=False)),
+            Route("/", index, **get),  # type: ignore[arg-type]
+            Mount("/page", PageFiles(directory=PAGE, check_dir=False)),
         ]
         handlers: dict[Any, Callable[[Request, Any], Awaitable[Response]]] = {
-            NoTimeToTrainError: _refused,
-            HTTPException: _not_there,
-            OSError: _failed,
-            Exception: _broken,
+            NoTimeToTrainError: refused,
+            HTTPException: not_there,
+            OSError: failed,
+            Exception: broken,
         }
         return Starlette(routes=api, exception_handlers=handlers)  # type: ignore[arg-type]
 
@@ -109,7 +119,10 @@ class App:
         name, what = asked.get("class", ""), asked.get("what", "candidates")
         if what not in ("candidates", "confirmed", "rejected"):
             raise NoTimeToTrainError(f"what must be candidates, confirmed or rejected, got {what!r}")
-        start, count = _number(asked.get("start", "0")), min(_number(asked.get("count", "200")), MOST_LISTED)
+        start, count = (
+            number_of(asked.get("start", "0")),
+            min(number_of(asked.get("count", "200")), MOST_LISTED),
+        )
         return await self._locked(lambda: answers.listed(self.project, name, what, start, count))
 
     async def counts(self, request: Request) -> Response:
@@ -119,13 +132,13 @@ class App:
         )
 
     async def mask(self, request: Request) -> Response:
-        image, asked = request.path_params["image"], await _body(request)
+        image, asked = request.path_params["image"], await body_of(request)
         future = self.prompter.prompt(image, asked.get("points"), asked.get("box"))
         rle, score = await asyncio.wrap_future(future)
         return await run_in_threadpool(lambda: Json(self._shape(image, rle) | {"score": score}))
 
     async def brush(self, request: Request) -> Response:
-        image, asked = request.path_params["image"], await _body(request)
+        image, asked = request.path_params["image"], await body_of(request)
 
         def answer() -> Response:
             size = self.project.images.size(image)
@@ -135,7 +148,7 @@ class App:
         return await run_in_threadpool(answer)
 
     async def operations(self, request: Request) -> Response:
-        asked = await _body(request)
+        asked = await body_of(request)
         parts = asked.get("ops")
         if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
             raise NoTimeToTrainError("ops must be a list of operations")
@@ -160,18 +173,18 @@ class App:
         return await run_in_threadpool(answer)
 
     async def start_search(self, request: Request) -> Response:
-        asked = await _body(request)
+        asked = await body_of(request)
 
         def answer() -> Any:
             if asked.get("view") is not None:
-                self.look_at(_id(asked["view"]))
+                self.look_at(id_of(asked["view"]))
             self.search.start()
             return self.search.progress
 
         return await self._locked(answer)
 
     async def look(self, request: Request) -> Response:
-        image = _id((await _body(request)).get("image"))
+        image = id_of((await body_of(request)).get("image"))
 
         def answer() -> Any:
             self.look_at(image)
@@ -180,7 +193,7 @@ class App:
         return await self._locked(answer)
 
     async def export(self, request: Request) -> Response:
-        asked = await _body(request)
+        asked = await body_of(request)
         formats, what = asked.get("formats") or [], str(asked.get("what", "confirmed"))
         if not isinstance(formats, list):
             raise NoTimeToTrainError("formats must be a list of words")
@@ -219,7 +232,7 @@ class App:
                 one = self.project.state.objects.get(key) or self.project.found.get(key)
             if one is None:
                 raise HTTPException(404, f"there is no object or candidate {key}")
-            return _picture(self.pictures.crop(one.image, one.rle))
+            return picture(self.pictures.crop(one.image, one.rle))
 
         return await run_in_threadpool(answer)
 
@@ -230,7 +243,7 @@ class App:
             tag = f'"{self.pictures.stamp(image)}"'
             if request.headers.get("if-none-match") == tag:
                 return Response(status_code=304, headers={"etag": tag})
-            response = _picture(make(image))
+            response = picture(make(image))
             response.headers["etag"] = tag
             return response
 
@@ -249,65 +262,3 @@ class App:
     def _shape(self, image: int, rle: Any) -> dict[str, Any]:
         token = self.project.remember_mask(image, rle)
         return {"outline": rings_of(rle), "box": box_of(rle), "mask": token}
-
-
-class Json(JSONResponse):
-    """In plain ASCII, so that names which are no UTF-8 pass through."""
-
-    def render(self, content: Any) -> bytes:
-        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
-
-
-class _PageFiles(StaticFiles):
-    """The page's own files; a browser asks each time whether they changed."""
-
-    async def get_response(self, path: str, scope: Any) -> Response:
-        response = await super().get_response(path, scope)
-        response.headers["cache-control"] = "no-cache"
-        return response
-
-
-async def _index(request: Request) -> Response:
-    return FileResponse(PAGE / "index.html", headers={"cache-control": "no-cache"})
-
-
-async def _body(request: Request) -> dict[str, Any]:
-    try:
-        content = json.loads(await request.body())
-    except (ValueError, RecursionError):
-        raise NoTimeToTrainError("the body of a request must be JSON") from None
-    if not isinstance(content, dict):
-        raise NoTimeToTrainError("the body of a request must be a JSON object")
-    return content
-
-
-async def _refused(request: Request, error: Exception) -> Response:
-    return Json({"error": str(error)}, 400)
-
-
-async def _not_there(request: Request, error: HTTPException) -> Response:
-    return Json({"error": error.detail}, error.status_code)
-
-
-async def _failed(request: Request, error: OSError) -> Response:
-    return Json({"error": f"nothing was changed: {error}"}, 500)
-
-
-async def _broken(request: Request, error: Exception) -> Response:
-    return Json({"error": f"the program failed at this ({type(error).__name__}); its output says more"}, 500)
-
-
-def _picture(data: bytes) -> Response:
-    return Response(data, media_type="image/jpeg", headers={"cache-control": "private, no-cache"})
-
-
-def _number(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or len(text) > 9:
-        raise NoTimeToTrainError(f"start and count must be whole numbers, got {text!r}")
-    return int(text)
-
-
-def _id(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise NoTimeToTrainError(f"an image is named by its number, got {value!r}")
-    return value

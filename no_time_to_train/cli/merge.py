@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from no_time_to_train.cli.predict import DEFAULT_FORMATS, MEMORY, add_format_arguments
+from no_time_to_train.cli.predict import MEMORY
+from no_time_to_train.cli.predict_arguments import DEFAULT_FORMATS, add_format_arguments
 from no_time_to_train.cli.predict_outcome import notes, public, summary
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from pathlib import Path
 from secrets import token_urlsafe
 from typing import Any
 
-from no_time_to_train.cli.predict import read_tile
+from no_time_to_train.cli.predict_arguments import read_tile
 from no_time_to_train.cli.segmenter_arguments import (
     add_model_arguments,
     add_reference_arguments,

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
 
-from no_time_to_train.config import MemoryBankConfig
+from no_time_to_train.config import CropOptions, DatasetConfigs, MemoryBankConfig
 from no_time_to_train.dataset.coco.classes import CategoryMap
+from no_time_to_train.dataset.coco.reader import category_map
+from no_time_to_train.dataset.readers.detect import read_annotated
 from no_time_to_train.dataset.references.given import NamedReference
 from no_time_to_train.errors import ConfigError
 from no_time_to_train.models.memory.stored_references import StoredReference
+from no_time_to_train.pipeline.memory import SavedMemory
 
 
 class Filling:
@@ -46,3 +51,26 @@ def require_sizes(bank: MemoryBankConfig, class_names: Sequence[str], shots: int
             f"memory_bank_cfg.length is {bank.length}, but the references have up to {shots} shots of a "
             f"class; raise it or leave the key out"
         )
+
+
+def configured_categories(data: DatasetConfigs) -> CategoryMap:
+    """The classes that the annotation files and ``cat_names`` or ``class_split`` choose.
+
+    Raises:
+        ConfigError: no annotation file is named.
+    """
+    for block in (data.test, data.fill_memory):
+        if block is not None and block.json_file:
+            coco, _ = read_annotated(block.json_file, block.root or None)
+            return category_map(coco, block.cat_names, block.class_split)
+    raise ConfigError(
+        "this memory keeps no class names; give dataset_cfgs.test with json_file, "
+        "and cat_names or class_split"
+    )
+
+
+def as_cut(fingerprint: Mapping[str, Any], saved: SavedMemory) -> dict[str, Any]:
+    """The fingerprint for a stage that cuts out no references: however those of the file were cut out."""
+    said, names = saved.facts.get("memory_options", {}), {item.name for item in fields(CropOptions)}
+    cut = {name: value for name, value in said.items() if name in names}
+    return {**fingerprint, "memory_options": {**fingerprint["memory_options"], **cut}}

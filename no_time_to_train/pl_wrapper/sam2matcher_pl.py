@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ from typing import Any
 import torch
 
 from no_time_to_train.config import (
-    CropOptions,
     DataLoadConfig,
     DatasetConfigs,
     FillMemoryDataConfig,
@@ -24,10 +23,7 @@ from no_time_to_train.config import (
     TestMode,
     parse_block,
 )
-from no_time_to_train.dataset.coco.classes import CategoryMap
-from no_time_to_train.dataset.coco.reader import category_map
 from no_time_to_train.dataset.given_boxes import boxes_digest
-from no_time_to_train.dataset.readers.detect import read_annotated
 from no_time_to_train.errors import ConfigError
 from no_time_to_train.models.factory import build_model
 from no_time_to_train.models.memory.memory_options import memory_fingerprint
@@ -35,13 +31,13 @@ from no_time_to_train.models.memory.stored_references import StoredReference
 from no_time_to_train.models.segmenter import ReferenceSegmenter
 from no_time_to_train.pipeline.calibration import calibrated
 from no_time_to_train.pipeline.learning import learned
-from no_time_to_train.pipeline.memory import Head, Memory, SavedMemory, make_memory, read_memory, save_memory
+from no_time_to_train.pipeline.memory import Head, Memory, make_memory, read_memory, save_memory
 from no_time_to_train.pipeline.remember import encode_crops, reference_crops, with_masks
 from no_time_to_train.pipeline.segment import Preparer, require_thresholds, segment_prepared
 from no_time_to_train.pipeline.sources import ReferenceSource, TargetSource
 from no_time_to_train.pipeline.streams import Skips
 from no_time_to_train.pl_wrapper.data_pass import DataPass, Each, gathered
-from no_time_to_train.pl_wrapper.filling import Filling, require_sizes
+from no_time_to_train.pl_wrapper.filling import Filling, as_cut, configured_categories, require_sizes
 from no_time_to_train.runs.found_images import record_of
 from no_time_to_train.runs.memory_pictures import write_memory_pictures
 from no_time_to_train.runs.overlays import OverlayWriter
@@ -177,9 +173,10 @@ class Sam2MatcherLightningModel(DataPass):
         saved = read_memory(path)
         names, ids, references = saved.class_names, saved.category_ids, saved.references
         if names is None:
-            categories = self._configured_categories()
+            categories = configured_categories(self.dataset_cfgs)
             names, ids, references = categories.names, categories.ids, saved.named(categories.names)
-        saved.require(self.fingerprint() if self.dataset_cfgs.fill_memory else self._as_cut(saved))
+        own = self.fingerprint()
+        saved.require(own if self.dataset_cfgs.fill_memory else as_cut(own, saved))
         shots = Counter(item.class_name for item in references if not item.negative)
         require_sizes(self.model_cfg.memory_bank_cfg, names, max(shots.values(), default=0))
         if not self.with_negatives:
@@ -264,18 +261,16 @@ class Sam2MatcherLightningModel(DataPass):
         memory = self.ready_memory()
         require_thresholds(memory, how)
         self.category_ids = self.targets.category_ids(memory.class_names, memory.category_ids)
-        files = {target.image_id: target.image for target in self.targets.targets}
-        self.writer = ResultWriter(
-            folder / "parts",
-            self.global_rank,
-            settings=self._settings(block, how),
-            resume=resume,
-            stamps={key: stamp_of(image) for key, image in files.items() if isinstance(image, Path)},
-        )
+        files = {one.image_id: one.image for one in self.targets.targets if isinstance(one.image, Path)}
+        going_on: dict[str, Any] = {
+            "resume": resume,
+            "stamps": {key: stamp_of(path) for key, path in files.items()},
+        }
+        settings = self._settings(block, how)
+        self.writer = ResultWriter(folder / "parts", self.global_rank, settings=settings, **going_on)
         names = [target.file_name for target in self.targets.targets]
-        self.pictures = (
-            OverlayWriter(folder / "overlays", self.model_cfg.vis_thr, names) if pictures else None
-        )
+        overlays = OverlayWriter(folder / "overlays", self.model_cfg.vis_thr, names)
+        self.pictures = overlays if pictures else None
         prepare = Preparer.of(self.segmenter, how, block.image_size, memory=memory)
         left = self.targets.without(self.writer.finished)
         loading, step = self.loading, partial(self._search, how)
@@ -289,17 +284,6 @@ class Sam2MatcherLightningModel(DataPass):
             if self.pictures is not None:  # first, so that an image that is recorded is finished
                 self.pictures.write(found)
             self.writer.write(record_of(found, target, self.category_ids))
-
-    def _configured_categories(self) -> CategoryMap:
-        """The classes that the annotation files and ``cat_names`` or ``class_split`` choose."""
-        for block in (self.dataset_cfgs.test, self.dataset_cfgs.fill_memory):
-            if block is not None and block.json_file:
-                coco, _ = read_annotated(block.json_file, block.root or None)
-                return category_map(coco, block.cat_names, block.class_split)
-        raise ConfigError(
-            "this memory keeps no class names; give dataset_cfgs.test with json_file, "
-            "and cat_names or class_split"
-        )
 
     def _settings(self, block: TargetDataConfig, how: SearchConfig) -> dict[str, Any]:
         """What the results of a search depend on, short enough to compare."""
@@ -316,10 +300,3 @@ class Sam2MatcherLightningModel(DataPass):
         """What a memory's figures depend on."""
         block = self.dataset_cfgs.fill_memory
         return memory_fingerprint(self.model_cfg, self.segmenter.encoder, block and block.crops)
-
-    def _as_cut(self, saved: SavedMemory) -> dict[str, Any]:
-        """The fingerprint for a stage that cuts out no references: however those of the file were cut out."""
-        own, names = self.fingerprint(), {item.name for item in fields(CropOptions)}
-        said = saved.facts.get("memory_options", {})
-        own["memory_options"] |= {name: value for name, value in said.items() if name in names}
-        return own

@@ -13,11 +13,9 @@ from no_time_to_train.config import DatasetConfigs, FillMemoryDataConfig, Target
 from no_time_to_train.dataset.shots.file import read_few_shot_file, write_few_shot_file
 from no_time_to_train.dataset.shots.negatives import sample_negatives
 from no_time_to_train.errors import ConfigError
-from no_time_to_train.evaluation.coco_ap import evaluate_coco
-from no_time_to_train.evaluation.tables import summary_table
 from no_time_to_train.files import write_json
-from no_time_to_train.models.encoders.fingerprint import weights_hash
 from no_time_to_train.pipeline.learning import learned_text
+from no_time_to_train.pl_wrapper.outcome import Outcome, conclude
 from no_time_to_train.pl_wrapper.run_options import RunOptions, require_files
 from no_time_to_train.pl_wrapper.sam2matcher_pl import Sam2MatcherLightningModel
 from no_time_to_train.runs.folder_lock import held
@@ -25,8 +23,8 @@ from no_time_to_train.runs.found_images import FoundImages
 from no_time_to_train.runs.preflight import find_problems
 from no_time_to_train.runs.result_writer import Record, collect
 from no_time_to_train.runs.results_folder import export_found, read_formats, remove_stale, require_names
-from no_time_to_train.runs.run_folder import Timings, describe_run, write_html
-from no_time_to_train.runs.run_notes import kept_warnings, notes_of
+from no_time_to_train.runs.run_folder import Timings
+from no_time_to_train.runs.run_notes import kept_warnings
 from no_time_to_train.words import counted
 
 Metrics = dict[str, float]
@@ -167,7 +165,10 @@ class Stages:
             write_json(self.options.export_result, rows)
         if self.options.result_name:
             write_json(folder / "inst_to_segm" / f"coco_inst_{self.options.result_name}_results.json", rows)
-        return self._conclude(found, rows)
+        outcome = Outcome(found, rows, self.timings, self.config, self.said)
+        metrics, text = conclude(self.model, self.options, outcome)
+        self._say(text)
+        return metrics
 
     def test_support(self) -> None:
         """Search the support images without negatives; their false positives become negative references."""
@@ -285,38 +286,8 @@ class Stages:
         assert model.targets is not None
         return FoundImages(by_id, model.ready_memory().class_names, model.category_ids, model.targets.targets)
 
-    def _conclude(self, found: FoundImages, rows: Rows) -> Metrics:
-        """Score, report, and describe the run."""
-        folder, options, targets = self.options.folder, self.options, self.model.targets
-        assert targets is not None
-        metrics: Metrics = {}
-        if targets.coco is not None and targets.has_annotations and options.evaluate:
-            with self.timings.stage("evaluate"):
-                metrics = evaluate_coco(
-                    targets.coco, rows, category_ids=found.category_ids, image_ids=targets.image_ids
-                )
-            write_json(folder / "metrics.json", metrics)
-            self._say(summary_table(metrics, found.class_names))
-        cfg = self.model.model_cfg
-        notes = notes_of((cfg.encoder_cfg.name, cfg.sam2_cfg_file.removesuffix(".yaml")), self.said)
-        if options.report or "html" in read_formats(options.format):
-            shown = {"notes": notes, "pixel_size": options.pixel_size}
-            with self.timings.stage("report"):
-                write_html(
-                    folder, found, self.timings, self.config, targets=targets, metrics=metrics, **shown
-                )
-        segmenter = self.model.segmenter
-        weights = {**self.model.fingerprint(), "sam2_weights": weights_hash(segmenter.sam)}
-        facts = {"device": str(segmenter.device), "skipped": self.model.skips.reasons, "weights": weights}
-        describe_run(folder, self.config, self.timings, **facts, notes=notes)
-        self._say(f"{counted(len(rows), 'instance')} in {folder / 'predictions.json'}; {self._spent()}")
-        return metrics
-
     def _say(self, text: str) -> None:
         """The summary, for the person at the screen; the log keeps it in any case."""
         log.debug("%s", text)
         if not self.options.quiet:
             print(text)
-
-    def _spent(self) -> str:
-        return ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.timings.items())
