@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -42,8 +41,6 @@ from no_time_to_train.runs.found_images import record_of
 from no_time_to_train.runs.memory_pictures import write_memory_pictures
 from no_time_to_train.runs.overlays import OverlayWriter
 from no_time_to_train.runs.result_writer import ResultWriter, stamp_of
-
-log = logging.getLogger(__name__)
 
 
 class Sam2MatcherLightningModel(DataPass):
@@ -262,12 +259,10 @@ class Sam2MatcherLightningModel(DataPass):
         require_thresholds(memory, how)
         self.category_ids = self.targets.category_ids(memory.class_names, memory.category_ids)
         files = {one.image_id: one.image for one in self.targets.targets if isinstance(one.image, Path)}
-        going_on: dict[str, Any] = {
-            "resume": resume,
-            "stamps": {key: stamp_of(path) for key, path in files.items()},
-        }
-        settings = self._settings(block, how)
-        self.writer = ResultWriter(folder / "parts", self.global_rank, settings=settings, **going_on)
+        stamps, settings = {key: stamp_of(path) for key, path in files.items()}, self._settings(block, how)
+        self.writer = ResultWriter(
+            folder / "parts", self.global_rank, settings=settings, resume=resume, stamps=stamps
+        )
         names = [target.file_name for target in self.targets.targets]
         overlays = OverlayWriter(folder / "overlays", self.model_cfg.vis_thr, names)
         self.pictures = overlays if pictures else None
