@@ -68,4 +68,5 @@ def test_a_square_of_the_right_size_is_left_alone() -> None:
 
 def test_a_target_carries_no_ground_truth() -> None:
     """D28: the original decoded and resized every true mask of every image, for pictures only."""
-    assert {field.name for field in fields(Query)} == {"image", "size", "name", "image_id", "encoder_image"}
+    names = {field.name for field in fields(Query)}
+    assert names == {"image", "size", "name", "image_id", "encoder_image", "given"}  # given: by a detector

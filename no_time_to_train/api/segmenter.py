@@ -348,9 +348,10 @@ class Segmenter:
             only_present: leave out instances of classes that the picture does not show at all, as their
                 ``presence`` says; needs :meth:`calibrate`.
             tile: side in pixels; a picture with a longer side is searched in square tiles of it as well as
-                whole, so that small things in it are found. ``auto`` does so with pictures longer than four
-                times SAM 2's input (4096 pixels with the released models), in tiles of twice that input;
-                ``off`` searches all pictures whole, as published.
+                whole, so that small things in it are found. ``auto`` does so where half of the references
+                would be under 24 pixels for SAM 2, in tiles that make them larger, and with pictures longer
+                than four times SAM 2's input (4096 pixels with the released models), in tiles of twice that
+                input; ``off`` searches all pictures whole, as published.
             overlap: share of a tile that its neighbour sees too; best no less than the things are long.
             batch_size: images, or tiles, that go through the networks together, for a GPU; scores may differ
                 in the last bits. Results come in groups of it.

@@ -20,8 +20,8 @@ from tests.folder_layout import FAST, Layout, write_layout
 OPTIONS = [f"--option={name}={value}" for name, value in FAST.items() if name != "device"]
 MODELS = ["--encoder", "dinov3_nano", "--sam2", "sam2_nano", "--device", "cpu", *OPTIONS]
 ALL = ",".join(word for word in FORMATS if word != "parquet")  # needs a package of its own
-DIFFER = {"parts", "run.json", "report.html", LOCK, LEDGER}
-"""Times and options stand in these."""
+DIFFER = {"parts", "run.json", "report.html", "references", LOCK, LEDGER}
+"""Times and options stand in these, and a merged report shows no references."""
 
 
 @pytest.fixture(scope="module")

@@ -57,10 +57,12 @@ def one_case(name: str, number: int, seed: int, folder: Path) -> str:
 def _work(name: str, numbers: range, seed: int, folder: Path, results: Connection) -> None:
     logging.disable(logging.CRITICAL)
     resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES * 4, MOST_BYTES * 4))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # what the process began with is no fault
     for number in numbers:
         results.send((number, None))
         results.send((number, one_case(name, number, seed, folder)))
-    results.send((None, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024))
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    results.send((None, grown * 1024))
 
 
 def faults_of(name: str, cases: int, seed: int, seeds: Path, until: float) -> Iterator[tuple[int, str]]:
