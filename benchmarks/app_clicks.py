@@ -12,7 +12,6 @@ class twice as many as the time before, and so on until as many are there as one
 
 "One by one" is the same person without the search: one click for every object, a box where that fails, until
 90 % of all objects are there, or every one was tried.
-
 Everything goes through the project, its log and its search as the server uses them, without the browser.
 """
 
