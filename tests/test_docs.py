@@ -8,12 +8,14 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from no_time_to_train.config import parse_block
 from no_time_to_train.config.files import BLOCKS, read_config
+from no_time_to_train.config.presets import nano_options
 from tests.conftest import ROOT
 from tests.pages.blocks import Block, read_blocks
 from tests.pages.commands import parse_line, run_line, working_in
@@ -45,11 +47,18 @@ def room(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NTT_CHECKPOINTS", str(tmp_path / "checkpoints"))
     monkeypatch.setenv("NTT_OFFLINE", "1")  # a documented command must not fetch anything here
+    for place in ("no_time_to_train.api.settings", "no_time_to_train.config.presets"):
+        monkeypatch.setattr(f"{place}.nano_options", few_prompts)  # that commands run does not need them all
     before = dict(os.environ)
     folder = Path(shutil.copytree(prepared, tmp_path / "my room", symlinks=True))
     yield folder
     os.environ.clear()
     os.environ.update(before)
+
+
+def few_prompts(*, sam2: bool, encoder: bool) -> dict[str, Any]:
+    """What the small models start from, with a quarter of the prompts."""
+    return nano_options(sam2=sam2, encoder=encoder) | ({"points_per_side": 8} if sam2 else {})
 
 
 @pytest.mark.slow
