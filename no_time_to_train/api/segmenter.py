@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, is_dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from threading import RLock
 from typing import Any, Literal
@@ -16,10 +16,12 @@ import torch
 
 from no_time_to_train.api.found import Instances
 from no_time_to_train.api.settings import (
+    as_json,
     checked_precision,
     choose_device,
     choose_models,
     model_config,
+    options_of,
     usual_options,
 )
 from no_time_to_train.config import CacheConfig, Precision, SearchConfig, TargetDataConfig, Tile
@@ -31,10 +33,9 @@ from no_time_to_train.dataset.references.given import (
     references_in,
     same_reference,
 )
-from no_time_to_train.errors import ConfigError, MemoryMismatchError, MemoryNotReadyError, did_you_mean
+from no_time_to_train.errors import ConfigError, MemoryNotReadyError, did_you_mean
 from no_time_to_train.models.factory import build_model
-from no_time_to_train.models.memory.memory_options import memory_fingerprint, stored_options
-from no_time_to_train.models.memory.reference_encoding import PooledReference
+from no_time_to_train.models.memory.memory_options import memory_fingerprint
 from no_time_to_train.models.memory.reference_quality import ReferenceScore, score_references
 from no_time_to_train.models.memory.stored_references import StoredReference, class_names_of
 from no_time_to_train.models.segmenter import ReferenceSegmenter
@@ -46,7 +47,6 @@ from no_time_to_train.pipeline.memory import (
     ClassThreshold,
     Head,
     Memory,
-    SavedMemory,
     make_memory,
     read_memory,
     save_memory,
@@ -124,7 +124,7 @@ class Segmenter:
             compile=compile,
             cache=None if cache is None else CacheConfig(str(cache), cache_gb),
         )
-        own = {name: _as_json(value) for name, value in options.items()}
+        own = {name: as_json(value) for name, value in options.items()}
         self._options = {**own, **({} if precision == "fp32" else {"precision": precision})}
         self._model = build_model(self.config).to(where)
         self._lock = RLock()  # references are added and replaced as a whole
@@ -483,7 +483,7 @@ class Segmenter:
             MemoryMismatchError: no memory file, or one of another encoder, size or weights.
         """
         saved = read_memory(path)
-        known = _options_of(saved)
+        known = options_of(saved)
         finder = cls(
             saved.facts["encoder"],
             sam2 or saved.facts.get("sam2"),
@@ -514,29 +514,3 @@ class Segmenter:
     def _replace(self, references: tuple[StoredReference, ...]) -> None:
         with self._lock:
             self._references, self._memory = references, None
-
-
-def _options_of(saved: SavedMemory) -> dict[str, Any]:
-    """The options that a memory file was made with.
-
-    Raises:
-        MemoryMismatchError: a file of patch features, or one that does not say what it belongs to.
-    """
-    if any(not isinstance(item.encoded, PooledReference) for item in saved.references):
-        raise MemoryMismatchError(f"{saved.path} holds patch features; use run_lightening.py with it")
-    facts = saved.facts
-    if "encoder" not in facts or saved.class_names is None:
-        raise MemoryMismatchError(
-            f"{saved.path} does not say which encoder and classes it belongs to; "
-            f"use run_lightening.py with it"
-        )
-    options = {"img_size": facts["img_size"]} if "img_size" in facts else {}
-    if facts.get("layers"):
-        fusion, *layers = facts["layers"]
-        options |= {"layer_fusion": fusion, "layers": layers}
-    return options | stored_options(facts.get("memory_options", {})) | facts.get("options", {})
-
-
-def _as_json(option: Any) -> Any:
-    """An option as a memory file keeps it; a block of keys as a dictionary."""
-    return asdict(option) if is_dataclass(option) and not isinstance(option, type) else option

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any, cast, get_args
 
 import torch
@@ -19,8 +19,11 @@ from no_time_to_train.config import (
     parse_block,
 )
 from no_time_to_train.config.presets import nano_options
-from no_time_to_train.errors import ConfigError, did_you_mean
+from no_time_to_train.errors import ConfigError, MemoryMismatchError, did_you_mean
 from no_time_to_train.models.encoders.encoder_registry import ENCODERS, encoder_spec
+from no_time_to_train.models.memory.memory_options import stored_options
+from no_time_to_train.models.memory.reference_encoding import PooledReference
+from no_time_to_train.pipeline.memory import SavedMemory
 from no_time_to_train.weights.catalogue import CATALOGUE
 from no_time_to_train.weights.on_this_machine import best_encoder, best_sam2, is_embedded, local_weights
 from no_time_to_train.weights.sam2_models import sam2_entry, sam2_size
@@ -177,3 +180,29 @@ def _warn_of_nano(*, encoder_is_nano: bool, sam2_is_nano: bool) -> None:
         return
     nano = " and ".join([NANO_ENCODER] * encoder_is_nano + [NANO_SAM2] * sam2_is_nano)
     log.warning("Using the small built-in %s. For better results: ntt download %s", nano, " ".join(wanted))
+
+
+def options_of(saved: SavedMemory) -> dict[str, Any]:
+    """The options that a memory file was made with.
+
+    Raises:
+        MemoryMismatchError: a file of patch features, or one that does not say what it belongs to.
+    """
+    if any(not isinstance(item.encoded, PooledReference) for item in saved.references):
+        raise MemoryMismatchError(f"{saved.path} holds patch features; use run_lightening.py with it")
+    facts = saved.facts
+    if "encoder" not in facts or saved.class_names is None:
+        raise MemoryMismatchError(
+            f"{saved.path} does not say which encoder and classes it belongs to; "
+            f"use run_lightening.py with it"
+        )
+    options = {"img_size": facts["img_size"]} if "img_size" in facts else {}
+    if facts.get("layers"):
+        fusion, *layers = facts["layers"]
+        options |= {"layer_fusion": fusion, "layers": layers}
+    return options | stored_options(facts.get("memory_options", {})) | facts.get("options", {})
+
+
+def as_json(option: Any) -> Any:
+    """An option as a memory file keeps it; a block of keys as a dictionary."""
+    return asdict(option) if is_dataclass(option) and not isinstance(option, type) else option
