@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from no_time_to_train.api import Segmenter
 from no_time_to_train.app.routes import App
+from tests.app.browsing import visit
 from tests.app.serving import Client, served, write_pictures
 
 
@@ -36,3 +38,9 @@ def app_and_client(pictures: Path, tmp_path: Path, finder: Segmenter) -> Iterato
 def client(app_and_client: tuple[App, Client]) -> Client:
     """The page's side of it."""
     return app_and_client[1]
+
+
+@pytest.fixture
+def app_page(client: Client, page: Any) -> Any:
+    """The page of a new project of three small pictures."""
+    return visit(page, client)

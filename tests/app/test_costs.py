@@ -53,7 +53,7 @@ def test_no_picture_is_encoded_again_for_another_search_or_start(tmp_path: Path,
             client.do(reference(0))
             assert app.search.idle.wait(120)
         assert sum(seen) == 3
-        assert sum(encoded) <= 4, "three pictures and the reference, unless another test has shown its like"
+        assert 3 <= sum(encoded) <= 4, "three pictures; the reference may be like one of before"
         with passes(sam) as seen, passes(encoder) as encoded:
             client.do(reference(1))
             assert app.search.idle.wait(120)

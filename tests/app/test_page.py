@@ -145,12 +145,6 @@ def test_what_another_tab_changed_is_told_not_overwritten(browser: Any, app_and_
         context.close()
 
 
-@pytest.fixture
-def app_page(client: Client, page: Any) -> Any:
-    """The page of a new project of three small pictures."""
-    return visit(page, client)
-
-
 def test_what_is_undone_stays_so_over_a_reload(app_and_client: Both, app_page: Any) -> None:
     take(app_page, *centre(0), "square")
     app_page.reload()

@@ -31,12 +31,6 @@ from tests.app.serving import Client, served, squares
 Both = tuple[App, Client]
 
 
-@pytest.fixture
-def app_page(client: Client, page: Any) -> Any:
-    """The page of a new project of three small pictures."""
-    return visit(page, client)
-
-
 def test_filters_counter_done_and_resume(app_and_client: Both, app_page: Any) -> None:
     counter = app_page.locator("#counter")
     assert counter.text_content() == "1 of 3 pictures · 0 done"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pytest
 
 from no_time_to_train.app.routes import App
 from no_time_to_train.report.palette import class_palette
@@ -29,12 +28,6 @@ from tests.app.browsing import (
 from tests.app.serving import Client, squares
 
 Both = tuple[App, Client]
-
-
-@pytest.fixture
-def app_page(client: Client, page: Any) -> Any:
-    """The page of a new project of three small pictures."""
-    return visit(page, client)
 
 
 def test_hover_shows_a_mask_and_a_click_takes_it(app_page: Any) -> None:
