@@ -9,16 +9,7 @@ DEFAULT_FORMATS = "coco,png,overlay,csv,html"
 
 def add_predict_arguments(command: argparse.ArgumentParser) -> None:
     """All but the references and the models."""
-    pictures = command.add_mutually_exclusive_group(required=True)
-    pictures.add_argument(
-        "--images",
-        nargs="+",
-        metavar="PATH",
-        help="folder of images, one image, a pattern such as '*.jpg', or several of these",
-    )
-    pictures.add_argument(
-        "--list", metavar="FILE", help="text file with the path of a picture on each line; -: standard input"
-    )
+    add_image_arguments(command)
     command.add_argument(
         "--shard",
         metavar="I/N",
@@ -71,6 +62,20 @@ def add_predict_arguments(command: argparse.ArgumentParser) -> None:
     going_on = command.add_mutually_exclusive_group()
     going_on.add_argument("--resume", action="store_true", help="go on with an interrupted run in --out")
     going_on.add_argument("--overwrite", action="store_true", help="replace the results in --out")
+
+
+def add_image_arguments(command: argparse.ArgumentParser) -> None:
+    """Which images."""
+    pictures = command.add_mutually_exclusive_group(required=True)
+    pictures.add_argument(
+        "--images",
+        nargs="+",
+        metavar="PATH",
+        help="folder of images, one image, a pattern such as '*.jpg', or several of these",
+    )
+    pictures.add_argument(
+        "--list", metavar="FILE", help="text file with the path of a picture on each line; -: standard input"
+    )
 
 
 def add_format_arguments(command: argparse.ArgumentParser) -> None:
