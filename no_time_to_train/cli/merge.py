@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     shards = read_shards(folders)
     found, settings = found_in(shards), dict(shards[0].settings)
     if not len(found):
-        raise ConfigError(f"none of the {len(found.unread)} pictures could be read in any shard")
+        raise ConfigError(f"none of the {len(found.unread)} images could be read in any shard")
     if arguments.min_score is None:
         arguments.min_score = settings["min_score"]
     timings = Timings()

@@ -13,7 +13,7 @@ def add_predict_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--shard",
         metavar="I/N",
-        help="search the I-th of N equal shares of the pictures, from 1; ntt merge reads all together (all)",
+        help="search the I-th of N equal shares of the images, from 1; ntt merge reads all together (all)",
     )
     command.add_argument("--out", default="found", metavar="FOLDER", help="where results go (%(default)s)")
     add_format_arguments(command)
@@ -48,7 +48,7 @@ def add_predict_arguments(command: argparse.ArgumentParser) -> None:
         help="masks of --boxes alone, or of the usual prompts as well (boxes)",
     )
     command.add_argument(
-        "--max-boxes", type=int, default=100, metavar="N", help="of a picture, the best (%(default)s)"
+        "--max-boxes", type=int, default=100, metavar="N", help="of an image, the best (%(default)s)"
     )
     command.add_argument(
         "--batch-size", type=int, default=1, help="images that go through the networks together (%(default)s)"
@@ -74,7 +74,7 @@ def add_image_arguments(command: argparse.ArgumentParser) -> None:
         help="folder of images, one image, a pattern such as '*.jpg', or several of these",
     )
     pictures.add_argument(
-        "--list", metavar="FILE", help="text file with the path of a picture on each line; -: standard input"
+        "--list", metavar="FILE", help="text file with the path of an image on each line; -: standard input"
     )
 
 

@@ -135,7 +135,7 @@ class Stages:
         folder = self.options.folder / "memory_vis"
         with self.timings.stage("vis_memory"):
             written = self.model.draw_memory(folder)
-        log.info("%d pictures of the memory in %s", len(written), folder)
+        log.info("%d images of the memory in %s", len(written), folder)
 
     def test(self) -> Metrics:
         """Search the targets, write what was found, and score it where there is ground truth."""

@@ -171,7 +171,7 @@ def test_a_list_is_searched_in_its_order(
     assert written(tmp_path / "file") == written(tmp_path / "stdin")
     (tmp_path / "empty.txt").touch()
     assert search(tmp_path / "none", "--list", tmp_path / "empty.txt") == 2
-    assert "names no picture" in capsys.readouterr().err
+    assert "names no image" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("count", [1, 3, 64])

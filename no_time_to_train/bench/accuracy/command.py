@@ -54,7 +54,7 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
         "--targets",
         type=int,
         default=TARGET_PICTURES,
-        help="pictures a seed of generated scenes (%(default)s)",
+        help="images a seed of generated scenes (%(default)s)",
     )
     parser.add_argument("--data", metavar="FOLDER", help="of the real data sets (without: generated scenes)")
     parser.add_argument("--out", default="runs/accuracy", help="for cells, cache and tables (%(default)s)")
