@@ -71,7 +71,7 @@ def test_learning_says_of_what_and_what_came_of_it(finder: Segmenter) -> None:
     assert head.objects <= len(finder.references)
     assert head.pictures <= head.objects
     text = learned_text(head)
-    assert f"{head.objects} objects in {head.pictures} pictures" in text
+    assert f"{head.objects} objects in {head.pictures} images" in text
     assert ("training-free" in text) == (head.penalty is None) == (not head.offsets.any())
 
 
