@@ -36,10 +36,7 @@ ODD_VALUES: list[Any] = [
 ]
 ODD_BYTES = [
     b"nan",
-    b"inf",
-    b"0",
     b"-1",
-    b"1e9",
     b"1e309",
     b"9" * 60,
     b"\x00",
