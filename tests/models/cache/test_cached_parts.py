@@ -153,6 +153,15 @@ def test_other_weights_are_noticed_even_in_a_running_model(tmp_path: Path) -> No
     assert (runs.encoder, runs.sam) == (1, 1)
 
 
+def test_another_precision_of_sam_2_is_made_anew(tmp_path: Path) -> None:
+    filled(cached(small_model(PUBLISHED), tmp_path)).segment(picture(0))
+    lower = cached(small_model(PUBLISHED), tmp_path)
+    lower.sam.precision = torch.bfloat16
+    runs = Runs(lower)
+    filled(lower).segment(picture(0))
+    assert (runs.encoder, runs.sam) == (0, 1)
+
+
 def test_other_pixels_are_other_entries(tmp_path: Path) -> None:
     model = filled(cached(small_model(PUBLISHED), tmp_path))
     image = picture(0)
