@@ -418,7 +418,7 @@ FAULTS = tuple(
             "pipeline/memory.py",
             "repr((self.class_names, self.thresholds))",
             "repr(self.class_names)",
-            "pipeline api/test_segmenter.py",
+            "pipeline/test_learning.py::test_other_thresholds_are_another_memory",
         ),
         (
             "pipeline/streams.py",
