@@ -509,7 +509,7 @@ FAULTS = tuple(
             "cli/predict.py",
             "            pictures.write(found)\n        writer.write(",
             "            pass\n        writer.write(",
-            "cli/test_options_reach.py",
+            f"{NOTHING_LOST}::test_what_is_recorded_has_its_overlay",
         ),
         (
             "cli/predict.py",
