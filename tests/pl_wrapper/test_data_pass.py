@@ -33,3 +33,13 @@ def test_damaged_targets_are_told_apart(tmp_path: Path, workers: int) -> None:
 
 def test_one_process_has_everything_in_order() -> None:
     assert gathered({2: "c", 0: "a", 1: "b"}) == ["a", "b", "c"]
+
+
+def test_what_a_sampler_gave_to_two_processes_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def all_gather(received: list[dict[int, str]], own: dict[int, str]) -> None:
+        received[:] = [own, {1: "b", 3: "d", 0: "again"}]
+
+    for name, value in (("is_initialized", True), ("get_world_size", 2)):
+        monkeypatch.setattr(f"torch.distributed.{name}", lambda value=value: value)
+    monkeypatch.setattr("torch.distributed.all_gather_object", all_gather)
+    assert gathered({0: "a", 2: "c"}) == ["a", "b", "c", "d"]

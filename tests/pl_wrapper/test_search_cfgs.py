@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,12 +10,14 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from no_time_to_train import Segmenter
 from no_time_to_train.config import ModelConfig, SearchConfig, TargetDataConfig, parse_block
 from no_time_to_train.config.files import read_config
 from no_time_to_train.config.presets import with_nano_options
 from no_time_to_train.dataset.coco.results import to_coco_rows
+from no_time_to_train.dataset.images import read_image
 from no_time_to_train.models.factory import build_model
 from no_time_to_train.pipeline.memory import make_memory, read_memory
 from no_time_to_train.pipeline.segment import segment_targets
@@ -80,6 +83,17 @@ def test_least_score_and_exports(run: Callable[..., Path]) -> None:
     assert (folder / "counts.csv").is_file()
     assert (folder / "report.html").is_file()
     assert list((folder / "overlays").rglob("*.jpg"))
+
+
+@pytest.mark.slow
+def test_overlays_show_what_reaches_vis_thr(run: Callable[..., Path], scenes: Path) -> None:
+    """Nothing scores 1, so they are the images as they are."""
+    folder = run("--model.model_cfg.vis_thr", "1", "--format", "overlay", "--report", "false")
+    for image in json.loads((scenes / "targets.json").read_text())["images"]:
+        plain = io.BytesIO()
+        Image.fromarray(read_image(scenes / image["file_name"])).save(plain, "JPEG", quality=90)
+        drawn = (folder / "overlays" / image["file_name"]).with_suffix(".jpg")
+        assert drawn.read_bytes() == plain.getvalue()
 
 
 @pytest.mark.slow

@@ -521,7 +521,7 @@ FAULTS = tuple(
             "pl_wrapper/sam2matcher_pl.py",
             'OverlayWriter(folder / "overlays", self.model_cfg.vis_thr, names)',
             'OverlayWriter(folder / "overlays", 0.0, names)',
-            "pl_wrapper/test_stages.py",
+            "pl_wrapper/test_search_cfgs.py::test_overlays_show_what_reaches_vis_thr",
         ),
         (
             "pl_wrapper/stop_signals.py",
