@@ -159,13 +159,16 @@ def _say_options(arguments: argparse.Namespace, finder: Segmenter) -> None:
 
 def model_arguments(arguments: argparse.Namespace) -> dict[str, Any]:
     """Keywords of a ``Segmenter`` that :func:`add_model_arguments` stands for, but for the two names."""
+    options = read_options(arguments.option)
+    if arguments.graph:
+        options["engine"] = {**(options.get("engine") or {}), "graphs": arguments.graph}
     return {
         "encoder_weights": arguments.encoder_weights,
         "sam2_weights": arguments.sam2_weights,
         "device": arguments.device,
         **_speed(arguments),
         "preset": arguments.preset,
-        **read_options(arguments.option),
+        **options,
     }
 
 
@@ -180,7 +183,6 @@ def _speed(arguments: argparse.Namespace) -> dict[str, Any]:
         "precision": arguments.precision,
         "compile": arguments.compile or None,
         "backend": arguments.backend,
-        "engine": {"graphs": arguments.graph} if arguments.graph else None,
         "fast": arguments.fast or None,
     }
     return {name: value for name, value in given.items() if value is not None}

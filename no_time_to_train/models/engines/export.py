@@ -132,6 +132,7 @@ def export(what: Exported, facts: GraphFacts, path: Path) -> None:
                 opset_version=OPSET,
                 dynamo=True,
                 external_data=large,
+                optimize=facts.part != "decoder",  # with 4 points onnxscript 0.7 makes another graph of it
                 verbose=False,
             )
         if facts.part == "decoder":  # folding writes out what it repeats for every prompt
@@ -197,7 +198,10 @@ def _naming(facts: GraphFacts) -> Iterator[None]:
     try:
         yield
     except (torch.onnx.errors.OnnxExporterError, RuntimeError, TypeError) as error:
-        reason = str(error).strip().splitlines()[0]
+        first: BaseException = error
+        while first.__cause__ is not None:
+            first = first.__cause__
+        reason = (str(first).strip() or type(first).__name__).splitlines()[0]
         raise ConfigError(
             f"torch {torch.__version__} cannot export the {facts.part} {facts.model} to ONNX ({reason}); "
             f"use backend torch for it"

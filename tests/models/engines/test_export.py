@@ -79,7 +79,7 @@ def test_fused_layers_and_weights_beside_the_graph(tmp_path: Path, monkeypatch: 
 @pytest.mark.slow
 def test_hiera(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    sam = Sam2Backend(Sam2Spec(Hiera(16, 1, (1, 1, 2, 1), (2,)), d_model=32, image_size=256))
+    sam = Sam2Backend(Sam2Spec(Hiera(16, 1, (1, 1, 2, 1), (3,)), d_model=32, image_size=256))
     facts, path = GraphFacts("sam2-image", "small", 256, ""), tmp_path / "graph.onnx"
     export.export_image_graph(sam.requires_grad_(False), facts, path)
     images = torch.rand(1, 3, 256, 256)
