@@ -39,6 +39,7 @@ EXTRAS = {
     "onnx": ["onnx>=1.17", "onnxscript>=0.5", "onnxruntime>=1.20"],
     "openvino": ["onnx>=1.17", "onnxscript>=0.5", "onnxruntime>=1.20", "openvino>=2025.0"],
     "int8": ["onnx>=1.17", "onnxscript>=0.5", "onnxruntime>=1.20", "openvino>=2025.0", "nncf>=2.15"],
+    "boxes": ["transformers>=5"],
     "bench": ["matplotlib>=3.8"],
     "notebooks": ["ipykernel>=6.29"],
     "completion": ["argcomplete>=3"],

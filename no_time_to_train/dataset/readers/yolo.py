@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -40,6 +41,7 @@ def read_yolo(root: str | Path, split: str | None = None, images: str | Path | N
     yaml_file = root if root.is_file() else next(iter(sorted(root.glob("*.y*ml"))), None)
     root = root.parent if root.is_file() else root
     config = _read_yaml(yaml_file) if yaml_file is not None else {}
+    keypoints = _keypoint_numbers(config, root)
     names = class_names(root, config)
     builder = CocoBuilder(names.values())
     base = root if images is None else Path(images)
@@ -56,7 +58,7 @@ def read_yolo(root: str | Path, split: str | None = None, images: str | Path | N
             continue
         try:
             size = read_image_size(image)
-            lines = [] if text is None else list(read_yolo_lines(text, size, _keypoint_numbers(config)))
+            lines = [] if text is None else list(read_yolo_lines(text, size, keypoints))
         except DatasetError as error:
             builder.leave_out(image.name, error)
             continue
@@ -144,14 +146,14 @@ def _line_fields(
     if len(values) < 4 or len(values) % 2:
         raise MaskError(f"{len(values)} numbers, where a box has 4 and a polygon at least 6")
     if min(values) < -OVERSHOOT or max(values) > 1 + OVERSHOOT:
-        raise MaskError("values in pixels, where YOLO has fractions of the picture")
+        raise MaskError("values in pixels, where YOLO has fractions of the image")
     if len(values) == 4:
         x, y, w, h = np.multiply(values, (width, height, width, height)).tolist()
         return int(class_number), {"bbox": [x - w / 2, y - h / 2, w, h], "area": w * h}
     polygon = (np.reshape(values, (-1, 2)) * (width, height)).ravel().tolist()
     fields = mask_fields(segmentation_to_rle([polygon], size))
     if not fields["area"]:
-        raise MaskError("polygons outside of their picture, or too thin to cover a pixel")
+        raise MaskError("polygons outside of their image, or too thin to cover a pixel")
     return int(class_number), fields | {"segmentation": [polygon]}
 
 
@@ -181,9 +183,11 @@ def _is_box(values: list[float]) -> bool:
     return x - w / 2 >= 0 and x + w / 2 <= 1 and y - h / 2 >= 0 and y + h / 2 <= 1
 
 
-def _keypoint_numbers(config: Mapping[str, Any]) -> int:
-    shape = config.get("kpt_shape")
-    return int(np.prod([int(side) for side in shape])) if isinstance(shape, list) and shape else 0
+def _keypoint_numbers(config: Mapping[str, Any], source: Path) -> int:
+    shape = config.get("kpt_shape") or []
+    if not (isinstance(shape, list) and all(re.fullmatch(r"\d{1,4}", str(side)) for side in shape)):
+        raise DatasetError(f"{source}: kpt_shape must be two numbers, such as [17, 3], got {shape!r}")
+    return math.prod(int(side) for side in shape) if shape else 0
 
 
 def _split_images(root: Path, config: Mapping[str, Any], split: str | None) -> list[Path]:
