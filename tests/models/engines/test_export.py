@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,13 +26,14 @@ from no_time_to_train.weights.sam2_models import Hiera, Sam2Spec
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
 
-SMALL = {"embed_dim": 32, "depth": 2, "num_heads": 2}
-KINDS = {
+SMALL: dict[str, Any] = {"embed_dim": 32, "depth": 2, "num_heads": 2}
+KINDS: dict[str, dict[str, Any]] = {
     "dinov2_small": SMALL,
     "dinov2_giant_reg": SMALL,  # positions resized with antialiasing, gated layers
     "dinov3_small": SMALL,
     "dinov3_small_plus": SMALL,
     "dinov3_7b_sat": SMALL,
+    "dinov3_convnext_tiny": {"depths": (1, 1, 1, 1), "dims": (8, 16, 24, 32)},
     "lite2_photographs": {},
     "timm:vit_tiny_patch16_224": {},
 }
@@ -42,9 +44,10 @@ def small_encoder(name: str, **options: object) -> FeatureEncoder:
     torch.manual_seed(0)
     spec = encoder_spec(name)
     build = {**spec.build, **KINDS[name]}
-    if name.startswith("dinov3"):
+    if spec.encoder_type == "dinov3":
         build["layerscale_init"] = 0.5  # so that the blocks count
-    spec = replace(spec, build=build, **KINDS[name])
+    sizes = {key: value for key, value in SMALL.items() if key in KINDS[name]}
+    spec = replace(spec, build=build, **sizes)
     return FeatureEncoder(spec, build_backbone(spec), img_size=4 * spec.patch_size, **options)  # type: ignore[arg-type]
 
 
