@@ -6,11 +6,14 @@ import inspect
 from dataclasses import fields, replace
 from importlib import import_module
 
-from no_time_to_train.config import EncoderConfig, ModelConfig, Precision
+from no_time_to_train.config import EncoderConfig, EngineConfig, ModelConfig, Precision
 from no_time_to_train.errors import ConfigError, did_you_mean
 from no_time_to_train.models.cache.cached_parts import add_cache
-from no_time_to_train.models.compiled import compile_encoders
 from no_time_to_train.models.encoders.feature_encoder import DTYPES
+from no_time_to_train.models.encoders.patch_features import normed_features
+from no_time_to_train.models.engines.backends import use_backend
+from no_time_to_train.models.engines.compiled import compile_encoders
+from no_time_to_train.models.engines.fastest import with_fast
 from no_time_to_train.models.segmenter import ReferenceSegmenter
 
 MODELS = {
@@ -49,8 +52,9 @@ def build_model(cfg: ModelConfig) -> ReferenceSegmenter:
     Raises:
         ConfigError: the block has a part that this model does not take.
     """
-    kind = model_class(cfg.name)
-    cfg = replace(cfg, encoder_cfg=in_precision(cfg.encoder_cfg, cfg.precision))
+    kind, cfg = model_class(cfg.name), with_fast(cfg)
+    if cfg.backend == "torch":
+        cfg = replace(cfg, encoder_cfg=in_precision(cfg.encoder_cfg, cfg.precision))
     taken = inspect.signature(kind).parameters
     for block in OPTIONAL_BLOCKS:
         if getattr(cfg, block) is not None and block not in taken:
@@ -60,6 +64,13 @@ def build_model(cfg: ModelConfig) -> ReferenceSegmenter:
         model.sam.precision = DTYPES[cfg.precision]
     if cfg.compile:
         compile_encoders(model.encoder, model.sam)
+    if cfg.backend != "torch":
+        if model.patch_features is not normed_features:
+            raise ConfigError(
+                f"backend {cfg.backend} does not apply to {cfg.name}, whose features come before the final "
+                f"norm; use backend torch"
+            )
+        use_backend(model.encoder, model.sam, cfg.backend, cfg.precision, cfg.engine or EngineConfig())
     if cfg.cache is not None:
         add_cache(model, cfg.cache, compiled=cfg.compile)
     return model
