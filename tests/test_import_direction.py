@@ -45,7 +45,7 @@ MODELS = [
     {"memory"},
     {"matching"},
     {"proposals"},
-    {"segmenter", "extensions"},
+    {"segmenter", "extensions", "adapters"},
     {
         "parts",
         "cache",

@@ -81,6 +81,7 @@ class Segmenter:
         encoder_weights, sam2_weights: a file, or ``auto``: what is on this machine, else a download, with
             progress, of a model that was named.
         device: None takes CUDA or MPS where there is one, else the CPU.
+        adapter: a file of ``ntt fit``, added to the weights of both networks (docs/learning.md).
         precision: of both networks: fp32, bf16 or fp16. The two short ones are for a GPU, or a CPU with AMX.
         compile: both image encoders through ``torch.compile``; the first image takes minutes.
         cache: a folder in which patch features and masks are kept, so that a later search of the same images
@@ -104,6 +105,7 @@ class Segmenter:
         encoder_weights: str | None = "auto",
         sam2_weights: str | None = "auto",
         device: str | torch.device | None = None,
+        adapter: str | Path | None = None,
         precision: Precision = "fp32",
         compile: bool = False,
         cache: str | Path | None = None,
@@ -120,6 +122,7 @@ class Segmenter:
         }
         self.config = replace(
             self.config,
+            adapter=None if adapter is None else str(adapter),
             precision=checked_precision(precision),
             compile=compile,
             cache=None if cache is None else CacheConfig(str(cache), cache_gb),

@@ -25,7 +25,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class FeatureEncoder(nn.Module):
-    """A frozen backbone with its preprocessing. Always in eval mode, never with gradients.
+    """A frozen backbone with its preprocessing. Always in eval mode, without gradients unless it ``learns``.
 
     Args:
         spec: the preset.
@@ -38,6 +38,8 @@ class FeatureEncoder(nn.Module):
     Attributes:
         embed_dim: D of the features that come out.
         grid: g patches on each side.
+        adapter: hash of the adapter file that was added to the model's weights; None: they are the preset's.
+        learns: gradients pass, to the parameters that take any: those of an adapter in training.
     """
 
     mean: Tensor
@@ -54,6 +56,8 @@ class FeatureEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.spec, self.backbone = spec, backbone
+        self.adapter: str | None = None
+        self.learns = False
         self.encoder_type, self.patch_size = spec.encoder_type, spec.patch_size
         self.num_prefix_tokens = spec.num_prefix_tokens
         self.img_size = checked_size(spec, img_size)
@@ -71,7 +75,6 @@ class FeatureEncoder(nn.Module):
         """Stay in eval whatever is asked: in train mode DINOv3 turns its positions at random."""
         return super().train(False)
 
-    @torch.no_grad()
     def forward(self, images: Tensor, *, prenorm: bool = False) -> Tensor:
         """Encode images.
 
@@ -82,7 +85,10 @@ class FeatureEncoder(nn.Module):
         Returns:
             (B, g, g, D) fp32 patch features after the final norm, rows first.
         """
-        pixels = self.preprocess(images)
+        with torch.set_grad_enabled(self.learns and torch.is_grad_enabled()):
+            return self._features(self.preprocess(images), prenorm)
+
+    def _features(self, pixels: Tensor, prenorm: bool) -> Tensor:
         if self.layers is not None:
             return self._fused(pixels, self.layers, norm=not prenorm)
         if prenorm and self.encoder_type not in ("dinov2", "dinov3"):  # forward_features gives normed ones
