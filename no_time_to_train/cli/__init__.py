@@ -8,13 +8,25 @@ import os
 import sys
 from collections.abc import Sequence
 
-from no_time_to_train.cli import app, bench, check, demo, download, inspect, merge, predict, report, serve
+from no_time_to_train.cli import (
+    app,
+    bench,
+    check,
+    demo,
+    download,
+    fit,
+    inspect,
+    merge,
+    predict,
+    report,
+    serve,
+)
 from no_time_to_train.errors import did_you_mean
 from no_time_to_train.pl_wrapper.stop_signals import exit_code_of
 from no_time_to_train.runs.logs import plain_warnings
 from no_time_to_train.version import __version__
 
-COMMANDS = (predict, merge, app, serve, inspect, report, check, download, bench, demo)
+COMMANDS = (predict, merge, app, serve, inspect, fit, report, check, download, bench, demo)
 """Modules with ``add_to(commands)``, which sets ``run``; they import what they need when they run."""
 
 COMPLETION = "_ARGCOMPLETE"
@@ -61,7 +73,8 @@ def main(words: Sequence[str] | None = None) -> int:
         return 0
     arguments = _parsed(parser, words)
     with plain_warnings():
-        return exit_code_of(lambda: arguments.run(arguments), resumable=arguments.run is predict.run)
+        resumable = arguments.run in (predict.run, fit.run)
+        return exit_code_of(lambda: arguments.run(arguments), resumable=resumable)
 
 
 def _parsed(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Namespace:

@@ -10,6 +10,7 @@ from no_time_to_train.config.data import (
     TargetDataConfig,
 )
 from no_time_to_train.config.encoder import DebiasConfig, EncoderConfig
+from no_time_to_train.config.fit import FitConfig
 from no_time_to_train.config.memory import MemoryBankConfig
 from no_time_to_train.config.model import CacheConfig, ModelConfig, TestMode
 from no_time_to_train.config.parsing import LEGACY_KEYS, drop_legacy_keys, parse_block
@@ -32,6 +33,7 @@ __all__ = [
     "DebiasConfig",
     "EncoderConfig",
     "FillMemoryDataConfig",
+    "FitConfig",
     "MatcherConfig",
     "MatchingConfig",
     "MemoryBankConfig",
