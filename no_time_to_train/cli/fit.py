@@ -18,37 +18,22 @@ CHOICES = ("part", "trainable", "rank", "learning_rate", "rounds", "steps", "fol
 
 def run(arguments: argparse.Namespace) -> int:
     """Learn a small change of SAM 2's mask decoder or of the encoder; write it if left-out pictures gain."""
-    from lightning.pytorch import Trainer
-
     from no_time_to_train.config import FitConfig
     from no_time_to_train.errors import ConfigError
     from no_time_to_train.models.adapters.adapter_file import require_own
-    from no_time_to_train.pl_wrapper.fit_module import run_fit
+    from no_time_to_train.pl_wrapper.fit_module import plain_trainer, run_fit
 
     if arguments.references is None:
         raise ConfigError("say what to learn of: --references FOLDER")
-    if arguments.learn or arguments.calibrate or arguments.memory or arguments.cache:
-        raise ConfigError("--learn, --calibrate, --memory and --cache are for ntt predict; leave them out")
+    if arguments.learn or arguments.calibrate or arguments.memory:
+        raise ConfigError("--learn, --calibrate and --memory are for ntt predict; leave them out")
     require_own(arguments.out)
     finder = build_segmenter(arguments)
     given = {name: getattr(arguments, name) for name in CHOICES}
-    how = FitConfig(
-        **{name: value for name, value in given.items() if value is not None}, seed=arguments.seed
-    )
-    device = finder.device
-    trainer = Trainer(
-        accelerator=device.type if device.type != "cuda" else "gpu",
-        devices=[device.index or 0] if device.type == "cuda" else 1,
-        max_epochs=how.rounds,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    sam2, crops = finder.config.sam2_cfg_file, finder.crop_options
-    run_fit(
-        trainer, finder.model, finder.references, how, crops, sam2, arguments.out, resume=arguments.resume
-    )
+    chosen = {name: value for name, value in given.items() if value is not None}
+    how = FitConfig(**chosen, seed=arguments.seed)
+    learned_of = finder.model, finder.references, how, finder.crop_options, finder.config.sam2_cfg_file
+    run_fit(plain_trainer(finder.device), *learned_of, arguments.out, resume=arguments.resume)
     return 0
 
 
@@ -66,7 +51,7 @@ def add_to(commands: Any) -> None:
     group.add_argument("--rank", type=int, help="of the changes (4)")
     group.add_argument("--learning-rate", type=float, help="at its highest (0.001)")
     group.add_argument("--rounds", type=int, help="after each the left-out pictures are searched (3)")
-    group.add_argument("--steps", type=int, help="of a round (30)")
+    group.add_argument("--steps", type=int, help="of a round (20)")
     group.add_argument("--folds", type=int, help="parts that pictures are left out in (3)")
     add_reference_arguments(command)
     add_model_arguments(command)

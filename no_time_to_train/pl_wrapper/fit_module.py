@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from no_time_to_train.models.segmenter import ReferenceSegmenter
 from no_time_to_train.pipeline.fitting.fit import Fit, Verdict
 from no_time_to_train.pl_wrapper.data_pass import Each
 from no_time_to_train.pl_wrapper.stages import Stages
+from no_time_to_train.runs.logs import set_trainer_level, without_tips
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +90,21 @@ class FitModule(LightningModule):
         )
 
 
+def plain_trainer(device: torch.device) -> Trainer:
+    """A trainer on one device that says and writes nothing of its own."""
+    set_trainer_level(quiet=True)
+    with without_tips():
+        return Trainer(
+            accelerator="gpu" if device.type == "cuda" else device.type,
+            devices=[device.index or 0] if device.type == "cuda" else 1,
+            max_epochs=1,  # run_fit says how many
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+
+
 def run_fit(
     trainer: Trainer,
     model: ReferenceSegmenter[Any],
@@ -130,7 +147,9 @@ def run_fit(
                 enable_version_counter=False,
             )
         )
-        trainer.fit(FitModule(learning, say_once), ckpt_path=kept if resume else None)
+        with warnings.catch_warnings(), without_tips():
+            warnings.filterwarnings("ignore", module=r"lightning\.")  # networks are in eval mode on purpose
+            trainer.fit(FitModule(learning, say_once), ckpt_path=kept if resume else None)
     finally:
         learning.close()
     verdict = learning.verdict()

@@ -100,7 +100,7 @@ def test_nothing_is_written_where_nothing_was_gained(
 def test_yaml_learns_the_same(
     run: Callable[..., Path], config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """``fit`` of Lightning's command, then a search with the file; with a cache, which training leaves out."""
+    """``fit`` of Lightning's command, then a search with the file; training leaves the cache out."""
     out = tmp_path / "adapter.safetensors"
     short = [f"--model.fit_cfgs.{key}={value}" for key, value in (("rounds", 1), ("steps", 1), ("folds", 2))]
     run("fit", "--out_path", str(out), *short)

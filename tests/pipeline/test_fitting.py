@@ -72,9 +72,7 @@ def test_contrast_by_hand() -> None:
 def test_a_negative_speaks_against_its_class_only() -> None:
     rows = F.normalize(torch.tensor([[1.0, 0.2], [1.0, 0.0], [1.0, 0.1]]), dim=1)
     classes = torch.tensor([0, 0, -1])
-    losses = [
-        float(contrastive_loss(rows, classes, torch.tensor([0, 0, against]))) for against in (-1, 0, 1)
-    ]
+    losses = [float(contrastive_loss(rows, classes, torch.tensor([0, 0, against]))) for against in (-1, 0, 1)]
     assert losses[0] == losses[1] > losses[2]
     assert losses[2] == pytest.approx(0, abs=1e-6)
 
@@ -152,7 +150,13 @@ def test_training_lowers_the_loss_and_leaves_the_model_as_it_was(finder: Segment
 @pytest.mark.parametrize(("name", "side"), [("dinov2_small", 56), ("dinov3_small", 64)])
 def test_other_encoders_learn_after_they_have_searched(layout: Layout, name: str, side: int) -> None:
     """What a search leaves in a network, tables of positions say, serves training as well."""
-    options = {**NANO, "encoder": name, "img_size": side, "allow_random_weights": True, "encoder_weights": None}
+    options = {
+        **NANO,
+        "encoder": name,
+        "img_size": side,
+        "allow_random_weights": True,
+        "encoder_weights": None,
+    }
     other = Segmenter(**options).add_folder(layout.references)
     made = fit_of(other, other.references, part="encoder")
     with made.using(0):
@@ -181,6 +185,11 @@ def test_the_loss_of_a_left_out_picture_is_that_of_its_surest_detections(fit: Fi
     assert 0 < loss <= len(own)
     swapped = picture_loss(model, references, own, names[::-1])  # a label is the place of its name
     assert swapped == pytest.approx(loss, abs=1e-3)
+    others = [
+        item if number in own else replace(item, class_name=names[item.class_name == names[0]])
+        for number, item in enumerate(references)
+    ]
+    assert picture_loss(model, others, own, names) == len(own)  # whatever the masks, every label is wrong
     one = [item for item in references if item.class_name == references[own[0]].class_name]
     assert len(left_out(references, own)) == len(references) - len(own)
     assert left_out(one[:1], [0]) == one[:1]  # a class keeps what it would have nothing without

@@ -215,7 +215,7 @@ def _require_plain(model: ReferenceSegmenter[Any]) -> None:
         raise ConfigError("fit begins at the weights as they come; leave the adapter out")
     if model.sam.precision is not None or next(model.encoder.backbone.parameters()).dtype != torch.float32:
         raise ConfigError(
-            "fit needs weights in float32; leave precision out (--trainer.precision bf16-mixed trains in less)"
+            "fit needs weights in float32; leave precision out (the trainer has one: --trainer.precision)"
         )
     if model.sam.image_encoder._compiled_call_impl is not None:
         raise ConfigError("fit changes weights, which compiled networks do not see; leave compile out")

@@ -132,7 +132,10 @@ def test_what_is_no_adapter_of_these_networks_is_refused(
 ) -> None:
     path = tmp_path / "other.safetensors"
     for wrong, said in (
-        (replace(parts["encoder"], base="dinov3_small"), "was made for dinov3_small, not for this dinov3_nano"),
+        (
+            replace(parts["encoder"], base="dinov3_small"),
+            "made for dinov3_small, not for this dinov3_nano",
+        ),
         (replace(parts["encoder"], weights="float32:0"), "made for other weights of dinov3_nano"),
         (replace(parts["encoder"], factors={"blocks.0.attn.qkv.weight.up": torch.ones(2, 2)}, rank=0), "fit"),
     ):

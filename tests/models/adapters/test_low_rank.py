@@ -1,4 +1,4 @@
-"""Low-rank changes on every kind of encoder and on SAM 2's decoder: zero at first, exact gradients, removable."""
+"""Low-rank changes of every kind of encoder and of SAM 2's decoder: zero at first, with exact gradients."""
 
 from __future__ import annotations
 
@@ -145,8 +145,10 @@ def test_copies_do_not_meet() -> None:
 
 
 def test_what_learns() -> None:
-    """The last blocks of an encoder; of SAM 2, of both families and nano, what single images are decoded with."""
-    names = encoder_weights(build_backbone(ENCODERS["dinov3_small"], arguments={"embed_dim": 48, "num_heads": 3}))
+    """The last blocks of an encoder; of SAM 2, whatever family, what single images are decoded with."""
+    names = encoder_weights(
+        build_backbone(ENCODERS["dinov3_small"], arguments={"embed_dim": 48, "num_heads": 3})
+    )
     assert {name.split(".")[1] for name in names} == {"9", "10", "11"}
     for size in ("nano", "tiny"):
         with torch.device("meta"):
