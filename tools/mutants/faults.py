@@ -629,11 +629,5 @@ FAULTS = tuple(
             "pass",
             "cli/test_fit.py",
         ),
-        (
-            "pipeline/fitting/fit.py",
-            "        without_cache(model)\n        self.how",
-            "        self.how",
-            "cli/test_fit.py",
-        ),
     ]
 )
