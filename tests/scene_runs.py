@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,10 @@ import pytest
 import yaml
 from PIL import Image
 
+from no_time_to_train.config import ModelConfig
+from no_time_to_train.config.model import CacheConfig
+from no_time_to_train.models.factory import build_model
+from no_time_to_train.models.segmenter import ReferenceSegmenter
 from no_time_to_train.pl_wrapper.entry import main
 from no_time_to_train.scenes import write_demo_dataset
 from tests.scene_config import scene_config
@@ -55,6 +60,17 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def common(kept: Path) -> tuple[str, ...]:
     """Words of every run; tests of the cache itself have none."""
     return ("--model.model_cfg.cache.dir", str(kept))
+
+
+@pytest.fixture
+def keeping(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models of both faces share a cache where they have none: for tests of words and files, not figures."""
+
+    def build(cfg: ModelConfig) -> ReferenceSegmenter:
+        return build_model(cfg if cfg.cache is not None else replace(cfg, cache=CacheConfig(str(kept))))
+
+    for face in ("api.segmenter", "pl_wrapper.sam2matcher_pl"):
+        monkeypatch.setattr(f"no_time_to_train.{face}.build_model", build)
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def room(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def room(prepared: Path, tmp_path: Path, keeping: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A room of its own for a page; the environment is put back after."""
     for name in ("HF_TOKEN", "DINOV3_REPO"):
         monkeypatch.delenv(name, raising=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, fields, is_dataclass
+from functools import cache
 from typing import Any, TypeVar, get_type_hints
 
 from no_time_to_train.config.data import FillMemoryDataConfig, TargetDataConfig
@@ -43,23 +44,32 @@ def parse_block(kind: type[Block], value: Block | Mapping[str, Any] | None, wher
     if value is not None and not isinstance(value, Mapping):
         raise ConfigError(f"{where} must be a block of keys, got {value!r}")
     cleaned = drop_legacy_keys(kind, dict(value or {}), where)
-    hints = get_type_hints(kind)
-    for key, inner in cleaned.items():  # so that a message names the innermost block
-        block = dataclass_in(hints[key])
-        if block is not None and isinstance(inner, Mapping):
-            parse_block(block, inner, f"{where}.{key}")
-    from jsonargparse import ArgumentError, ArgumentParser
+    from jsonargparse import ArgumentError
 
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_argument("--block", type=kind)
+    parser = _parser(kind)  # type: ignore[arg-type]  # a class is hashable
     try:
         # Renamed in jsonargparse 4.49; both names do the same.
         instantiate = getattr(parser, "instantiate", None) or parser.instantiate_classes
-        return instantiate(parser.parse_object({"block": cleaned})).block
-    except ConfigError:
-        raise
+        return instantiate(parser.parse_object({"value": cleaned})).value
     except (ArgumentError, ValueError) as error:  # of an optional block the parser lists all types it tried
+        hints = get_type_hints(kind)
+        for key, inner in cleaned.items():  # so that a message names the innermost block
+            block = dataclass_in(hints[key])
+            if block is not None and isinstance(inner, Mapping):
+                parse_block(block, inner, f"{where}.{key}")
+        if isinstance(error, ConfigError):
+            raise
         raise ConfigError(_what_is_wrong(error, hints, cleaned, where)) from error
+
+
+@cache
+def _parser(hint: Any) -> Any:
+    """A parser of one value of a type; making it takes longer than using it."""
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--value", type=hint)
+    return parser
 
 
 def problems_of(kind: type, value: Any, where: str) -> list[str]:
@@ -108,12 +118,10 @@ def _what_is_wrong(
 
 def _fits(hint: object, value: object) -> bool:
     """Whether a value can be read as a type, by the parser's own rules."""
-    from jsonargparse import ArgumentError, ArgumentParser
+    from jsonargparse import ArgumentError
 
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_argument("--value", type=hint)
     try:
-        parser.parse_object({"value": value})
+        _parser(hint).parse_object({"value": value})
     except ArgumentError:
         return False
     return True

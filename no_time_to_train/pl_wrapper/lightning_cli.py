@@ -132,4 +132,5 @@ def run_command(command: str, arguments: Sequence[str]) -> None:
         save_config_callback=None,
         seed_everything_default=42,
         auto_configure_optimizers=False,
+        load_from_checkpoint_support=False,  # what a run leaves is a memory file, no checkpoint of Lightning
     )

@@ -14,7 +14,7 @@ from no_time_to_train.bench.stages.case import SIZES
 from no_time_to_train.results import Instances
 
 SMALL = [
-    *("--device", "cpu", "--sam2", "nano", "--precisions", "fp32", "bf16", "--batches", "1"),
+    *("--device", "cpu", "--sam2", "nano", "--precisions", "fp32", "--batches", "1"),
     *("--prompt-batches", "16", "--points-per-side", "5", "--whole", "nano", "--timing", "0.001"),
 ]
 

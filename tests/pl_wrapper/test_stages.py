@@ -63,7 +63,7 @@ def test_interrupted_searches_resume_to_the_same_json(run: Run) -> None:
     whole, part = predictions(folder), folder / "parts" / "part-0000.jsonl"
     complete = part.read_bytes()
     generator = random.Random(0)
-    for _ in range(10):
+    for _ in range(5):
         part.write_bytes(
             complete[: generator.randrange(len(complete))]
         )  # killed in the middle of a line, say

@@ -14,7 +14,7 @@ from tools import soak
 
 @pytest.mark.slow
 def test_a_short_run_loses_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    assert soak.main(["--ends", "4", "--minutes", "2", "--seed", "1"]) == 0
+    assert soak.main(["--ends", "3", "--minutes", "2", "--seed", "1"]) == 0
     assert ", 0 losses" in capsys.readouterr().out
 
 

@@ -80,8 +80,8 @@ def main(argv: Sequence[str] | None = None, prog: str = "ntt bench --accuracy") 
 def run(arguments: argparse.Namespace) -> int:
     """Run the missing cells, then write the tables."""
     out = Path(arguments.out)
-    rows = wanted_rows(arguments)
     tasks = wanted_tasks(arguments)
+    rows = wanted_rows(arguments)
     shots, seeds = read_numbers(arguments.shots), read_numbers(arguments.seeds)
     torch.set_num_threads(1)  # so that figures do not depend on the machine's number of cores
     cells = run_cells(rows, tasks, shots, seeds, Ledger(out / "cells.jsonl"), out / "cache")

@@ -201,7 +201,8 @@ def _embedded_mask(
         raise MaskError("masks that are no PNG") from None
     if scale != (1.0, 1.0):
         part = part.resize((max(1, round(part.width * scale[0])), max(1, round(part.height * scale[1]))))
-    x, y = (round(value) for value in numbers((points[0] * scale).tolist(), 2))
+    corner = numbers((points[0] * scale).tolist(), 2)
+    x, y = (round(value) for value in np.clip(corner, -(2.0**30), 2.0**30))  # pasting takes no larger ones
     canvas = Image.new("L", (size[1], size[0]))
     canvas.paste(part, (x, y))
     return encode_mask(np.asarray(canvas))

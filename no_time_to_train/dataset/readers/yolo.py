@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -40,6 +41,7 @@ def read_yolo(root: str | Path, split: str | None = None, images: str | Path | N
     yaml_file = root if root.is_file() else next(iter(sorted(root.glob("*.y*ml"))), None)
     root = root.parent if root.is_file() else root
     config = _read_yaml(yaml_file) if yaml_file is not None else {}
+    keypoints = _keypoint_numbers(config, root)
     names = class_names(root, config)
     builder = CocoBuilder(names.values())
     base = root if images is None else Path(images)
@@ -56,7 +58,7 @@ def read_yolo(root: str | Path, split: str | None = None, images: str | Path | N
             continue
         try:
             size = read_image_size(image)
-            lines = [] if text is None else list(read_yolo_lines(text, size, _keypoint_numbers(config)))
+            lines = [] if text is None else list(read_yolo_lines(text, size, keypoints))
         except DatasetError as error:
             builder.leave_out(image.name, error)
             continue
@@ -181,9 +183,11 @@ def _is_box(values: list[float]) -> bool:
     return x - w / 2 >= 0 and x + w / 2 <= 1 and y - h / 2 >= 0 and y + h / 2 <= 1
 
 
-def _keypoint_numbers(config: Mapping[str, Any]) -> int:
-    shape = config.get("kpt_shape")
-    return int(np.prod([int(side) for side in shape])) if isinstance(shape, list) and shape else 0
+def _keypoint_numbers(config: Mapping[str, Any], source: Path) -> int:
+    shape = config.get("kpt_shape") or []
+    if not (isinstance(shape, list) and all(re.fullmatch(r"\d{1,4}", str(side)) for side in shape)):
+        raise DatasetError(f"{source}: kpt_shape must be two numbers, such as [17, 3], got {shape!r}")
+    return math.prod(int(side) for side in shape) if shape else 0
 
 
 def _split_images(root: Path, config: Mapping[str, Any], split: str | None) -> list[Path]:

@@ -20,11 +20,13 @@ from tests.conftest import ROOT
 ROWS = """
 base: {base}
 rows:
-  published: {{model_cfg.sam2_infer_cfgs.points_per_side: 6}}
+  published: {{model_cfg.encoder_cfg.name: dinov3_nano, model_cfg.sam2_infer_cfgs.points_per_side: 6}}
   largest piece:
+    model_cfg.encoder_cfg.name: dinov3_nano
     model_cfg.sam2_infer_cfgs.points_per_side: 6
     model_cfg.sam2_infer_cfgs.prompting.clean: 1.0
   guided:
+    model_cfg.encoder_cfg.name: dinov3_nano
     model_cfg.sam2_infer_cfgs.prompts: guided
     model_cfg.sam2_infer_cfgs.prompting.coarse: 4
     model_cfg.sam2_infer_cfgs.prompting.most: 8

@@ -57,10 +57,10 @@ def test_a_preset_is_the_same_from_yaml_and_as_options() -> None:
     assert "best" in preset_names()
     row = make_row("best", CONFIGS / "accuracy" / "nano.yaml", {"preset": "best"})
     # Not the nano models by name: a Segmenter starts those from the options of the demo.
-    choice, points = Choice("dinov3_small", "sam2.1_hiera_tiny", None, None), {"points_per_side": 20}
+    choice, points = Choice("dinov3_small", "sam2.1_hiera_tiny", None, None), {"points_per_side": 16}
     model, _ = model_config(choice, {**points, **preset_options("best")})
     assert model.sam2_infer_cfgs == row.model.sam2_infer_cfgs
-    assert replace(model.encoder_cfg, name="dinov3_nano") == row.model.encoder_cfg
+    assert replace(model.encoder_cfg, name="lite2_photographs") == row.model.encoder_cfg
     with pytest.raises(ConfigError, match="best"):
         preset_options("bets")
 
