@@ -24,6 +24,7 @@ from no_time_to_train.pipeline.fitting.fit import Fit, Verdict
 from no_time_to_train.pl_wrapper.data_pass import Each
 from no_time_to_train.pl_wrapper.stages import Stages
 from no_time_to_train.runs.logs import set_trainer_level, without_tips
+from no_time_to_train.weights.checkpoints import read_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -131,8 +132,10 @@ def run_fit(
     out = Path(out)
     require_own(out)
     kept = Path(f"{out}.ckpt")
-    if resume and not kept.is_file():
-        raise ConfigError(f"there is no interrupted training {kept}; run without --resume")
+    if resume:
+        _require_interrupted(kept)
+    elif kept.exists():
+        raise ConfigError(f"{kept} is there of an interrupted training; go on with --resume, or remove it")
     model.to(trainer.strategy.root_device)
     learning = Fit(model, references, how, crops, sam2)
     say_once = say if trainer.is_global_zero else log.debug
@@ -181,6 +184,12 @@ def fit_stage(stages: Stages) -> dict[str, float]:
         say=stages.say,
     )
     return {}
+
+
+def _require_interrupted(kept: Path) -> None:
+    held = read_checkpoint(kept) if kept.is_file() else {}
+    if "learning._extra_state" not in (held.get("state_dict", {}) if isinstance(held, dict) else {}):
+        raise ConfigError(f"there is no interrupted training {kept}; run without --resume")
 
 
 def _written(out: Path, verdict: Verdict) -> str:

@@ -47,8 +47,7 @@ from no_time_to_train.runs.result_writer import ResultWriter, stamp_of
 class Sam2MatcherLightningModel(DataPass):
     """Fills the memory or searches the targets, whichever ``test_mode`` says.
 
-    The stages in order are :meth:`begin_fill`, a pass over the references, :meth:`finish_fill`, then
-    :meth:`begin_search`, a pass over the targets. ``pl_wrapper.stages`` calls them.
+    In order :meth:`begin_fill`, a pass over the references, :meth:`finish_fill`, :meth:`begin_search`, another.
 
     Args:
         model_cfg: which model and its parts.

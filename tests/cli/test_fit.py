@@ -66,6 +66,8 @@ def test_a_killed_training_goes_on_to_the_same_bits(
     assert "round 1 of 2" in done.stdout
     assert "round 2" not in done.stdout
     assert not killed.exists()
+    assert main(words(layout, killed)) == 2
+    assert "is there of an interrupted training; go on with --resume" in capsys.readouterr().err
     assert main(words(layout, killed, "--resume", "--rank", "2")) == 2
     assert "had other references, models or options" in capsys.readouterr().err
     assert main(words(layout, killed, "--resume")) == 0
@@ -123,9 +125,11 @@ def test_wrong_words_get_a_sentence(
     other = tmp_path / "mine.safetensors"
     other.write_text("mine")
     out = tmp_path / "adapter.safetensors"
+    torch.save({"state_dict": {}}, tmp_path / "half.ckpt")
     for given, said in (
         (words(layout, other), "is there already and is no adapter; choose another --out"),
         (words(layout, out, "--resume"), "there is no interrupted training"),
+        (words(layout, other.with_name("half"), "--resume"), "there is no interrupted training"),
         (words(layout, out, "--part", "encoder"), "learns from 5 references of every class up"),
         (words(layout, out, "--rank", "0"), "fit_cfgs.rank must be at least 1, got 0"),
         (words(layout, out, "--learn"), "are for ntt predict; leave them out"),
