@@ -47,7 +47,7 @@ from no_time_to_train.runs.result_writer import ResultWriter, stamp_of
 class Sam2MatcherLightningModel(DataPass):
     """Fills the memory or searches the targets, whichever ``test_mode`` says.
 
-    In order :meth:`begin_fill`, a pass over the references, :meth:`finish_fill`, :meth:`begin_search`, another.
+    In order: :meth:`begin_fill`, a pass over references, :meth:`finish_fill`, :meth:`begin_search`, a pass.
 
     Args:
         model_cfg: which model and its parts.
