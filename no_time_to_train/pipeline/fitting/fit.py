@@ -149,7 +149,10 @@ class Fit(nn.Module):
                 if "encoder" in self.bases and self.losses:
                     references = encoded_again(model, references, self.crops)
                 for number in range(copy, len(self.pictures), self.folds):
-                    found[number] = picture_loss(model, references, self.pictures[number].owners, names)
+                    picture = self.pictures[number]
+                    found[number] = picture_loss(
+                        model, references, picture.owners, names, complete=picture.complete
+                    )
         self.losses.append(found)
         self.kept.append({part: item.changes.factors(self.folds) for part, item in self.learners.items()})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from no_time_to_train.config import CropOptions, SearchConfig
@@ -18,8 +19,11 @@ from no_time_to_train.pipeline.remember import encode_references
 from no_time_to_train.pipeline.segment import segment
 from no_time_to_train.results import encode_masks
 
-TOUCHES = 0.25
-"""IoU with an object from which a detection is about it."""
+TOUCHES, INSIDE = 0.25, 0.5
+"""IoU with an object, and share of the detection on it, from which a detection is about the object."""
+
+THRESHOLDS = tuple(0.5 + 0.05 * step for step in range(10))
+"""Of IoU, as COCO has them."""
 
 
 def left_out(references: Sequence[StoredReference], own: Sequence[int]) -> list[StoredReference]:
@@ -34,17 +38,20 @@ def picture_loss(
     references: Sequence[StoredReference],
     own: Sequence[int],
     class_names: Sequence[str],
+    *,
+    complete: bool = False,
 ) -> float:
     """Search one picture with the references of the others.
 
-    Of each object the surest detection that touches it counts: 1 - IoU where its class is right, 1 where it
-    is wrong or there is none. That is mask, score and label at once, and nothing of objects nobody marked.
+    Counted is 1 - average precision of every class in the picture, over COCO's ten thresholds of IoU, with as
+    much weight as it has objects. Detections about no object are left out unless the picture is complete:
+    what nobody marked may be an object as well.
 
     Args:
         own: places of the references in the picture.
 
     Returns:
-        The sum over its positive references.
+        In [0, number of its positive references].
     """
     objects = [number for number in own if not references[number].negative]
     if not objects:
@@ -53,16 +60,45 @@ def picture_loss(
     (found,) = segment(model, memory, [references[own[0]].source.image], SearchConfig(tile="off"))
     masks = [reference_mask(references[number].source, found.size) for number in objects]
     rles = [encode_masks(torch.from_numpy(mask)[None])[0] for mask in masks if mask is not None]
-    overlap = torch.from_numpy(mask_iou(found.rles, rles)).view(len(found), len(rles))
+    shape = len(found), len(rles)
+    overlap = mask_iou(found.rles, rles).reshape(shape)
+    inside = mask_iou(found.rles, rles, [True] * len(rles)).reshape(shape)  # share of each detection
+    about = counted(overlap, inside, complete=complete)
     total = 0.0
-    for column, number in enumerate(objects):
-        touching = (overlap[:, column] >= TOUCHES).nonzero()[:, 0]
-        if not len(touching):
-            total += 1
-            continue
-        best = touching[found.scores[touching].argmax()]
-        right = class_names[int(found.labels[best])] == references[number].class_name
-        total += 1 - float(overlap[best, column]) * right
+    for label, name in enumerate(class_names):
+        columns = [place for place, number in enumerate(objects) if references[number].class_name == name]
+        rows = [row for row in found.scores.argsort(descending=True).tolist() if found.labels[row] == label]
+        ranked = overlap[[row for row in rows if about[row]]][:, columns]
+        precisions = [summed_precision(ranked, least) for least in THRESHOLDS] if columns else [0.0]
+        total += len(columns) - sum(precisions) / len(precisions)
+    return total
+
+
+def counted(overlap: np.ndarray, inside: np.ndarray, *, complete: bool) -> np.ndarray:
+    """(N,) bool: detections that it is known of whether they are right.
+
+    Args:
+        overlap: (N, n) IoU with the n marked objects.
+        inside: (N, n) share of each detection on them.
+        complete: there are no other objects.
+    """
+    return np.any((overlap >= TOUCHES) | (inside >= INSIDE) | complete, axis=1)
+
+
+def summed_precision(ranked: np.ndarray, least: float) -> float:
+    """Precision at every object that is found, added up; average precision is that by the number of objects.
+
+    Args:
+        ranked: (N, n) IoU of detections, surest first, with objects.
+        least: IoU from which one finds an object; each object is found once.
+    """
+    left, hits, total = list(range(ranked.shape[1])), 0, 0.0
+    for place, row in enumerate(ranked, 1):
+        best = max(left, key=row.__getitem__, default=None)
+        if best is not None and row[best] >= least:
+            left.remove(best)
+            hits += 1
+            total += hits / place
     return total
 
 
