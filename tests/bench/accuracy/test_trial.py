@@ -33,7 +33,7 @@ def test_a_draw_has_the_same_figures_after_another_one(tmp_path: Path) -> None:
 def test_a_row_that_trains_has_its_adapter_where_the_guard_keeps_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    few = {"model_cfg.sam2_infer_cfgs.points_per_side": 4}
+    few = {"model_cfg.sam2_infer_cfgs.points_per_side": 4, "model_cfg.encoder_cfg.name": "dinov3_nano"}
     values = {"rounds": 1, "steps": 1, "folds": 2, "learning_rate": 0.1}
     short = {f"fit_cfgs.{key}": value for key, value in values.items()}
     (task,) = choose_tasks(tmp_path / "scenes", None, ["scenes-val"], 1)
