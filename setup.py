@@ -36,6 +36,7 @@ EXTRAS = {
     "report": ["supervision>=0.25"],
     "parquet": ["pyarrow>=14"],
     "ray": ["ray[data]>=2.9", "pyarrow>=14"],
+    "boxes": ["transformers>=5"],
     "bench": ["matplotlib>=3.8"],
     "notebooks": ["ipykernel>=6.29"],
     "completion": ["argcomplete>=3"],

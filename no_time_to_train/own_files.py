@@ -155,6 +155,17 @@ def owner_of(path: Path) -> OwnFiles | None:
     return None
 
 
+def note_growing(path: Path) -> None:
+    """Before lines are added to a file: see that it is an own one, and note it.
+
+    Raises:
+        ConfigError: see :func:`owner_of`.
+    """
+    own = owner_of(path)
+    if own is not None:
+        own.note(path, GROWING)
+
+
 def digest_of(path: Path) -> str:
     """SHA-256 of a file; of a link, where it leads."""
     if path.is_symlink():

@@ -20,8 +20,10 @@ def code_of(notebook: Path) -> str:
     return "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
 
 
-def test_there_are_the_two_that_the_pages_name() -> None:
-    assert [path.name for path in NOTEBOOKS] == ["dinov3_features.ipynb", "find_your_objects.ipynb"]
+def test_the_page_names_each_of_them() -> None:
+    page = (ROOT / "docs" / "notebooks.md").read_text(encoding="utf-8")
+    assert len(NOTEBOOKS) == 3
+    assert all(f"](../notebooks/{path.name})" in page for path in NOTEBOOKS)
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)

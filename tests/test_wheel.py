@@ -82,7 +82,18 @@ def test_both_packages_are_imported_from_it(unpacked: Path, tmp_path: Path) -> N
 
 
 def test_the_demo_runs_from_it_in_another_folder(unpacked: Path, tmp_path: Path) -> None:
-    run(unpacked, tmp_path, "-m", "no_time_to_train.cli", "demo", "--images", "2", "--no-photographs", "--out", "here")
+    run(
+        unpacked,
+        tmp_path,
+        "-m",
+        "no_time_to_train.cli",
+        "demo",
+        "--images",
+        "2",
+        "--no-photographs",
+        "--out",
+        "here",
+    )
     assert "segm/AP" in json.loads((tmp_path / "here" / "metrics.json").read_text())
     assert (tmp_path / "here" / "report.html").is_file()
     assert str(unpacked) not in str(list(tmp_path.iterdir()))

@@ -18,6 +18,7 @@ from no_time_to_train.app.operations import Draft
 from no_time_to_train.app.state import State
 from no_time_to_train.errors import ConfigError, DatasetError
 from no_time_to_train.files import write_json
+from no_time_to_train.own_files import owner_of
 from no_time_to_train.results import RLE
 from no_time_to_train.runs.folder_lock import held
 
@@ -186,9 +187,11 @@ def open_project(root: str | Path, folder: str | Path | None = None) -> Iterator
 
 
 def _check_facts(folder: Path, root: Path) -> None:
-    """Note which pictures a project is of; refuse others."""
+    """Note which pictures a project is of; refuse others, and a folder with such files of somebody else."""
     path = folder / FACTS
     if not path.exists():
+        for name in (LOG, VIEW):
+            owner_of(folder / name)
         write_json(path, {"pictures": str(root.resolve()), "version": 1})
         return
     try:

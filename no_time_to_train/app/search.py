@@ -54,6 +54,7 @@ class Search:
         self._encoded: dict[tuple[int, bytes], StoredReference] = {}
         self._searched_with: object = None
         self._left: list[int] = []
+        self._in_work = 0  # images that were taken off ``_left`` and are not done yet
         self._waiting = False  # for the models to begin
         self._cold = set(range(len(project.images)))  # not encoded yet, by this process
         self._run = 0
@@ -65,7 +66,7 @@ class Search:
         """As the page shows it."""
         with self.project.lock:
             total = len(self.project.images)
-            left = total if self._waiting else len(self._left)
+            left = total if self._waiting else len(self._left) + self._in_work
             return {"running": left > 0, "done": total - left, "total": total, "why": self.why}
 
     def start(self) -> None:
@@ -173,11 +174,14 @@ class Search:
     def _next(self) -> int | None:
         """The image in view, else the most urgent one."""
         with self.project.lock:
+            if not self._left:
+                return None
+            self._in_work = 1
             view = self.project.view
             if view in self._left:
                 self._left.remove(view)
                 return view
-            return self._left.pop() if self._left else None
+            return self._left.pop()
 
     def _go_on(self, run: int) -> None:
         """One step of this search, then of encoding ahead."""
@@ -197,7 +201,10 @@ class Search:
             return
         image = self._next()
         if image is not None:
-            self._search_one(image, self.memory)
+            try:
+                self._search_one(image, self.memory)
+            finally:
+                self._in_work = 0
             self.tell("search", self.progress)
         self._go_on(run)
 

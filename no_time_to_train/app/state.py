@@ -141,6 +141,7 @@ class State:
     def _set(self, number: int, changes: Changes) -> tuple[Changes, set[int]]:
         before: Changes = {}
         images: set[int] = set()
+        order = list(self.classes)
         for kind, entries in changes.items():
             table: dict[str, Any] = getattr(self, kind)
             for key, fields in entries.items():
@@ -148,7 +149,16 @@ class State:
                 before.setdefault(kind, {})[key] = _fields(old, fields)
                 new = None if fields is None else _changed(KINDS[kind], old, fields, number)
                 images |= self._put(kind, key, old, new)
+        self._keep_place(order)
         return before, images
+
+    def _keep_place(self, order: list[str]) -> None:
+        """A class that was renamed stays where it was, as its number key and its colour do."""
+        gone = [name for name in order if name not in self.classes]
+        new = [name for name in self.classes if name not in order]
+        if len(gone) == len(new) == 1:
+            names = [new[0] if name == gone[0] else name for name in order]
+            self.classes = {name: self.classes[name] for name in names}
 
     def _put(self, kind: str, key: str, old: Any, new: Any) -> set[int]:
         table: dict[str, Any] = getattr(self, kind)

@@ -18,6 +18,7 @@ from no_time_to_train.cli import (
     inspect,
     merge,
     predict,
+    propose,
     report,
     serve,
 )
@@ -26,7 +27,7 @@ from no_time_to_train.pl_wrapper.stop_signals import exit_code_of
 from no_time_to_train.runs.logs import plain_warnings
 from no_time_to_train.version import __version__
 
-COMMANDS = (predict, merge, app, serve, inspect, fit, report, check, download, bench, demo)
+COMMANDS = (predict, propose, merge, app, serve, inspect, fit, report, check, download, bench, demo)
 """Modules with ``add_to(commands)``, which sets ``run``; they import what they need when they run."""
 
 COMPLETION = "_ARGCOMPLETE"

@@ -1,4 +1,4 @@
-"""``ntt fit``: an adapter of the references, kept where left-out pictures gain."""
+"""``ntt fit``: an adapter of the references, kept where left-out images gain."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CHOICES = ("part", "trainable", "rank", "learning_rate", "rounds", "steps", "fol
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Learn a small change of SAM 2's mask decoder or of the encoder; write it if left-out pictures gain."""
+    """Learn a small change of SAM 2's mask decoder or of the encoder; write it if left-out images gain."""
     from no_time_to_train.config import FitConfig
     from no_time_to_train.errors import ConfigError
     from no_time_to_train.models.adapters.adapter_file import require_own
@@ -50,9 +50,9 @@ def add_to(commands: Any) -> None:
     group.add_argument("--trainable", choices=("adapter", "all"), help="low-rank changes, or all (adapter)")
     group.add_argument("--rank", type=int, help="of the changes (4)")
     group.add_argument("--learning-rate", type=float, help="at its highest (0.001)")
-    group.add_argument("--rounds", type=int, help="after each the left-out pictures are searched (3)")
+    group.add_argument("--rounds", type=int, help="after each the left-out images are searched (3)")
     group.add_argument("--steps", type=int, help="of a round (20)")
-    group.add_argument("--folds", type=int, help="parts that pictures are left out in (3)")
+    group.add_argument("--folds", type=int, help="parts that images are left out in (3)")
     add_reference_arguments(command)
     add_model_arguments(command)
     command.set_defaults(run=run)

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from no_time_to_train.cli.predict import MEMORY
 from no_time_to_train.cli.predict_arguments import DEFAULT_FORMATS, add_format_arguments
-from no_time_to_train.cli.predict_outcome import notes, public, summary
-
-if TYPE_CHECKING:
-    from no_time_to_train.runs.found_images import FoundImages
-    from no_time_to_train.runs.run_folder import Timings
+from no_time_to_train.cli.predict_outcome import notes, public, summary, write_html
 
 EXAMPLE = "Example: ntt merge found-*/ --out found/"
 
@@ -21,6 +17,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the results of all shards of ntt predict --shard as one process would have written them."""
     from no_time_to_train.errors import ConfigError
     from no_time_to_train.files import write_bytes, write_json
+    from no_time_to_train.runs.kept_references import copy_references
     from no_time_to_train.runs.result_writer import SETTINGS
     from no_time_to_train.runs.results_folder import PARTS, export_found, read_formats, results_folder
     from no_time_to_train.runs.run_folder import Timings, describe_run
@@ -33,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     shards = read_shards(folders)
     found, settings = found_in(shards), dict(shards[0].settings)
     if not len(found):
-        raise ConfigError(f"none of the {len(found.unread)} pictures could be read in any shard")
+        raise ConfigError(f"none of the {len(found.unread)} images could be read in any shard")
     if arguments.min_score is None:
         arguments.min_score = settings["min_score"]
     timings = Timings()
@@ -46,7 +43,10 @@ def run(arguments: argparse.Namespace) -> int:
             extras = {"copy_images": arguments.copy_images, "pixel_size": arguments.pixel_size}
             export_found(folder, found, formats, arguments.min_score, **extras)
         if "html" in formats:
-            _write_html(arguments, found, merged, timings, folder)
+            copy_references(shards[0].folder, folder)
+            cut = found.cut_from(arguments.min_score)
+            said = notes((merged["encoder"], merged["sam2"]), found.unread, cut=cut)
+            write_html(arguments, found, timings, folder, said)
         facts = {"class_names": list(found.class_names), "category_ids": list(found.category_ids)}
         describe_run(folder, public(arguments), timings, settings=merged, unreadable=found.unread, **facts)
     print(summary(found, arguments.min_score, arguments.out))
@@ -62,17 +62,3 @@ def add_to(commands: Any) -> None:
     command.add_argument("--min-score", type=float, help="what is drawn and counted (that of the shards)")
     command.add_argument("--overwrite", action="store_true", help="replace the results in --out")
     command.set_defaults(run=run)
-
-
-def _write_html(
-    arguments: argparse.Namespace,
-    found: FoundImages,
-    settings: dict[str, Any],
-    timings: Timings,
-    folder: Path,
-) -> None:
-    from no_time_to_train.runs.run_folder import write_html
-
-    least, size = arguments.min_score, arguments.pixel_size
-    said = notes((settings["encoder"], settings["sam2"]), found.unread, cut=found.cut_from(least))
-    write_html(folder, found, timings, public(arguments), notes=said, min_score=least, pixel_size=size)

@@ -40,9 +40,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace, said: list[str]) -> int:
+    from no_time_to_train.cli.reference_pictures import report_references
     from no_time_to_train.dataset.given_boxes import boxes_digest, read_boxes
     from no_time_to_train.errors import ConfigError
     from no_time_to_train.runs.found_images import FoundImages
+    from no_time_to_train.runs.kept_references import keep_references
     from no_time_to_train.runs.result_writer import ResultWriter, stamp_of
     from no_time_to_train.runs.results_folder import PARTS, remove_stale, results_folder
     from no_time_to_train.runs.run_folder import Timings
@@ -70,6 +72,8 @@ def _run(arguments: argparse.Namespace, said: list[str]) -> int:
             finder.save(folder / MEMORY)
         if rank == 0 and shard is not None:
             note_targets(folder, targets)
+        if rank == 0 and (shard is not None or "html" in formats):
+            keep_references(folder, report_references(finder))
         with timings.stage("search"):
             left = [target for target in targets if target.image_id not in writer.finished]
             write = _writer(arguments, finder, writer, folder if "overlay" in formats else None)
@@ -90,7 +94,7 @@ def _run(arguments: argparse.Namespace, said: list[str]) -> int:
             found.cut_from(arguments.min_score),
         )
         if shard is None:
-            _export(arguments, finder, found, formats, timings, folder, noted)
+            _export(arguments, found, formats, timings, folder, noted)
             remove_stale(folder, found, bool(left), formats)
         describe(arguments, finder, settings, timings, found.unread, noted, folder)
     print(summary(found, arguments.min_score, arguments.out))
@@ -112,7 +116,6 @@ def _shard_and_formats(arguments: argparse.Namespace) -> tuple[Shard | None, lis
 
 def _export(
     arguments: argparse.Namespace,
-    finder: Segmenter,
     found: FoundImages,
     formats: list[str],
     timings: Timings,
@@ -130,7 +133,7 @@ def _export(
         extras = {"copy_images": arguments.copy_images, "pixel_size": arguments.pixel_size}
         export_found(folder, found, formats, arguments.min_score, **extras)
     if "html" in formats:
-        write_html(arguments, finder, found, timings, folder, noted)
+        write_html(arguments, found, timings, folder, noted)
 
 
 def add_to(commands: Any) -> None:

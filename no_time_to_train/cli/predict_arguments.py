@@ -9,20 +9,11 @@ DEFAULT_FORMATS = "coco,png,overlay,csv,html"
 
 def add_predict_arguments(command: argparse.ArgumentParser) -> None:
     """All but the references and the models."""
-    pictures = command.add_mutually_exclusive_group(required=True)
-    pictures.add_argument(
-        "--images",
-        nargs="+",
-        metavar="PATH",
-        help="folder of images, one image, a pattern such as '*.jpg', or several of these",
-    )
-    pictures.add_argument(
-        "--list", metavar="FILE", help="text file with the path of a picture on each line; -: standard input"
-    )
+    add_image_arguments(command)
     command.add_argument(
         "--shard",
         metavar="I/N",
-        help="search the I-th of N equal shares of the pictures, from 1; ntt merge reads all together (all)",
+        help="search the I-th of N equal shares of the images, from 1; ntt merge reads all together (all)",
     )
     command.add_argument("--out", default="found", metavar="FOLDER", help="where results go (%(default)s)")
     add_format_arguments(command)
@@ -57,7 +48,7 @@ def add_predict_arguments(command: argparse.ArgumentParser) -> None:
         help="masks of --boxes alone, or of the usual prompts as well (boxes)",
     )
     command.add_argument(
-        "--max-boxes", type=int, default=100, metavar="N", help="of a picture, the best (%(default)s)"
+        "--max-boxes", type=int, default=100, metavar="N", help="of an image, the best (%(default)s)"
     )
     command.add_argument(
         "--batch-size", type=int, default=1, help="images that go through the networks together (%(default)s)"
@@ -71,6 +62,20 @@ def add_predict_arguments(command: argparse.ArgumentParser) -> None:
     going_on = command.add_mutually_exclusive_group()
     going_on.add_argument("--resume", action="store_true", help="go on with an interrupted run in --out")
     going_on.add_argument("--overwrite", action="store_true", help="replace the results in --out")
+
+
+def add_image_arguments(command: argparse.ArgumentParser) -> None:
+    """Which images."""
+    pictures = command.add_mutually_exclusive_group(required=True)
+    pictures.add_argument(
+        "--images",
+        nargs="+",
+        metavar="PATH",
+        help="folder of images, one image, a pattern such as '*.jpg', or several of these",
+    )
+    pictures.add_argument(
+        "--list", metavar="FILE", help="text file with the path of an image on each line; -: standard input"
+    )
 
 
 def add_format_arguments(command: argparse.ArgumentParser) -> None:

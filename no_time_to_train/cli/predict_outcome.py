@@ -16,25 +16,21 @@ if TYPE_CHECKING:
 
 def write_html(
     arguments: argparse.Namespace,
-    finder: Segmenter,
     found: FoundImages,
     timings: dict[str, float],
     folder: Path,
     notes: list[str],
 ) -> None:
-    """``report.html``, with the references as the encoder saw them, which are kept for later reports."""
-    from no_time_to_train.cli.reference_pictures import report_references
+    """``report.html``, with the references that are kept in the folder."""
     from no_time_to_train.runs import run_folder
-    from no_time_to_train.runs.kept_references import keep_references
+    from no_time_to_train.runs.kept_references import kept_references
 
-    references = report_references(finder)
-    keep_references(folder, references)
     run_folder.write_html(
         folder,
         found,
         timings,
         public(arguments),
-        references=references,
+        references=kept_references(folder),
         notes=notes,
         min_score=arguments.min_score,
         pixel_size=arguments.pixel_size,

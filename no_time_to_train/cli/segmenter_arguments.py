@@ -68,7 +68,7 @@ def add_reference_arguments(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--complete",
         action="store_true",
-        help="the references are all objects of their classes in their pictures, for --learn (off)",
+        help="the references are all objects of their classes in their images, for --learn (off)",
     )
     group.add_argument(
         "--calibrate",

@@ -23,7 +23,7 @@ EXAMPLE = "Example: ntt serve --memory memory.safetensors"
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Answer programs: POST /predict takes a picture and gives masks; Label Studio can ask it as well."""
+    """Answer programs: POST /predict takes an image and gives masks; Label Studio can ask it as well."""
     from no_time_to_train.config import SearchConfig
     from no_time_to_train.serve.batches import Batches
     from no_time_to_train.serve.guard import Caller, ProgramGuard
@@ -64,7 +64,7 @@ def add_to(commands: Any) -> None:
     )
     command.add_argument("--port", type=int, default=9090, help="0 takes a free one (%(default)s)")
     command.add_argument(
-        "--root", metavar="FOLDER", help="of the pictures that Label Studio names as local files"
+        "--root", metavar="FOLDER", help="of the images that Label Studio names as local files"
     )
     command.add_argument("--min-score", type=float, default=0.5, help="what is answered (%(default)s)")
     command.add_argument(
@@ -77,13 +77,13 @@ def add_to(commands: Any) -> None:
         "--batch-size",
         type=int,
         default=1,
-        help="pictures that go through the networks together (%(default)s)",
+        help="images that go through the networks together (%(default)s)",
     )
     command.add_argument(
-        "--max-waiting", type=int, default=32, help="pictures that may wait; others get 503 (%(default)s)"
+        "--max-waiting", type=int, default=32, help="images that may wait; others get 503 (%(default)s)"
     )
     command.add_argument("--max-mb", type=float, default=32, help="of a request, in 10^6 bytes (%(default)s)")
-    command.add_argument("--max-megapixels", type=float, default=50, help="of a picture (%(default)s)")
+    command.add_argument("--max-megapixels", type=float, default=50, help="of an image (%(default)s)")
     add_reference_arguments(command)
     add_model_arguments(command)
     command.set_defaults(run=run)

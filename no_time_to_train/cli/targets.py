@@ -29,7 +29,7 @@ def find_targets(images: Sequence[str] | None, out: Path, listed: str | None = N
         lines = sys.stdin.read() if listed == "-" else Path(str(listed)).read_text(encoding="utf-8")
         images = [line for line in lines.splitlines() if line.strip()]
         if not images:
-            raise DatasetError(f"--list {listed}: it names no picture")
+            raise DatasetError(f"--list {listed}: it names no image")
         targets = listed_targets(images)
     else:
         targets, inside = list_targets(images), out.resolve()

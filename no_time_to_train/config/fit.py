@@ -18,9 +18,9 @@ class FitConfig:
     trainable: Literal["adapter", "all"] = "adapter"  # low-rank changes, or every weight of the part
     rank: int = 4  # of the changes
     learning_rate: float = 0.001  # at its highest; it rises and falls
-    rounds: int = 3  # after each the left-out pictures are searched
+    rounds: int = 3  # after each the left-out images are searched
     steps: int = 20  # of a round
-    folds: int = 3  # parts that the pictures are left out in; each is one more training
+    folds: int = 3  # parts that the images are left out in; each is one more training
     patience: int = 2  # rounds without a gain until it stops
     seed: int = 0  # of everything random
 

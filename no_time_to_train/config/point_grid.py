@@ -125,8 +125,8 @@ class Sam2InferConfig:
     iou_thr: float = 0.4  # keep masks whose predicted IoU is strictly greater
     nms_thr: float = 0.5  # box IoU above which the worse mask goes
     num_out_instance: int = 100  # instances kept per image
-    kmeans_k: int = 4  # groups in the pictures of the memory
-    n_pca_components: int = 3  # of the pictures of the memory; 3, for the colour channels
+    kmeans_k: int = 4  # groups in the images of the memory
+    n_pca_components: int = 3  # of the images of the memory; 3, for the colour channels
     cls_num_per_mask: int = 1  # labels per mask; -1: every class
     with_negative_refs: bool = False  # lower scores by the negative references
     negative_sigma: float = 0.8  # width of that decay

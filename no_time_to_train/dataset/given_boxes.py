@@ -25,7 +25,7 @@ Box = tuple[float, float, float, float]
 OUTSIDE = 0.01
 """Share of a side that a box may reach beyond the picture; detectors that do not clip stay below."""
 
-WANTED = "COCO boxes are [x, y, width, height] in pixels of the picture"
+WANTED = "COCO boxes are [x, y, width, height] in pixels of the image"
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,10 @@ class GivenBoxes:
         ]
         if unknown:
             log.warning(
-                "%s: %d pictures with boxes are not searched: %s", self.source, len(unknown), _few(unknown)
+                "%s: %d images with boxes are not searched: %s", self.source, len(unknown), _few(unknown)
             )
         if without:
-            log.warning("%s: no box in %d of the pictures: %s", self.source, len(without), _few(without))
+            log.warning("%s: no box in %d of the images: %s", self.source, len(without), _few(without))
         return [self.given_to_one(target, by_id=by_id) for target in targets]
 
     def given_to_one(self, target: Target, *, by_id: bool = False) -> Target:
@@ -128,7 +128,7 @@ def box_prompts(target: Target, size: tuple[int, int], how: SearchConfig) -> Box
     if how.proposals == "prompts":
         return None
     if target.boxes is None:
-        raise ConfigError(f"proposals: {how.proposals} needs boxes of every picture; give a file as boxes")
+        raise ConfigError(f"proposals: {how.proposals} needs boxes of every image; give a file as boxes")
     height, width = size
     corners: list[Box] = []
     for x, y, w, h in target.boxes:

@@ -103,13 +103,13 @@ def checked_polygons(value: Any, size: tuple[int, int] | None = None) -> list[li
         farthest = max(float(polygon.max()), -float(polygon.min()))
         largest = max(largest, farthest)
         if farthest > limit:
-            raise MaskError(f"a corner at {farthest:g}, far outside of its picture")
+            raise MaskError(f"a corner at {farthest:g}, far outside of its image")
         if len(polygon) * farthest > LONGEST_OUTLINE:
             corners = np.reshape(polygon, (-1, 2))
             if np.abs(corners - np.roll(corners, 1, 0)).max(1).sum() > LONGEST_OUTLINE:
-                raise MaskError("an outline that is longer than any picture holds")
+                raise MaskError("an outline that is longer than any image holds")
     if largest <= 1 and any((polygon % 1).any() for _, polygon in polygons):
-        raise MaskError("coordinates in fractions of the picture; they are in pixels")
+        raise MaskError("coordinates in fractions of the image; they are in pixels")
     return [polygon for polygon, _ in polygons]
 
 
@@ -183,9 +183,9 @@ def checked_box(value: Any) -> Box:
     if w < 0 or h < 0:
         raise MaskError(f"a box of {w:g}x{h:g}; boxes are (x, y, width, height)")
     if 0 < w < 1 and 0 < h < 1 and 0 <= x <= 1 and 0 <= y <= 1:
-        raise MaskError("a box in fractions of the picture; boxes are in pixels")
+        raise MaskError("a box in fractions of the image; boxes are in pixels")
     if max(map(abs, (x, y, w, h))) > REACH * math.isqrt(MOST_PIXELS):
-        raise MaskError("a box far outside of any picture")
+        raise MaskError("a box far outside of any image")
     return x, y, w, h
 
 
@@ -206,7 +206,7 @@ def shape_scale(drawn: tuple[int, ...], actual: tuple[int, int]) -> tuple[float,
     if abs(x - y) > max(0.02, 1 / min(*drawn, *actual)) * max(x, y):
         turned = " (turned by a quarter: EXIF orientation?)" if tuple(drawn) == tuple(actual)[::-1] else ""
         raise MaskError(
-            f"drawn on {drawn[1]}x{drawn[0]}, while the picture is {actual[1]}x{actual[0]}, of another shape"
+            f"drawn on {drawn[1]}x{drawn[0]}, while the image is {actual[1]}x{actual[0]}, of another shape"
             f"{turned}"
         )
     return x, y

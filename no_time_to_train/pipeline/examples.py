@@ -119,7 +119,7 @@ def examples_of(model: ReferenceSegmenter[Any], memory: Memory[Any], seen: SeenP
     for item in memory.references:
         if item.source is None:
             raise ConfigError(
-                f"{item.name} came from a memory file, which keeps no pictures to learn from; "
+                f"{item.name} came from a memory file, which keeps no images to learn from; "
                 f"show the references again"
             )
         keys.append(picture_key(item.source.image))

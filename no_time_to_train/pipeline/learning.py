@@ -86,10 +86,10 @@ def learned(
 
 def learned_text(head: Head) -> str:
     """What was learned, or that scores stay as they were, and of how much."""
-    of = f"{head.objects} objects in {head.pictures} pictures"
+    of = f"{head.objects} objects in {head.pictures} images"
     if head.error is None:
         return f"learned nothing of {of}: nothing to leave out and compare with; scores stay training-free"
-    gain = f"left-out pictures have {100 * head.gain:.0f} % ± {100 * head.error:.0f} % fewer mistakes"
+    gain = f"left-out images have {100 * head.gain:.0f} % ± {100 * head.error:.0f} % fewer mistakes"
     if head.penalty is None:
         return f"learned nothing of {of}: {gain}; scores stay training-free"
     return f"learned of {of}: {gain}"
@@ -126,7 +126,7 @@ def _held_out_scores(model: ReferenceSegmenter[Any], memory: Memory[Any], exampl
     pictures, classes = max(examples.places) + 1, len(memory.class_names)
     if pictures * len(examples.objects) * classes > MOST_SCORES:
         raise ConfigError(
-            f"a head is for some tens of classes and pictures; {classes} classes in {pictures} pictures need "
+            f"a head is for some tens of classes and images; {classes} classes in {pictures} images need "
             f"more memory than it may take; learn of fewer references"
         )
     found = []

@@ -86,7 +86,7 @@ class FitModule(LightningModule):
         seconds = time.monotonic() - self._began
         objects = sum(not item.negative for item in self.learning.references)
         self.say(
-            f"round {len(losses) - 1} of {how.rounds}: mistakes on left-out pictures "
+            f"round {len(losses) - 1} of {how.rounds}: mistakes on left-out images "
             f"{sum(losses[-1]) / objects:.3f} (training-free {sum(losses[0]) / objects:.3f}), {seconds:.0f} s"
         )
 

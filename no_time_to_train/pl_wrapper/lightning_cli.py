@@ -18,6 +18,7 @@ from no_time_to_train.pl_wrapper.progress_callback import LinesOfProgress
 from no_time_to_train.pl_wrapper.run_options import SUBCOMMANDS, RunOptions
 from no_time_to_train.pl_wrapper.sam2matcher_pl import Sam2MatcherLightningModel
 from no_time_to_train.pl_wrapper.stages import Stages
+from no_time_to_train.runs.folder_lock import held
 from no_time_to_train.runs.logs import run_log, set_trainer_level
 
 
@@ -97,7 +98,8 @@ class Sam2MatcherCLI(LightningCLI):
     def _run(self, stages: Stages, run: Callable[[Stages], dict[str, float]]) -> dict[str, float]:
         options = stages.options
         level = {"quiet": options.quiet, "verbose": options.verbose}
-        with run_log(options.folder, rank=self.trainer.global_rank, **level):
+        folder, rank = options.folder, self.trainer.global_rank
+        with held(folder, "--output_dir", rank), run_log(folder, rank=rank, **level):
             return run(stages)
 
     def _stages(self, model: Sam2MatcherLightningModel) -> Stages:

@@ -214,11 +214,11 @@ class Sam2MatcherLightningModel(DataPass):
         """Draw the references of the memory as clusters and principal colours; on rank zero only."""
         block = self.dataset_cfgs.fill_memory
         if block is None:
-            raise ConfigError("pictures of the memory need dataset_cfgs.fill_memory (root and json_file)")
+            raise ConfigError("images of the memory need dataset_cfgs.fill_memory (root and json_file)")
         infer = self.model_cfg.sam2_infer_cfgs or Sam2InferConfig()
         if infer.n_pca_components != 3:
             raise ConfigError(
-                f"sam2_infer_cfgs.n_pca_components must be 3, one for each colour channel of the pictures, "
+                f"sam2_infer_cfgs.n_pca_components must be 3, one for each colour channel of the images, "
                 f"got {infer.n_pca_components}"
             )
         if self.global_rank != 0:

@@ -18,7 +18,6 @@ from no_time_to_train.pipeline.learning import learned_text
 from no_time_to_train.pl_wrapper.outcome import Outcome, conclude
 from no_time_to_train.pl_wrapper.run_options import RunOptions, require_files
 from no_time_to_train.pl_wrapper.sam2matcher_pl import Sam2MatcherLightningModel
-from no_time_to_train.runs.folder_lock import held
 from no_time_to_train.runs.found_images import FoundImages
 from no_time_to_train.runs.preflight import find_problems
 from no_time_to_train.runs.result_writer import Record, collect
@@ -83,11 +82,9 @@ class Stages:
         if ckpt_path and mode != "fill_memory":
             self.model.load_memory(ckpt_path)
         stage = self.everything if mode == "run" else getattr(self, mode)
-        folder, rank = self.options.folder, self.model.global_rank
-        with held(folder, "--output_dir", rank):
-            if not rank:
-                require_names(folder, read_formats(self.options.format), MORE_FILES)
-            return stage() or {}
+        if not self.model.global_rank:
+            require_names(self.options.folder, read_formats(self.options.format), MORE_FILES)
+        return stage() or {}
 
     def _preflight(self, mode: str) -> None:
         """Before a long stage, list all that is wrong; only the data that the stage reads are looked at."""
@@ -135,7 +132,7 @@ class Stages:
         folder = self.options.folder / "memory_vis"
         with self.timings.stage("vis_memory"):
             written = self.model.draw_memory(folder)
-        log.info("%d pictures of the memory in %s", len(written), folder)
+        log.info("%d images of the memory in %s", len(written), folder)
 
     def test(self) -> Metrics:
         """Search the targets, write what was found, and score it where there is ground truth."""

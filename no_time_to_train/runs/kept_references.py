@@ -10,7 +10,7 @@ from PIL import Image
 
 from no_time_to_train.dataset.coco.file import load_json
 from no_time_to_train.dataset.images import read_image
-from no_time_to_train.files import write_json, write_picture
+from no_time_to_train.files import write_bytes, write_json, write_picture
 from no_time_to_train.report.content import ReportReference
 
 FOLDER, INDEX = "references", "references.json"
@@ -28,6 +28,12 @@ def keep_references(folder: Path, references: Sequence[ReportReference]) -> None
         about = {"label": item.label, "name": item.name, "score": item.score, "remark": item.remark}
         known.append({**about, "mask": item.mask is not None})
     write_json(own / INDEX, known)
+
+
+def copy_references(source: Path, folder: Path) -> None:
+    """Keep in ``folder`` what is kept in ``source``, if anything."""
+    for path in sorted((source / FOLDER).glob("*")):
+        write_bytes(folder / FOLDER / path.name, path.read_bytes())
 
 
 def kept_references(folder: Path) -> list[ReportReference]:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from no_time_to_train.own_files import note_growing
+
 PACKAGE = "no_time_to_train"
 TRAINER = "lightning.pytorch"
 TIPS = "lightning.pytorch.utilities.rank_zero"
@@ -51,10 +53,13 @@ def run_log(folder: Path, *, quiet: bool, verbose: bool, rank: int = 0) -> Itera
     """Send what the package logs to the screen, and on rank zero to ``log.txt`` of the run folder.
 
     Args:
-        folder: of the run; made if missing. The stages of a run append to one file.
+        folder: of the run, which is held. The stages of a run append to one file.
         quiet: the screen gets warnings and errors only; the file gets the same as otherwise.
         verbose: both get debug messages; wins over ``quiet``.
         rank: of this process; others than zero only warn, on the screen.
+
+    Raises:
+        ConfigError: there is a ``log.txt`` that no run wrote.
     """
     detail = logging.DEBUG if verbose else logging.INFO
     screen = logging.StreamHandler(sys.stderr)
@@ -62,7 +67,7 @@ def run_log(folder: Path, *, quiet: bool, verbose: bool, rank: int = 0) -> Itera
     screen.setLevel(logging.WARNING if rank or (quiet and not verbose) else detail)
     handlers: list[logging.Handler] = [screen]
     if rank == 0:
-        folder.mkdir(parents=True, exist_ok=True)
+        note_growing(folder / "log.txt")
         file = logging.FileHandler(folder / "log.txt", encoding="utf-8")
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         file.setLevel(detail)

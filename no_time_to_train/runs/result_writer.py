@@ -12,7 +12,7 @@ import torch.distributed as dist
 
 from no_time_to_train.errors import ConfigError
 from no_time_to_train.files import write_json
-from no_time_to_train.own_files import GROWING, owner_of
+from no_time_to_train.own_files import note_growing, owner_of
 
 SETTINGS = "settings.json"
 
@@ -70,9 +70,7 @@ class ResultWriter:
         if rank == 0:
             write_json(folder / SETTINGS, dict(settings or {}))
         folder.mkdir(parents=True, exist_ok=True)
-        own = owner_of(self.path)
-        if own is not None:
-            own.note(self.path, GROWING)
+        note_growing(self.path)
 
     def write(self, record: Record) -> None:
         """Append the results of one image."""

@@ -123,7 +123,7 @@ def found_in(shards: Sequence[FinishedShard]) -> FoundImages:
         left = set(one.names) - own.keys() - set(one.described["unreadable"])
         if left:
             raise ConfigError(
-                f"shard {one.shard} in {one.folder} has not searched {len(left)} of its pictures, "
+                f"shard {one.shard} in {one.folder} has not searched {len(left)} of its images, "
                 f"{min(left)} for one; run it again with --resume"
             )
         targets[one.shard.number - 1 :: count] = [Target(base / name, name, name) for name in one.names]

@@ -74,11 +74,11 @@ def picture_of(task: Mapping[str, Any], interface: Interface, root: Path | None)
         try:
             return base64.b64decode(address.partition(",")[2], validate=True)
         except binascii.Error:
-            raise DatasetError("a data: address must hold the picture in base64") from None
+            raise DatasetError("a data: address must hold the image in base64") from None
     if parts.path != LOCAL or parts.netloc:
         raise DatasetError(
             f"task {task.get('id')}: {address[:80]!r} is no local file ({LOCAL}?d=...) and no data: address; "
-            "serve the pictures to Label Studio from a folder"
+            "serve the images to Label Studio from a folder"
         )
     if root is None:
         raise DatasetError("local files need the folder that they are in; start ntt serve with --root FOLDER")

@@ -137,7 +137,7 @@ def answered(
         try:
             return JSONResponse(await call(request))
         except BusyError:
-            waits = {"error": "too many pictures are waiting; ask again in a second"}
+            waits = {"error": "too many images are waiting; ask again in a second"}
             return JSONResponse(waits, 503, {"Retry-After": "1"})
         except TooLargeError as error:
             return JSONResponse({"error": str(error)}, 413)

@@ -7,13 +7,14 @@ import pickle
 import re
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from no_time_to_train.errors import CheckpointError
+
+if TYPE_CHECKING:  # whoever only asks what is there does not wait for PyTorch
+    from torch import Tensor
 
 INDEX_SUFFIX = ".index.json"
 FOLDER_FILES = (
@@ -172,6 +173,8 @@ def shard_names(index: Path) -> list[str]:
 
 
 def _read_torch(path: Path, is_zip: bool) -> Any:
+    import torch
+
     if is_zip and _is_torchscript(path):
         raise CheckpointError(
             f"{path} is a TorchScript program, which runs code when loaded; give a state dict instead"

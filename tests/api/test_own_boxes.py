@@ -201,7 +201,7 @@ def test_corners_in_place_of_sizes_are_refused(finder: Segmenter, layout: Layout
     first = sorted(layout.pictures.iterdir())[0]
     path = tmp_path / "results.json"
     path.write_text(json.dumps([{**ROW, "image_id": first.name, "bbox": [100, 90, 180, 170]}]))
-    with pytest.raises(ConfigError, match=r"\[x, y, width, height\] in pixels of the picture, not corners"):
+    with pytest.raises(ConfigError, match=r"\[x, y, width, height\] in pixels of the image, not corners"):
         list(finder.predict(layout.pictures, boxes=path))
     with pytest.raises(ConfigError, match="one array of boxes is for one image"):
         finder.predict(layout.pictures, boxes=[[1, 2, 30, 40]])
@@ -213,8 +213,8 @@ def test_pictures_without_boxes_are_named(
     names = sorted(path.name for path in layout.pictures.iterdir())
     found = list(finder.predict(layout.pictures, boxes={names[0]: [[9, 9, 90, 90]], "b.jpg": [[1, 1, 9, 9]]}))
     assert [len(item) for item in found] == [1, 0, 0]
-    assert "no box in 2 of the pictures" in caplog.text
-    assert "1 pictures with boxes are not searched: 'b.jpg'" in caplog.text
+    assert "no box in 2 of the images" in caplog.text
+    assert "1 images with boxes are not searched: 'b.jpg'" in caplog.text
 
 
 @pytest.mark.slow

@@ -42,6 +42,17 @@ def test_a_project_is_of_its_own_pictures(tmp_path: Path) -> None:
             pass
 
 
+@pytest.mark.parametrize("name", ["log.jsonl", "view.json"])
+def test_a_project_begins_over_nobodys_files(tmp_path: Path, name: str) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / name).write_text("mine")  # a torn last line of a log would be cut off
+    with pytest.raises(ConfigError, match=f"{name} was not written by a run.*--project"):  # noqa: SIM117
+        with open_project(write_pictures(tmp_path / "own", 1), project):
+            pass
+    assert (project / name).read_text() == "mine"
+
+
 def test_pictures_that_come_and_go_keep_the_ids_of_the_others(tmp_path: Path) -> None:
     own = write_pictures(tmp_path / "own", 3)
     with open_project(own) as project:

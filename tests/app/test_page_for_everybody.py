@@ -159,6 +159,11 @@ def test_a_phone(app_and_client: Both, open_page: Callable[..., Any], scheme: An
             ".map((one) => one.textContent)"
         )
         assert small == []
+    page.keyboard.press("Escape")
+    with page.expect_response("**/api/search") as asked:
+        page.get_by_role("button", name="Search").tap()
+    assert asked.value.ok
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def test_a_picture_that_cannot_be_read_is_told(browser: Any, tmp_path: Path, finder: Segmenter) -> None:

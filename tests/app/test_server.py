@@ -242,6 +242,30 @@ def test_thresholds_and_names_of_classes(app_and_client: Both) -> None:
     assert client.get("/api/candidates?class=tile")["total"] == len(found)
     client.do({"op": "undo"})
     assert [one["name"] for one in client.get("/api/state")["classes"]] == ["square"]
+    for name in ("disc", "ring"):
+        client.do({"op": "class", "name": name})
+    client.do({"op": "class", "name": "disc", "rename": "coin"})
+    names = [one["name"] for one in client.get("/api/state")["classes"]]
+    assert names == ["square", "coin", "ring"], "a renamed class keeps its place"
+    client.do({"op": "undo"})
+    assert [one["name"] for one in client.get("/api/state")["classes"]] == ["square", "disc", "ring"]
+
+
+def test_an_image_is_counted_when_it_is_done(app_and_client: Both) -> None:
+    """While the last one is searched, the search still runs."""
+    app, client = app_and_client
+    seen = []
+
+    def note(event: str, data: dict[str, Any]) -> None:
+        tell(event, data)
+        if event == "found":  # its image is still in work
+            seen.append((app.search.progress["done"], app.search.progress["running"]))
+
+    tell, app.search.tell = app.search.tell, note
+    draw(client, role="reference")
+    assert app.search.idle.wait(120)
+    assert seen == [(0, True), (1, True), (2, True)]
+    assert app.search.progress["done"] == 3
 
 
 def test_every_page_hears_of_operations_and_results(app_and_client: Both) -> None:

@@ -51,7 +51,7 @@ def test_a_killed_training_goes_on_to_the_same_bits(
     straight, killed = tmp_path / "straight.safetensors", tmp_path / "killed.safetensors"
     assert main(words(layout, straight)) == 0
     said = capsys.readouterr().out
-    assert "round 2 of 2: mistakes on left-out pictures" in said
+    assert "round 2 of 2: mistakes on left-out images" in said
     assert f"fewer mistakes; round 2 -> {straight}" in said
     program = (
         "import os, signal, sys\n"
@@ -94,7 +94,7 @@ def test_nothing_is_written_where_nothing_was_gained(
     out = tmp_path / "adapter.safetensors"
     assert main(words(layout, out, "--rounds", "1", "--steps", "1")) == 0
     said = capsys.readouterr().out
-    assert "left-out pictures have 1 % ± 20 % fewer mistakes; results stay training-free" in said
+    assert "left-out images have 1 % ± 20 % fewer mistakes; results stay training-free" in said
     assert list(tmp_path.iterdir()) == []
 
 

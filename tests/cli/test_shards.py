@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -20,8 +21,8 @@ from tests.folder_layout import FAST, Layout, write_layout
 OPTIONS = [f"--option={name}={value}" for name, value in FAST.items() if name != "device"]
 MODELS = ["--encoder", "dinov3_nano", "--sam2", "sam2_nano", "--device", "cpu", *OPTIONS]
 ALL = ",".join(word for word in FORMATS if word != "parquet")  # needs a package of its own
-DIFFER = {"parts", "run.json", "report.html", "references", LOCK, LEDGER}
-"""Times and options stand in these, and a merged report shows no references."""
+DIFFER = {"parts", "run.json", "report.html", LOCK, LEDGER}
+"""Times and options stand in these."""
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +73,7 @@ def written(folder: Path) -> dict[str, bytes]:
 
 
 def test_all_shards_together_are_one_process(
-    one_process: Path, shards: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    layout: Layout, one_process: Path, shards: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     capsys.readouterr()
     assert merge(shards[::-1], tmp_path / "o", "--format", ALL) == 0
@@ -80,7 +81,11 @@ def test_all_shards_together_are_one_process(
     expected, found = written(one_process), written(tmp_path / "o")
     assert found.keys() == expected.keys()
     assert [name for name in found if found[name] != expected[name]] == []
-    assert (tmp_path / "o" / "report.html").is_file()
+    references = [name for name in found if name.startswith("references/")]
+    assert len(references) == 1 + 2 * sum(1 for _ in layout.references.rglob("*_mask.png"))
+    section = re.compile('<section id="references".*?</section>', re.DOTALL)
+    shown = [section.findall((o / "report.html").read_text()) for o in (one_process, tmp_path / "o")]
+    assert shown[0] == shown[1] != []
     one, many = (json.loads((folder / "run.json").read_text()) for folder in (one_process, tmp_path / "o"))
     assert one["unreadable"] == many["unreadable"] == ["broken.jpg"]
     assert main(["report", str(tmp_path / "o")]) == 0
@@ -88,9 +93,9 @@ def test_all_shards_together_are_one_process(
     assert "--overwrite" in capsys.readouterr().err
 
 
-def test_a_shard_writes_records_only(shards: list[Path]) -> None:
+def test_a_shard_writes_no_format(shards: list[Path]) -> None:
     names = {path.name for path in shards[0].iterdir()} - {LOCK, LEDGER}
-    assert names == {"parts", "run.json", "memory.safetensors"}
+    assert names == {"parts", "references", "run.json", "memory.safetensors"}
 
 
 def test_what_is_missing_is_named(
@@ -166,7 +171,7 @@ def test_a_list_is_searched_in_its_order(
     assert written(tmp_path / "file") == written(tmp_path / "stdin")
     (tmp_path / "empty.txt").touch()
     assert search(tmp_path / "none", "--list", tmp_path / "empty.txt") == 2
-    assert "names no picture" in capsys.readouterr().err
+    assert "names no image" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("count", [1, 3, 64])

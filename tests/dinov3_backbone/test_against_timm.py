@@ -9,7 +9,7 @@ import timm
 import torch
 from torch import Tensor
 
-from benchmarks.dinov3_layouts import to_timm
+from benchmarks.encoder_forward import to_timm
 from dinov3.hub import backbones
 from dinov3.models.vision_transformer import DinoVisionTransformer
 from tests.dinov3_backbone.models import images, small_model, stir

@@ -259,8 +259,8 @@ def test_what_cannot_learn_says_so(finder: Segmenter, layout: Layout, tmp_path: 
     for references, how, said in (
         (with_few(finder, 4), {"part": "encoder"}, "5 references of every class up, .* has 4; show more"),
         (one_class, {"part": "encoder"}, "is the only class, and there is nothing to tell it from"),
-        (one_class[:1], {}, "in one picture, so that none can be left out"),
-        (loaded, {}, "came from a memory file, which keeps no pictures"),
+        (one_class[:1], {}, "in one image, so that none can be left out"),
+        (loaded, {}, "came from a memory file, which keeps no images"),
         ([replace(one_class[0], source=unmarked)], {}, "has no mask to learn from"),
     ):
         with pytest.raises(ConfigError, match=said):

@@ -71,7 +71,7 @@ def test_learning_says_of_what_and_what_came_of_it(finder: Segmenter) -> None:
     assert head.objects <= len(finder.references)
     assert head.pictures <= head.objects
     text = learned_text(head)
-    assert f"{head.objects} objects in {head.pictures} pictures" in text
+    assert f"{head.objects} objects in {head.pictures} images" in text
     assert ("training-free" in text) == (head.penalty is None) == (not head.offsets.any())
 
 
@@ -91,7 +91,7 @@ def test_a_saved_head_gives_the_same_results(keeps_all: Segmenter, layout: Layou
     assert again.memory.head is not None
     assert again.memory.head.penalty == head.penalty
     assert again.memory.digest() == keeps_all.memory.digest()
-    with pytest.raises(ConfigError, match="came from a memory file, which keeps no pictures to learn from"):
+    with pytest.raises(ConfigError, match="came from a memory file, which keeps no images to learn from"):
         again.learn()
     with pytest.raises(MemoryMismatchError, match="learned for MeanPrototype"):
         Segmenter.load(path, matching={"prototype": "medoid"})
@@ -233,7 +233,7 @@ def test_what_cannot_take_a_head_says_so(
     with pytest.raises(ConfigError, match=r"unknown head 'rigde'.*ridge"):
         finder.learn("rigde")
     monkeypatch.setattr(learning, "MOST_SCORES", 10)
-    with pytest.raises(ConfigError, match="for some tens of classes and pictures; 3 classes in"):
+    with pytest.raises(ConfigError, match="for some tens of classes and images; 3 classes in"):
         finder.learn()
     centred = Segmenter(**NANO, background=2, matching={"center": True}).add_folder(layout.references)
     with pytest.raises(ConfigError, match=r"no matching.center or matching.whiten"):

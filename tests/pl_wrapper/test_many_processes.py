@@ -50,7 +50,7 @@ def test_workers_may_fork_or_spawn(scenes: Path, method: str) -> None:
     crops = reference_crops(references.given, 32, CropOptions())
     squares = Each(targets.targets, Preparer(32, None, 32, SearchConfig(tile="off")))
     both: ConcatDataset[Any] = ConcatDataset([crops, squares])
-    loader = DataLoader(both, None, num_workers=2, multiprocessing_context=method)
+    loader = DataLoader(both, None, num_workers=1, multiprocessing_context=method)
     direct = [both[index] for index in range(len(both))]
     for found, expected in zip(loader, direct, strict=True):
         one, other = (getattr(item, "query", item) for item in (found, expected))
@@ -62,7 +62,7 @@ def test_workers_may_fork_or_spawn(scenes: Path, method: str) -> None:
 def test_predict_on_several_processes_equals_one(scenes: Path, tmp_path: Path, quick_python: str) -> None:
     words = ["predict", "--references", str(scenes / "references.json"), "--images", str(scenes / "images")]
     words += ["--option", "points_per_side=6", "--device", "cpu", "--format", "coco,csv,overlay"]
-    for devices in (1, 2, 5):
+    for devices in (1, 3):
         out = ["--out", str(tmp_path / str(devices)), "--devices", str(devices)]
         done = subprocess.run(
             [quick_python, "-m", "no_time_to_train.cli", *words, *out],
@@ -71,12 +71,11 @@ def test_predict_on_several_processes_equals_one(scenes: Path, tmp_path: Path, q
             check=False,
         )
         assert done.returncode == 0, done.stderr
-    one, *many = (written(tmp_path / str(devices)) for devices in (1, 2, 5))
-    for found in many:
-        assert found.keys() == one.keys()
-        for name in ("predictions.json", "annotations.json", "counts.csv"):
-            assert found[name] == one[name]
-    assert len(list((tmp_path / "5" / "parts").glob("part-*.jsonl"))) == 5
+    one, many = (written(tmp_path / str(devices)) for devices in (1, 3))
+    assert many.keys() == one.keys()
+    for name in ("predictions.json", "annotations.json", "counts.csv"):
+        assert many[name] == one[name]
+    assert len(list((tmp_path / "3" / "parts").glob("part-*.jsonl"))) == 3
 
 
 def written(folder: Path) -> dict[str, bytes]:

@@ -13,6 +13,7 @@ import pytest
 from no_time_to_train.pl_wrapper.entry import main
 from no_time_to_train.pl_wrapper.help_text import HELP
 from no_time_to_train.pl_wrapper.run_options import RunOptions
+from no_time_to_train.runs.folder_lock import held
 from tests.conftest import ROOT
 
 Run = Callable[..., Path]
@@ -56,6 +57,19 @@ def test_quiet_says_nothing_and_verbose_more(run: Run, capfd: pytest.CaptureFixt
     assert "it/s" not in quiet.err
     folder = run("--verbose", out="verbose")
     assert "instances in" in (folder / "log.txt").read_text()
+
+
+def test_a_log_of_somebody_else_or_of_a_run_at_work_gets_no_line(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--config", str(config), "--output_dir", str(tmp_path)]
+    (tmp_path / "log.txt").write_text("mine")
+    assert main(words) == 2
+    assert "log.txt was not written by a run" in capsys.readouterr().err
+    with held(tmp_path, "--output_dir"):
+        assert main(words) == 2
+    assert "another run is writing" in capsys.readouterr().err
+    assert (tmp_path / "log.txt").read_text() == "mine"
 
 
 def test_all_that_is_wrong_is_listed_before_a_model_is_built(

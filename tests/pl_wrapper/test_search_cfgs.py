@@ -26,12 +26,14 @@ def rows(folder: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
-def test_tiles_are_those_of_the_pipeline(run: Callable[..., Path], scenes: Path, config: Path) -> None:
+def test_tiles_are_those_of_the_pipeline(
+    run: Callable[..., Path], scenes: Path, config: Path, kept: Path
+) -> None:
     folder = run("--model.search_cfgs.tile", "160", "--model.search_cfgs.overlap", "0.3")
     whole = run("--model.search_cfgs.tile", "off", out="whole")
     assert rows(folder) != rows(whole)
     filled, _ = with_nano_options(read_config(["--config", str(config)]))
-    block = filled["model"]["init_args"]["model_cfg"]
+    block = filled["model"]["init_args"]["model_cfg"] | {"cache": {"dir": str(kept)}}
     model = build_model(parse_block(ModelConfig, block, "model_cfg"))
     source = TargetSource(TargetDataConfig(str(scenes), str(scenes / "targets.json")))
     memory = make_memory(model, read_memory(folder / "memory.safetensors").references)

@@ -61,9 +61,7 @@ def test_a_stopped_search_resumes_to_the_same_json(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    "fork" not in get_all_start_methods(), reason="needs fork: fresh starts take too long"
-)
+@pytest.mark.skipif("fork" not in get_all_start_methods(), reason="needs fork: fresh starts take too long")
 def test_kills_at_random_images_all_resume_to_the_same_json(
     run: Callable[..., Path], config: Path, tmp_path: Path
 ) -> None:

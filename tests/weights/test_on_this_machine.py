@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -117,6 +118,15 @@ def test_the_list_shows_where_everything_is(home: Path, capsys: pytest.CaptureFi
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[-1] for line in lines if line.startswith("sam2_hiera_tiny")] == [str(here)]
     assert lines[-1] == f"folders: {home / '.cache' / OURS}, {Path('checkpoints').absolute()}"
+
+
+def test_the_list_waits_for_neither_torch_nor_the_hub() -> None:
+    """PyTorch alone takes seconds to import."""
+    code = "import sys; sys.modules.update(torch=None, huggingface_hub=None)\n"
+    code += "from no_time_to_train.cli import main; sys.exit(main(['download', '--list']))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "dinov2_large" in done.stdout
 
 
 def test_without_a_network_both_addresses_and_places_are_said(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import importlib
 import io
 import multiprocessing
@@ -90,7 +91,9 @@ def _tests(folder: Path, words: list[str]) -> None:
 def outcome(folder: Path, words: list[str]) -> str:
     """ "passed", "failed" (one test did, or they hang) or "error" (they do not run)."""
     process = multiprocessing.get_context("fork").Process(target=_tests, args=(folder, words))
+    gc.freeze()  # so that the child's collector does not copy all that was there before
     process.start()
+    gc.unfreeze()
     process.join(LONGEST)
     if process.exitcode is None:
         process.kill()

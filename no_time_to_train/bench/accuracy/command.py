@@ -22,6 +22,7 @@ from no_time_to_train.bench.accuracy.rows import Row, changed_row, choose_rows, 
 from no_time_to_train.bench.accuracy.run import run_cells
 from no_time_to_train.bench.accuracy.tasks import TARGET_PICTURES, choose_tasks
 from no_time_to_train.errors import ConfigError, NoTimeToTrainError
+from no_time_to_train.files import write_text
 
 EXAMPLE = """\
 Example, a small one (generated scenes only, some minutes):
@@ -54,7 +55,7 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
         "--targets",
         type=int,
         default=TARGET_PICTURES,
-        help="pictures a seed of generated scenes (%(default)s)",
+        help="images a seed of generated scenes (%(default)s)",
     )
     parser.add_argument("--data", metavar="FOLDER", help="of the real data sets (without: generated scenes)")
     parser.add_argument("--out", default="runs/accuracy", help="for cells, cache and tables (%(default)s)")
@@ -140,8 +141,8 @@ def write_tables(out: Path, rows: Sequence[Row], cells: Sequence[Cell], halves: 
         "summary": summaries,
         "cells": [asdict(cell) for cell in cells],
     }
-    (out / "table.json").write_text(json.dumps(content, indent=1, default=str), encoding="utf-8")
-    (out / "table.md").write_text(measured_text(rows, cells, halves), encoding="utf-8")
+    write_text(out / "table.json", json.dumps(content, indent=1, default=str))
+    write_text(out / "table.md", measured_text(rows, cells, halves))
 
 
 def split_names(text: str) -> list[str]:

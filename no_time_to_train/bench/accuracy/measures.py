@@ -19,9 +19,9 @@ MEASURES = {
     "box_AP": "box AP",
     "recall50": "objects with a proposal of IoU 0.5",
     "recall75": "objects with a proposal of IoU 0.75",
-    "false_at_fixed": "detections of at least 0.5 per target-free picture",
-    "false_at_class": "detections of at least the class's best-F1 score per target-free picture",
-    "prompts": "prompts per picture",
+    "false_at_fixed": "detections of at least 0.5 per target-free image",
+    "false_at_class": "detections of at least the class's best-F1 score per target-free image",
+    "prompts": "prompts per image",
 }
 """Every figure of a cell, with its meaning; those that a task cannot have are left out of its cells."""
 

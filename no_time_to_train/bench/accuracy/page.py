@@ -12,6 +12,7 @@ from no_time_to_train.bench.accuracy.rows import Row
 from no_time_to_train.bench.accuracy.summary import summarise
 from no_time_to_train.bench.accuracy.tables import pooled_table, task_table
 from no_time_to_train.errors import ConfigError
+from no_time_to_train.files import write_text
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
@@ -66,7 +67,7 @@ def write_page(path: Path, text: str) -> None:
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise ConfigError(f"{path} must be a page with the lines {BEGIN} and {END}")
-    path.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}", encoding="utf-8")
+    write_text(path, f"{before}{BEGIN}\n\n{text}\n{END}{after}")
 
 
 def _list(numbers: Sequence[int]) -> str:

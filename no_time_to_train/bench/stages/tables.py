@@ -50,7 +50,7 @@ def _heading(report: Report) -> str:
     case, machine = report.case, report.machine
     weights = "random" if case.random_weights else "trained"
     return (
-        f"Size {case.size}, {weights} weights, {case.width} x {case.height} picture, {report.prompts} "
+        f"Size {case.size}, {weights} weights, {case.width} x {case.height} image, {report.prompts} "
         f"prompts of which {report.surviving} are above the threshold, {case.classes} classes x "
         f"{case.shots} shots; {machine['device']} ({machine['instructions']}), threads "
         f"{machine['threads']}, torch {machine['torch']}; a large product runs at "

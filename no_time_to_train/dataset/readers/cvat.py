@@ -66,7 +66,7 @@ def _fields(shape: ElementTree.Element, size: tuple[int, int]) -> dict[str, obje
     if kind == "points":
         x, y = _points(shape)[0].tolist()
         if not (0 <= x <= size[1] and 0 <= y <= size[0]):
-            raise MaskError("points outside of their picture")
+            raise MaskError("points outside of their image")
         return {"point": [x, y]}
     if kind == "box":
         xtl, ytl, xbr, ybr = _read(shape, "xtl", "ytl", "xbr", "ybr")
@@ -84,7 +84,7 @@ def _fields(shape: ElementTree.Element, size: tuple[int, int]) -> dict[str, obje
         raise MaskError(f"shapes of type {kind!r}, which enclose nothing")
     rle = segmentation_to_rle([_turned(corners, shape).ravel().tolist()], size)
     if not mask_areas([rle])[0]:
-        raise MaskError("shapes outside of their picture, or too thin to cover a pixel")
+        raise MaskError("shapes outside of their image, or too thin to cover a pixel")
     return {"rle": rle}
 
 
@@ -110,7 +110,7 @@ def _mask(shape: ElementTree.Element, size: tuple[int, int]) -> np.ndarray:
     runs = np.array(numbers((shape.get("rle") or "").split(",")))
     inside = left >= 0 and top >= 0 and left + width <= size[1] and top + height <= size[0]
     if min(width, height) < 1 or not inside or runs.min() < 0 or runs.sum() != width * height:
-        raise MaskError("masks whose run lengths do not fill their box, or that leave their picture")
+        raise MaskError("masks whose run lengths do not fill their box, or that leave their image")
     values = np.repeat(np.arange(len(runs)) % 2, runs.astype(np.int64)).reshape(height, width)
     mask = np.zeros(size, dtype=bool)
     mask[top : top + height, left : left + width] = values

@@ -119,7 +119,7 @@ def list_targets(source: str | Path | Sequence[str | Path]) -> list[Target]:
 
 
 def listed_targets(paths: Sequence[str | Path]) -> list[Target]:
-    """Target images from their paths, in this order; none is looked at, so that a million takes seconds."""
+    """Target images from their paths, in this order; the disk is not asked: a million takes seconds."""
     return _named({path: path.parent for path in (Path(one).expanduser() for one in paths)})
 
 

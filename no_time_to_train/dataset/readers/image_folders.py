@@ -29,7 +29,7 @@ def unread_formats(files: list[Path]) -> str:
     if not counts:
         return ""
     kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items()))
-    return f"pictures of formats that are not read are passed over ({kinds}); convert them to PNG or JPEG"
+    return f"images of formats that are not read are passed over ({kinds}); convert them to PNG or JPEG"
 
 
 def image_with_stem(folder: Path, stem: str) -> Path | None:

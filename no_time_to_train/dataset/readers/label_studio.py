@@ -52,7 +52,7 @@ def read_label_studio(path: Path, images: str | Path) -> CocoContent:
                 builder.leave_out(f"{name} ({label})", error)
     if not builder.images:
         reason = f"; {builder.left_out[0][1]}" if builder.left_out else ""
-        raise DatasetError(f"{path}: no picture of its tasks is in {images}{reason}")
+        raise DatasetError(f"{path}: no image of its tasks is in {images}{reason}")
     return builder.content()
 
 
@@ -99,7 +99,7 @@ def _fields(region: Mapping[str, Any], value: Mapping[str, Any], size: tuple[int
         corners = corner_array(value.get("points") or []) * scale
         rle = segmentation_to_rle([corners.ravel().tolist()], size)
         if not mask_areas([rle])[0]:
-            raise MaskError("shapes outside of their picture, or too thin to cover a pixel")
+            raise MaskError("shapes outside of their image, or too thin to cover a pixel")
         return {"rle": rle}
     if kind in ("rectanglelabels", "rectangle") and not value.get("rotation"):
         sides = numbers([value.get(key) for key in ("x", "y", "width", "height")])

@@ -152,7 +152,7 @@ def _instance(
         return drawn[0]
     merged = coco_mask.merge(rles)
     if not mask_areas([merged])[0]:
-        raise MaskError("shapes outside of their picture, or too thin to cover a pixel")
+        raise MaskError("shapes outside of their image, or too thin to cover a pixel")
     return {"rle": merged}
 
 
@@ -172,14 +172,14 @@ def _shape(
     if kind == "point" and len(points) == 1:
         x, y = points[0].tolist()
         if not (0 <= x <= size[1] and 0 <= y <= size[0]):
-            raise MaskError("points outside of their picture")
+            raise MaskError("points outside of their image")
         return {"point": [x, y]}
     if kind == "rectangle" and len(points) in (2, 4):
         (x1, y1), (x2, y2) = points.min(0).tolist(), points.max(0).tolist()
         upright = len(points) == 2 or bool(((points == [x1, y1]) | (points == [x2, y2])).all())
         if upright and alone:
             if min(x2, size[1]) <= max(x1, 0) or min(y2, size[0]) <= max(y1, 0):
-                raise MaskError("boxes without area, or outside of their picture")
+                raise MaskError("boxes without area, or outside of their image")
             return {"bbox": [x1, y1, x2 - x1, y2 - y1], "area": (x2 - x1) * (y2 - y1)}
         if len(points) == 2:
             points = np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]])

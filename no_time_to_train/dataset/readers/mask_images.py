@@ -74,7 +74,7 @@ def read_alpha_mask(path: str | Path) -> np.ndarray | None:
 def _array_instances(source: object) -> list[np.ndarray]:
     array = source.detach().cpu().numpy() if isinstance(source, Tensor) else np.asarray(source)
     if array.ndim not in (2, 3) or 0 in array.shape:
-        raise DatasetError(f"masks must be (H, W), (N, H, W) or a picture (H, W, C), got {array.shape}")
+        raise DatasetError(f"masks must be (H, W), (N, H, W) or an image (H, W, C), got {array.shape}")
     if np.issubdtype(array.dtype, np.floating):
         if not np.isfinite(array).all() or array.min() < 0:
             raise DatasetError("a mask of floats holds probabilities in [0, 1], got others")
@@ -89,7 +89,7 @@ def _array_instances(source: object) -> list[np.ndarray]:
     if array.shape[2] in CHANNELS and array.shape[1] not in CHANNELS:
         if array.max() > 255:
             raise DatasetError(
-                f"a mask picture (H, W, {array.shape[2]}) has 8 bits, got values to {array.max()}"
+                f"a mask image (H, W, {array.shape[2]}) has 8 bits, got values to {array.max()}"
             )
         array = array.astype(np.uint8) * (255 if array.max() == 1 else 1)
         return _picture_instances(Image.fromarray(array[..., 0] if array.shape[2] == 1 else array))
@@ -183,7 +183,7 @@ def _colour_instances(colours: np.ndarray) -> list[np.ndarray]:
         return [channels @ full * 2 >= full @ full]
     if len(objects) > MANY + 4 * max(len(solid), 1):
         raise DatasetError(
-            f"{len(objects)} colours, most of them on edges; a mask picture has one colour per instance, "
+            f"{len(objects)} colours, most of them on edges; a mask image has one colour per instance, "
             "without smoothing or JPEG compression"
         )
     return _each(colours, objects)
@@ -192,13 +192,13 @@ def _colour_instances(colours: np.ndarray) -> list[np.ndarray]:
 def _each(values: np.ndarray, objects: np.ndarray) -> list[np.ndarray]:
     if len(objects) > MOST_COLOURS:
         raise DatasetError(
-            f"{len(objects)} different values; a mask picture has one value or colour per instance, "
+            f"{len(objects)} different values; a mask image has one value or colour per instance, "
             "without smoothing or JPEG compression"
         )
     if len(objects) * values.size > MOST_BYTES:
         raise DatasetError(
             f"{len(objects)} objects in {values.shape[1]}x{values.shape[0]} pixels, more than fit in memory "
-            "as masks; cut picture and mask into pieces, or give the objects as COCO"
+            "as masks; cut image and mask into pieces, or give the objects as COCO"
         )
     return [values == value for value in objects]
 

@@ -146,7 +146,7 @@ def _fields(found: ElementTree.Element, offset: float) -> dict[str, object]:
     """
     a, b, c, d = numbers([found.findtext(f"bndbox/{key}") or "" for key in ("xmin", "ymin", "xmax", "ymax")])
     if max(a, b, c, d) <= 1 and any(corner % 1 for corner in (a, b, c, d)):
-        raise MaskError("boxes in fractions of the picture, where VOC has pixels")
+        raise MaskError("boxes in fractions of the image, where VOC has pixels")
     x1, x2 = sorted((a - offset, c - offset))
     y1, y2 = sorted((b - offset, d - offset))
     difficult = (found.findtext("difficult") or "0").strip() == "1"

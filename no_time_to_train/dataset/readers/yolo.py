@@ -146,14 +146,14 @@ def _line_fields(
     if len(values) < 4 or len(values) % 2:
         raise MaskError(f"{len(values)} numbers, where a box has 4 and a polygon at least 6")
     if min(values) < -OVERSHOOT or max(values) > 1 + OVERSHOOT:
-        raise MaskError("values in pixels, where YOLO has fractions of the picture")
+        raise MaskError("values in pixels, where YOLO has fractions of the image")
     if len(values) == 4:
         x, y, w, h = np.multiply(values, (width, height, width, height)).tolist()
         return int(class_number), {"bbox": [x - w / 2, y - h / 2, w, h], "area": w * h}
     polygon = (np.reshape(values, (-1, 2)) * (width, height)).ravel().tolist()
     fields = mask_fields(segmentation_to_rle([polygon], size))
     if not fields["area"]:
-        raise MaskError("polygons outside of their picture, or too thin to cover a pixel")
+        raise MaskError("polygons outside of their image, or too thin to cover a pixel")
     return int(class_number), fields | {"segmentation": [polygon]}
 
 

@@ -111,9 +111,9 @@ def doubtful_mask(mask: np.ndarray) -> str:
     covered = float(mask.mean())
     border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
     if covered > 0.9:
-        return f"the mask covers {covered:.0%} of the picture; is it inverted?"
+        return f"the mask covers {covered:.0%} of the image; is it inverted?"
     if covered > 0.5 and border.mean() > 0.9:
-        return "the mask covers the border of the picture and leaves out its middle; is it inverted?"
+        return "the mask covers the border of the image and leaves out its middle; is it inverted?"
     return ""
 
 

@@ -95,7 +95,7 @@ def _box(row: Sequence[float], size: tuple[int, int], name: str) -> Box:
     inside = x1 >= -SLACK and y1 >= -SLACK and x2 <= width + SLACK and y2 <= height + SLACK
     if x2 - x1 < 1 or y2 - y1 < 1 or not inside:
         raise DatasetError(
-            f"{name}: a box is (x1, y1, x2, y2) in pixels of the {width}x{height} picture, got "
+            f"{name}: a box is (x1, y1, x2, y2) in pixels of the {width}x{height} image, got "
             f"({x1:g}, {y1:g}, {x2:g}, {y2:g}){_guess(row, size)}"
         )
     x1, y1, x2, y2 = max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))
@@ -105,7 +105,7 @@ def _box(row: Sequence[float], size: tuple[int, int], name: str) -> Box:
 def _guess(row: Sequence[float], size: tuple[int, int]) -> str:
     x, y, w, h = row
     if max(row) <= 1:
-        return ", which are fractions; multiply them by the picture's sides"
+        return ", which are fractions; multiply them by the image's sides"
     if w > 0 and h > 0 and x + w <= size[1] and y + h <= size[0]:
         return ", which could be COCO's (x, y, width, height); give x + width and y + height"
     return ""
@@ -116,7 +116,7 @@ def _point(row: Sequence[float], size: tuple[int, int], name: str) -> tuple[floa
     fractions = 0 < x < 1 and 0 < y < 1
     if fractions or not (0 <= x <= size[1] and 0 <= y <= size[0]):
         raise DatasetError(
-            f"{name}: a point is (x, y) in pixels of the {size[1]}x{size[0]} picture, got ({x:g}, {y:g})"
+            f"{name}: a point is (x, y) in pixels of the {size[1]}x{size[0]} image, got ({x:g}, {y:g})"
         )
     return x, y
 

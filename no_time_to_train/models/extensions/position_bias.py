@@ -86,9 +86,7 @@ class PositionBias:
 def position_directions(encoder: FeatureEncoder) -> Tensor:
     """(C, C) directions of an encoder on the CPU, the most positional first."""
     images = blank_images(encoder.img_size).to(encoder.mean.device)
-    log.info(
-        "measuring the position bias of %s on %d pictures without content", encoder.spec.name, len(images)
-    )
+    log.info("measuring the position bias of %s on %d images without content", encoder.spec.name, len(images))
     with torch.no_grad():
         rows = torch.cat([encoder(image[None]).flatten(0, 2) for image in images])
     return leading_directions(rows)

@@ -48,8 +48,8 @@ class Verdict:
     pictures: int
 
     def __str__(self) -> str:
-        what = f"of {self.objects} objects in {self.pictures} pictures"
-        gain = f"left-out pictures have {100 * self.gain:.0f} % ± {100 * self.error:.0f} % fewer mistakes"
+        what = f"of {self.objects} objects in {self.pictures} images"
+        gain = f"left-out images have {100 * self.gain:.0f} % ± {100 * self.error:.0f} % fewer mistakes"
         return f"learned {what}: {gain}" if self.round else f"learned nothing {what}: {gain}"
 
 
@@ -86,7 +86,7 @@ class Fit(nn.Module):
         self.pictures = pictures_of(references)
         if len(self.pictures) < 2:
             raise ConfigError(
-                "all references are in one picture, so that none can be left out to compare with; show "
+                "all references are in one image, so that none can be left out to compare with; show "
                 "references in at least two"
             )
         self.folds = min(how.folds, len(self.pictures))

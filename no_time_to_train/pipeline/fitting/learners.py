@@ -224,5 +224,5 @@ def _require_enough(references: Sequence[StoredReference], names: Sequence[str],
     if len(names) == 1 and not background and not any(item.negative for item in references):
         raise ConfigError(
             f"{names[0]!r} is the only class, and there is nothing to tell it from; give negative references "
-            f"or complete pictures, or use part decoder"
+            f"or complete images, or use part decoder"
         )

@@ -85,7 +85,7 @@ def pictures_of(references: Sequence[StoredReference]) -> list[Picture]:
     for number, item in enumerate(references):
         if item.source is None:
             raise ConfigError(
-                f"{item.name} came from a memory file, which keeps no pictures to learn from; "
+                f"{item.name} came from a memory file, which keeps no images to learn from; "
                 f"show the references again"
             )
         if not item.source.has_mask:

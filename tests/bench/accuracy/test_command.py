@@ -62,7 +62,7 @@ def words(rows: Path, out: Path) -> list[str]:
 
 
 def test_a_killed_run_goes_on_where_it_was(rows: Path, whole: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "benchmarks.accuracy", *words(rows, tmp_path)]
+    command = [sys.executable, "-m", "no_time_to_train.cli", "bench", "--accuracy", *words(rows, tmp_path)]
     paths = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, cwd=ROOT, env=paths, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None

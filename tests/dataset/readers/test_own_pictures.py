@@ -241,7 +241,7 @@ LEFT_OUT: dict[str, tuple[Maker, str]] = {
     "COCO null": (lambda f: coco(f, segmentation=[[1, 2, None, 4, 5, 6]]), "not finite|not numbers"),
     "COCO NaN": (lambda f: coco(f, segmentation=[[1, 2, float("nan"), 4, 5, 6]]), "not finite"),
     "COCO Infinity": (lambda f: coco(f, segmentation=[[1, 2, float("inf"), 4, 5, 6]]), "not finite"),
-    "COCO 1e9": (lambda f: coco(f, segmentation=[[1, 2, 1e9, 4, 5, 6]]), "far outside of its picture"),
+    "COCO 1e9": (lambda f: coco(f, segmentation=[[1, 2, 1e9, 4, 5, 6]]), "far outside of its image"),
     "COCO 1e400": (lambda f: coco(f, segmentation=[[1, 2, 10**400, 4, 5, 6]]), "not numbers|not finite"),
     "COCO texts": (lambda f: coco(f, segmentation=[["a"] * 6]), "not numbers"),
     "COCO odd count": (lambda f: coco(f, segmentation=[FLAT[:-1]]), "odd count"),
@@ -257,7 +257,7 @@ LEFT_OUT: dict[str, tuple[Maker, str]] = {
     "COCO box of three": (lambda f: coco(f, bbox=[1, 2, 3]), "3 numbers where 4"),
     "COCO code of size [W, H]": (
         lambda f: coco(f, segmentation={"size": [W, H], "counts": COUNTS}),
-        "drawn on 300x400, while the picture is 400x300",
+        "drawn on 300x400, while the image is 400x300",
     ),
     "COCO code too short": (
         lambda f: coco(f, segmentation={"size": [H, W], "counts": COUNTS[:-2]}),
@@ -297,11 +297,11 @@ LEFT_OUT: dict[str, tuple[Maker, str]] = {
     "labelme polygon of two": (lambda f: labelme(f, shape("polygon", [[1, 2], [30, 40]])), "with 2 points"),
     "labelme outside": (
         lambda f: labelme(f, shape("polygon", [[500, 2], [530, 40], [560, 9]])),
-        "outside of their picture",
+        "outside of their image",
     ),
     "labelme rectangle outside": (
         lambda f: labelme(f, shape("rectangle", [[500, 2], [530, 40]])),
-        "outside of their picture",
+        "outside of their image",
     ),
     "labelme point outside": (lambda f: labelme(f, shape("point", [[500, 2]])), "points outside"),
     "labelme mask that is none": (
@@ -310,7 +310,7 @@ LEFT_OUT: dict[str, tuple[Maker, str]] = {
     ),
     "labelme frame of another shape": (
         lambda f: labelme(f, shape("polygon", OUTLINE.tolist()), imageWidth=H, imageHeight=W),
-        "drawn on 300x400, while the picture is 400x300",
+        "drawn on 300x400, while the image is 400x300",
     ),
     "YOLO in pixels": (lambda f: yolo(f, "0 150 100 120 80"), "values in pixels"),
     "YOLO class -1": (lambda f: yolo(f, f"-1 {CENTRE}"), "class -1"),
@@ -324,7 +324,7 @@ LEFT_OUT: dict[str, tuple[Maker, str]] = {
     "CVAT polyline": (lambda f: cvat(f, '<polyline label="date" points="1,2;3,4"/>'), "'polyline', which"),
     "CVAT mask outside": (
         lambda f: cvat(f, '<mask label="date" left="390" top="1" width="20" height="1" rle="5,15"/>'),
-        "leave their picture",
+        "leave their image",
     ),
     "Label Studio brush": (lambda f: studio(f, "brushlabels", {"rle": [1, 2]}), "'brushlabels'"),
 }
@@ -456,7 +456,7 @@ def test_images_may_lie_elsewhere_for_every_reader(tmp_path: Path, kind: str) ->
 def test_pictures_that_are_not_read_are_said(tmp_path: Path) -> None:
     (tmp_path / "a.heic").write_bytes(b"x")
     (tmp_path / "b.DNG").write_bytes(b"x")
-    with pytest.raises(DatasetError, match=r"no image in it; pictures of formats .*1 \.dng, 1 \.heic"):
+    with pytest.raises(DatasetError, match=r"no image in it; images of formats .*1 \.dng, 1 \.heic"):
         list_targets(tmp_path)
     picture(tmp_path)
     with pytest.warns(UserWarning, match=r"passed over \(1 \.dng, 1 \.heic\)"):

@@ -73,17 +73,17 @@ def test_urls_are_refused() -> None:
 @pytest.mark.parametrize(
     ("mark", "said"),
     [
-        ({"boxes": [40, 30, 20, 10]}, r"a box is \(x1, y1, x2, y2\) in pixels of the 80x60 picture"),
+        ({"boxes": [40, 30, 20, 10]}, r"a box is \(x1, y1, x2, y2\) in pixels of the 80x60 image"),
         ({"boxes": [50, 40, 20, 10]}, "could be COCO's"),
         ({"boxes": [0.2, 0.2, 0.8, 0.8]}, "which are fractions"),
         ({"boxes": [10, 10, 10, 30]}, "a box is"),
         ({"boxes": [10, 10, 90, 30]}, "a box is"),
         ({"boxes": [100, 100, 120, 130]}, "a box is"),
-        ({"points": [0.5, 0.5]}, r"a point is \(x, y\) in pixels of the 80x60 picture"),
+        ({"points": [0.5, 0.5]}, r"a point is \(x, y\) in pixels of the 80x60 image"),
         ({"points": [90, 5]}, "a point is"),
         ({"points": [-1, 5]}, "a point is"),
-        ({"masks": np.ones((10, 10), bool)}, "its mask was drawn on 10x10, while the picture is 80x60"),
-        ({"masks": np.ones((80, 60), bool)}, "its mask was drawn on 60x80, while the picture is 80x60"),
+        ({"masks": np.ones((10, 10), bool)}, "its mask was drawn on 10x10, while the image is 80x60"),
+        ({"masks": np.ones((80, 60), bool)}, "its mask was drawn on 60x80, while the image is 80x60"),
         ({"masks": np.ones((60, 100), bool)}, "of another shape"),
     ],
 )
@@ -107,7 +107,7 @@ def test_an_inverted_mask_is_said() -> None:
     mask = np.ones((60, 80), bool)
     mask[20:40, 30:50] = False
     (reference,) = make_references(np.zeros((60, 80, 3), np.uint8), masks=mask)
-    with pytest.warns(UserWarning, match="covers 92% of the picture; is it inverted"):
+    with pytest.warns(UserWarning, match="covers 92% of the image; is it inverted"):
         crop_reference(reference, 16)
     mask[15:45, 15:65] = False
     (reference,) = make_references(np.zeros((60, 80, 3), np.uint8), masks=mask)
