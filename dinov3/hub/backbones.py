@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from dinov3.hub.files import PublishedFile, read_state_dict
+from dinov3.models.convnext import DEPTHS, WIDTHS, ConvNeXt, without_copies
 from dinov3.models.vision_transformer import DinoVisionTransformer
 
 __all__ = [
@@ -46,6 +47,10 @@ PUBLISHED_HASHES = {
     ("vith16plus", Weights.LVD1689M): "7c1da9a5",
     ("vit7b16", Weights.LVD1689M): "a955f4ea",
     ("vit7b16", Weights.SAT493M): "a6675841",
+    ("convnext_tiny", Weights.LVD1689M): "21b726bb",
+    ("convnext_small", Weights.LVD1689M): "296db49d",
+    ("convnext_base", Weights.LVD1689M): "801f2ba9",
+    ("convnext_large", Weights.LVD1689M): "61fa432d",
 }
 
 
@@ -182,24 +187,27 @@ def dinov3_vit7b16(
     )
 
 
-def dinov3_convnext_tiny(**_: Any) -> NoReturn:
-    """Refuse: see ``_refuse_convnext``."""
-    _refuse_convnext("tiny")
+def dinov3_convnext_tiny(**options: Any) -> ConvNeXt:
+    """ConvNeXt-T, 768 channels, a token for each 32 pixels.
+
+    The arguments of ``dinov3_vitl16`` and its errors; ``kwargs`` may hold ``hash``, and goes to ``ConvNeXt``.
+    """
+    return _build_convnext("tiny", **options)
 
 
-def dinov3_convnext_small(**_: Any) -> NoReturn:
-    """Refuse: see ``_refuse_convnext``."""
-    _refuse_convnext("small")
+def dinov3_convnext_small(**options: Any) -> ConvNeXt:
+    """ConvNeXt-S, 768 channels. See ``dinov3_convnext_tiny``."""
+    return _build_convnext("small", **options)
 
 
-def dinov3_convnext_base(**_: Any) -> NoReturn:
-    """Refuse: see ``_refuse_convnext``."""
-    _refuse_convnext("base")
+def dinov3_convnext_base(**options: Any) -> ConvNeXt:
+    """ConvNeXt-B, 1024 channels. See ``dinov3_convnext_tiny``."""
+    return _build_convnext("base", **options)
 
 
-def dinov3_convnext_large(**_: Any) -> NoReturn:
-    """Refuse: see ``_refuse_convnext``."""
-    _refuse_convnext("large")
+def dinov3_convnext_large(**options: Any) -> ConvNeXt:
+    """ConvNeXt-L, 1536 channels. See ``dinov3_convnext_tiny``."""
+    return _build_convnext("large", **options)
 
 
 def _weights_of(
@@ -253,8 +261,19 @@ def _join_settings(settings: dict[str, Any]) -> dict[str, Any]:
     return dict(**shared, **settings)  # raises TypeError at a name that stands in both
 
 
-def _refuse_convnext(size: str) -> NoReturn:
-    raise NotImplementedError(
-        f"dinov3_convnext_{size} is not part of this package, which holds the vision transformers; "
-        f"use timm.create_model('convnext_{size}.dinov3_lvd1689m') instead"
-    )
+def _build_convnext(
+    size: str,
+    *,
+    pretrained: bool = True,
+    weights: Weights | str | Path = Weights.LVD1689M,
+    check_hash: bool = False,
+    **kwargs: Any,
+) -> ConvNeXt:
+    state_dict = _weights_of(f"convnext_{size}", pretrained, weights, check_hash, kwargs)
+    if state_dict is None:
+        return ConvNeXt(DEPTHS[size], WIDTHS[size], **kwargs)
+    with torch.device("meta"):
+        model = ConvNeXt(DEPTHS[size], WIDTHS[size], **kwargs)
+    model.to_empty(device="cpu")
+    model.load_state_dict(without_copies(state_dict), strict=True)
+    return model

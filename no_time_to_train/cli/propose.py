@@ -25,6 +25,8 @@ def run(arguments: argparse.Namespace) -> int:
     out = Path(arguments.out)
     if out.exists() and not arguments.overwrite:
         raise ConfigError(f"{out} is there already; choose another --out, or replace it with --overwrite")
+    if arguments.max_boxes < 1:
+        raise ConfigError(f"--max-boxes must be at least 1, got {arguments.max_boxes}")
     targets = find_targets(arguments.images, out, arguments.list)
     detector = GroundingDetector(arguments.detector, arguments.prompt, choose_device(arguments.device))
     skips = Skips()

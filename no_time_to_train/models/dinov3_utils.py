@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from dinov3.models.convnext import ConvNeXt
 from no_time_to_train.errors import ConfigError, UnknownEncoderError, did_you_mean
 from no_time_to_train.models.encoders.backbones import build_backbone, initialised, vision_transformers
 from no_time_to_train.models.encoders.encoder_registry import ALIASES, ENCODERS
-from no_time_to_train.models.encoders.encoder_weights import load_backbone
+from no_time_to_train.models.encoders.encoder_weights import load_backbone, load_convolutional
 from no_time_to_train.models.encoders.spec import EncoderSpec
 from no_time_to_train.weights.backbone_files import read_backbone
 from no_time_to_train.weights.locate import find_weights, naming
@@ -45,12 +46,13 @@ DINOV3_CONFIGS: dict[str, dict[str, Any]] = {
 
 
 def get_dinov3_model(model_name: str, **kwargs: Any) -> nn.Module:
-    """Build a DINOv3 vision transformer.
+    """Build a DINOv3 vision transformer, or a ConvNeXt by its preset.
 
     Args:
         model_name: a factory (``vit_large``: only its sizes are fixed, the rest at the class defaults), or a
             preset (``dinov3_large``: a released checkpoint of that size loads into it strictly).
-        kwargs: constructor arguments of ``DinoVisionTransformer``, which win over the preset's. A preset
+        kwargs: constructor arguments of ``DinoVisionTransformer``, which win over the preset's; a ConvNeXt
+            has no ``img_size``, and one that is given says nothing. A preset
             also takes ``pretrained_weights``, as :func:`load_pretrained_weights`.
 
     Returns:
@@ -67,6 +69,8 @@ def get_dinov3_model(model_name: str, **kwargs: Any) -> nn.Module:
         factory = getattr(vision_transformers(), name)
         model = initialised(factory(**_without_fixed_sizes(name, kwargs)))
     elif name in DINOV3_CONFIGS:
+        if ENCODERS[name].encoder_type == "convnext":
+            kwargs.pop("img_size", None)
         model = build_backbone(ENCODERS[name], arguments=kwargs)
     else:
         known = [*FACTORIES, *DINOV3_CONFIGS]
@@ -142,6 +146,9 @@ def load_into(
     path = find_weights(str(weights), spec.weights if spec else None, name)
     assert path is not None  # only without a ckpt_path
     with naming(name):
+        if isinstance(model, ConvNeXt):
+            load_convolutional(model, path, name)
+            return
         checkpoint = read_backbone(path, prefer=checkpoint_key)
         load_backbone(model, checkpoint, name, exact_periods=exact_periods)
 

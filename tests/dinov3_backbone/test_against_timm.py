@@ -11,6 +11,7 @@ from torch import Tensor
 
 from benchmarks.encoder_forward import to_timm
 from dinov3.hub import backbones
+from dinov3.models.convnext import ConvNeXt
 from dinov3.models.vision_transformer import DinoVisionTransformer
 from tests.dinov3_backbone.models import images, small_model, stir
 
@@ -58,3 +59,21 @@ def test_full_models_equal(hub: Any, name: str, size: tuple[int, int]) -> None:
     theirs, image = timm_like(ours, name), images(1, *size)
     with torch.no_grad():
         torch.testing.assert_close(all_tokens(ours, image), theirs.forward_features(image), rtol=0, atol=5e-5)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (96, 160)])
+def test_convnext_equals(size: tuple[int, int]) -> None:
+    shape = {"depths": (1, 2, 2, 1), "dims": (16, 24, 32, 48)}
+    ours = ConvNeXt(**shape).eval()
+    stir(ours)
+    theirs = timm.create_model("convnext_tiny", num_classes=0, **shape).eval()
+    theirs.load_state_dict(timm.models.convnext.checkpoint_filter_fn(ours.state_dict(), theirs))
+    image = images(2, *size)
+    with torch.no_grad():
+        found, expected = ours.forward_features(image), theirs.forward_features(image)
+        patches = theirs.head.norm(expected).flatten(2).transpose(1, 2)
+        torch.testing.assert_close(found["x_norm_patchtokens"], patches, rtol=0, atol=2e-5)
+        torch.testing.assert_close(ours(image), theirs(image), rtol=0, atol=2e-5)
+        assert patches.std() > 0.1
+    with pytest.raises(ValueError, match="last stage"):
+        ours.get_intermediate_layers(image, n=2)

@@ -146,7 +146,7 @@ def test_published_file_is_looked_up_and_never_fetched(checkpoints: Path) -> Non
 
 def test_published_names() -> None:
     names = {PublishedFile(arch, w.value.lower(), h).name for (arch, w), h in PUBLISHED_HASHES.items()}
-    assert len(names) == 9
+    assert len(names) == 13
     assert "dinov3_vit7b16_pretrain_sat493m-a6675841.pth" in names
     with pytest.raises(
         ValueError, match="no SAT493M weights were published for dinov3_vits16, only LVD1689M"
@@ -192,12 +192,30 @@ def test_hash_of_a_local_file(tmp_path: Path) -> None:
         read_state_dict(named, check_hash=True, file_hash="00000000")
 
 
-@pytest.mark.parametrize("size", ["tiny", "small", "base", "large"])
-def test_convnext_is_refused_with_the_way_out(size: str) -> None:
-    with pytest.raises(
-        NotImplementedError, match=rf"timm.create_model\('convnext_{size}\.dinov3_lvd1689m'\)"
-    ):
-        getattr(backbones, f"dinov3_convnext_{size}")(pretrained=False)
+@pytest.mark.parametrize(
+    ("size", "count"),
+    [("tiny", 27_820_128), ("small", 49_454_688), ("base", 87_566_464), ("large", 196_230_336)],
+)
+def test_convnext_has_the_published_size(size: str, count: int) -> None:
+    with torch.device("meta"):
+        model = getattr(backbones, f"dinov3_convnext_{size}")(pretrained=False)
+    assert sum(parameter.numel() for parameter in model.parameters()) == count
+
+
+def test_convnext_from_a_file_that_holds_its_last_norm_twice(tmp_path: Path) -> None:
+    first = backbones.dinov3_convnext_tiny(pretrained=False)
+    state = first.state_dict()
+    state |= {f"norms.3.{key}": state[f"norm.{key}"] for key in ("weight", "bias")}
+    torch.save(state, tmp_path / "dinov3_convnext_tiny_pretrain_lvd1689m-00000000.pth")
+    (file,) = tmp_path.iterdir()
+    second = backbones.dinov3_convnext_tiny(weights=file)
+    for key, value in first.state_dict().items():
+        assert torch.equal(second.state_dict()[key], value)
+    torch.save({**state, "stem.0.weight": torch.zeros(1)}, file)
+    with pytest.raises(RuntimeError, match="stem"):
+        backbones.dinov3_convnext_tiny(weights=file)
+    with pytest.raises(ValueError, match="only LVD1689M"):
+        backbones.dinov3_convnext_tiny(weights=backbones.Weights.SAT493M)
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -98,6 +98,7 @@ def test_boxes_for_ntt_predict(weights: Path, pictures: Path, tmp_path: Path) ->
         assert prompts is not None
         np.testing.assert_allclose(prompts.boxes, expected, atol=1e-3)
     assert main(words) == 2  # the file is there
+    assert main([*words, "--overwrite", "--max-boxes", "0"]) == 2
     assert main([*words, "--overwrite", "--min-score", "2"]) == 0
     assert json.loads((tmp_path / "boxes.json").read_text()) == []
 

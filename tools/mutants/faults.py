@@ -188,13 +188,13 @@ FAULTS = tuple(
             "models/cache/cached_parts.py",
             "            sam.precision,\n",
             "",
-            "models/cache/test_cached_parts.py",
+            "models/cache/test_cached_parts.py::test_another_precision_of_sam_2_is_made_anew",
         ),
         (
             "models/cache/cached_parts.py",
             "outlines = not whole_masks and model.score.reads_outlines_only and model.merge",
             "outlines = not whole_masks and model.merge",
-            "models/cache/test_cached_parts.py",
+            "models/cache/test_cached_parts.py::test_a_scorer_that_reads_every_logit_gets_them_back",
         ),
         (
             "models/cache/disk_store.py",
@@ -394,7 +394,7 @@ FAULTS = tuple(
             "pipeline/segment.py",
             "tile_windows((height, width), tile, how.overlap)",
             "tile_windows((height, width), tile, 0.25)",
-            "pipeline api/test_segmenter.py pl_wrapper/test_search_cfgs.py",
+            "cli/test_options_reach.py::test_the_overlap_of_tiles",
         ),
         (
             "pipeline/class_thresholds.py",

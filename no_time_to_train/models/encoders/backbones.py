@@ -32,6 +32,10 @@ def build_backbone(
         from no_time_to_train.models.encoders.timm_backbones import TimmBackbone
 
         return TimmBackbone(**build)
+    if spec.encoder_type == "convnext":
+        from dinov3.models.convnext import ConvNeXt
+
+        return ConvNeXt(**build)
     if spec.encoder_type == "efficientnet":
         from no_time_to_train.models.encoders.efficientnet_lite import EfficientNetLite
         from no_time_to_train.models.encoders.stage_features import StageFeatures

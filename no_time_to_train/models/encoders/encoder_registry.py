@@ -95,6 +95,23 @@ def _dinov3(
     )
 
 
+def _convnext(size: str, depths: tuple[int, ...], dims: tuple[int, ...]) -> EncoderSpec:
+    """A DINOv3 ConvNeXt: a feature of its last stage for each 32 pixels, by default on the ViTs' grid."""
+    return EncoderSpec(
+        name=f"dinov3_convnext_{size}",
+        encoder_type="convnext",
+        embed_dim=dims[-1],
+        depth=1,  # the last stage is the only one on its grid
+        num_heads=0,
+        patch_size=32,
+        img_size=1184,
+        num_prefix_tokens=1,
+        licence="DINOv3 License",
+        weights=f"dinov3_convnext_{size}",
+        build={"depths": depths, "dims": dims},
+    )
+
+
 _GATED_FFN: dict[str, Any] = {"ffn_ratio": 6.0, "ffn_layer": "swiglu"}
 _7B: dict[str, Any] = {
     "ffn_ratio": 3.0,
@@ -134,6 +151,10 @@ _SPECS = [
     _dinov3("7b", "dinov3_vit7b16", 4096, 40, 32, **_7B),
     _dinov3("large_sat", "dinov3_vitl16_sat", 1024, 24, 16, untie_global_and_local_cls_norm=True),
     _dinov3("7b_sat", "dinov3_vit7b16_sat", 4096, 40, 32, **_7B),
+    _convnext("tiny", (3, 3, 9, 3), (96, 192, 384, 768)),
+    _convnext("small", (3, 3, 27, 3), (96, 192, 384, 768)),
+    _convnext("base", (3, 3, 27, 3), (128, 256, 512, 1024)),
+    _convnext("large", (3, 3, 27, 3), (192, 384, 768, 1536)),
 ]
 
 ENCODERS: Mapping[str, EncoderSpec] = MappingProxyType({spec.name: spec for spec in _SPECS})

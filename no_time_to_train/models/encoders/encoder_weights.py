@@ -10,18 +10,26 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dinov3.models.convnext import ConvNeXt
 from no_time_to_train.errors import CheckpointError
 from no_time_to_train.models.encoders.backbones import build_backbone
 from no_time_to_train.models.encoders.encoder_registry import ENCODERS
-from no_time_to_train.models.encoders.spec import EncoderSpec
 from no_time_to_train.weights.architecture import Architecture, architecture_of
 from no_time_to_train.weights.backbone_files import BackboneCheckpoint
 from no_time_to_train.weights.checkpoints import read_checkpoint
-from no_time_to_train.weights.layouts import Layout, complete_dinov2, complete_dinov3
+from no_time_to_train.weights.layouts import (
+    Layout,
+    complete_dinov2,
+    complete_dinov3,
+    convnext_to_meta,
+    recognise,
+)
 from no_time_to_train.weights.strict_load import check_keys, first_of
 from no_time_to_train.weights.wrappers import find_state_dict
 
 FAMILIES = {"dinov2": "DINOv2", "dinov3": "DINOv3"}
+COARSEST = 32
+"""Pixels between two features of the last stage of a convolutional network."""
 DATASETS = {"lvd1689m": "web (LVD-1689M)", "sat493m": "satellite (SAT-493M)"}
 
 
@@ -75,17 +83,24 @@ def load_timm(model: nn.Module, path: str | Path, name: str) -> None:
     inner.load_state_dict(state, strict=True)
 
 
-def load_stages(model: nn.Module, path: str | Path, spec: EncoderSpec) -> None:
-    """Load a file of :class:`StageFeatures` under its own names.
+def load_convolutional(model: nn.Module, path: str | Path, name: str) -> None:
+    """Load a file of :class:`StageFeatures` under its own names, or of a ConvNeXt under anybody's.
 
     Raises:
         CheckpointError: unreadable, or of another model.
     """
     state = find_state_dict(read_checkpoint(path), str(path))
-    check_keys(state, {key: value.shape for key, value in model.state_dict().items()}, str(path), spec.name)
+    if (layout := recognise(state)) is not None:
+        raise CheckpointError(
+            f"{name} needs weights of a convolutional network, but {path} holds {layout.value}; "
+            f"choose a preset of {layout.family}, or give the file of {name}"
+        )
+    if isinstance(model, ConvNeXt):
+        state = convnext_to_meta(state)
+    check_keys(state, {key: value.shape for key, value in model.state_dict().items()}, str(path), name)
     _check_finite(state, str(path))
     model.load_state_dict(state, strict=True)
-    check_features(model, spec.patch_size, str(path), spec.name)
+    check_features(model, COARSEST, str(path), name)
 
 
 def check_features(model: nn.Module, patch_size: int, source: str, name: str) -> None:

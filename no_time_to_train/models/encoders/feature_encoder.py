@@ -13,7 +13,7 @@ from no_time_to_train.config import EncoderConfig
 from no_time_to_train.errors import ConfigError
 from no_time_to_train.models.encoders.backbones import build_backbone, build_empty_backbone
 from no_time_to_train.models.encoders.encoder_registry import encoder_spec
-from no_time_to_train.models.encoders.encoder_weights import load_backbone, load_stages, load_timm
+from no_time_to_train.models.encoders.encoder_weights import load_backbone, load_convolutional, load_timm
 from no_time_to_train.models.encoders.spec import EncoderSpec
 from no_time_to_train.models.encoders.token_layouts import patch_tokens
 from no_time_to_train.weights.backbone_files import read_backbone
@@ -198,8 +198,8 @@ def _backbone_with_weights(spec: EncoderSpec, cfg: EncoderConfig, ckpt_path: str
     with naming(spec.name):
         if spec.encoder_type == "timm":
             load_timm(backbone, path, spec.name)
-        elif spec.encoder_type == "efficientnet":
-            load_stages(backbone, path, spec)
+        elif spec.encoder_type in ("convnext", "efficientnet"):
+            load_convolutional(backbone, path, spec.name)
         else:
             load_backbone(backbone, read_backbone(path), spec.name)
     log.info("%s: weights from %s", spec.name, path)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-EncoderType = Literal["dinov2", "dinov3", "timm", "efficientnet"]
+EncoderType = Literal["dinov2", "dinov3", "timm", "convnext", "efficientnet"]
 Statistics = tuple[float, float, float]
 
 IMAGENET_MEAN: Statistics = (0.485, 0.456, 0.406)

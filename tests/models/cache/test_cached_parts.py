@@ -12,6 +12,7 @@ from torch import nn
 
 from no_time_to_train.config import CacheConfig
 from no_time_to_train.models.cache.cached_parts import add_cache
+from no_time_to_train.models.matching.scoring import PairScorer
 from tests.models.small_models import MODEL_NAMES, crop, filled, fruits, picture, small_model
 from tests.models.test_contract import assert_same
 from tests.models.with_memory import WithMemory
@@ -66,6 +67,19 @@ def test_the_same_bits_on_a_real_picture(shared: Path, tmp_path: Path) -> None:
         model.fill_memory(crops)
         results.append(model.segment(image))
     assert len(results[0]) > 0
+    assert_same(results[1], results[0])
+    assert_same(results[2], results[0])
+
+
+def test_a_scorer_that_reads_every_logit_gets_them_back(tmp_path: Path) -> None:
+    """Merging would do with their outlines."""
+    results = []
+    for folder in (None, tmp_path, tmp_path):
+        model = small_model(PUBLISHED)
+        model.score = PairScorer()
+        if folder is not None:
+            cached(model, folder)
+        results.append(filled(model).segment(picture(0)))
     assert_same(results[1], results[0])
     assert_same(results[2], results[0])
 
@@ -151,6 +165,15 @@ def test_other_weights_are_noticed_even_in_a_running_model(tmp_path: Path) -> No
     nudged(model.encoder.backbone)
     model.segment(picture(0))
     assert (runs.encoder, runs.sam) == (1, 1)
+
+
+def test_another_precision_of_sam_2_is_made_anew(tmp_path: Path) -> None:
+    filled(cached(small_model(PUBLISHED), tmp_path)).segment(picture(0))
+    lower = cached(small_model(PUBLISHED), tmp_path)
+    lower.sam.precision = torch.bfloat16
+    runs = Runs(lower)
+    filled(lower).segment(picture(0))
+    assert (runs.encoder, runs.sam) == (0, 1)
 
 
 def test_other_pixels_are_other_entries(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from dinov3.models.convnext import DEPTHS, STRIDE, WIDTHS
 from no_time_to_train.errors import ConfigError, UnknownEncoderError
 from no_time_to_train.models.encoders.backbones import build_backbone
 from no_time_to_train.models.encoders.encoder_registry import ENCODERS, SATELLITE_MEAN, encoder_spec
@@ -44,11 +45,20 @@ def test_the_specification_is_that_of_the_network(name: str) -> None:
     spec = ENCODERS[name]
     with torch.device("meta"):
         model = build_backbone(spec)
-    assert (model.embed_dim, model.n_blocks, model.num_heads) == (spec.embed_dim, spec.depth, spec.num_heads)
-    assert model.patch_size == spec.patch_size
+    if spec.encoder_type == "convnext":
+        assert (model.embed_dim, STRIDE) == (spec.embed_dim, spec.patch_size)
+        assert spec.build == {"depths": DEPTHS[size_of(name)], "dims": WIDTHS[size_of(name)]}
+    else:
+        own = (model.embed_dim, model.n_blocks, model.num_heads)
+        assert own == (spec.embed_dim, spec.depth, spec.num_heads)
+        assert model.patch_size == spec.patch_size
     assert spec.img_size % spec.patch_size == 0
     if name.startswith("dinov2") or spec.name != "dinov3_nano":
         assert spec.img_size // spec.patch_size == 37  # one grid, for a fair switch
+
+
+def size_of(name: str) -> str:
+    return name.removeprefix("dinov3_convnext_")
 
 
 def test_satellite_presets_have_their_own_statistics() -> None:
