@@ -18,10 +18,23 @@ def add_model_arguments(command: argparse.ArgumentParser) -> None:
     group.add_argument("--encoder-weights", default="auto", metavar="FILE", help="weights file (%(default)s)")
     group.add_argument("--sam2-weights", default="auto", metavar="FILE", help="weights file (%(default)s)")
     group.add_argument("--device", help="cpu, cuda, cuda:1 or mps (the best there is)")
+    group.add_argument("--adapter", metavar="FILE", help="what ntt fit has learned (none)")
     group.add_argument(
         "--precision", choices=("fp32", "bf16", "fp16"), help="of both networks (fp32, or the memory's)"
     )
     group.add_argument("--compile", action="store_true", help="compile both image encoders first (off)")
+    group.add_argument(
+        "--backend",
+        choices=("torch", "onnxruntime", "openvino"),
+        help="what computes both image encoders (torch, or the memory's)",
+    )
+    group.add_argument(
+        "--graph",
+        action="append",
+        metavar="FILE",
+        help="a graph of ntt export for --backend; may be repeated (exported at first use)",
+    )
+    group.add_argument("--fast", action="store_true", help="fastest backend and precision here (off)")
     group.add_argument(
         "--cache",
         metavar="FOLDER",
@@ -147,13 +160,16 @@ def _say_options(arguments: argparse.Namespace, finder: Segmenter) -> None:
 
 def model_arguments(arguments: argparse.Namespace) -> dict[str, Any]:
     """Keywords of a ``Segmenter`` that :func:`add_model_arguments` stands for, but for the two names."""
+    options = read_options(arguments.option)
+    if arguments.graph:
+        options["engine"] = {**(options.get("engine") or {}), "graphs": arguments.graph}
     return {
         "encoder_weights": arguments.encoder_weights,
         "sam2_weights": arguments.sam2_weights,
         "device": arguments.device,
         **_speed(arguments),
         "preset": arguments.preset,
-        **read_options(arguments.option),
+        **options,
     }
 
 
@@ -165,8 +181,11 @@ def _speed(arguments: argparse.Namespace) -> dict[str, Any]:
     given = {
         "cache": arguments.cache,
         "cache_gb": arguments.cache_size,
+        "adapter": arguments.adapter,
         "precision": arguments.precision,
         "compile": arguments.compile or None,
+        "backend": arguments.backend,
+        "fast": arguments.fast or None,
     }
     return {name: value for name, value in given.items() if value is not None}
 

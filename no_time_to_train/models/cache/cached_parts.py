@@ -92,6 +92,7 @@ class CachedProposals:
         facts = (
             sam.spec,
             sam.precision,
+            None if sam.engine is None else sam.engine.name,
             self.compiled,
             self._weights(sam),
             self.compute,
@@ -132,6 +133,14 @@ def _rows(batch: Tensor, rows: Sequence[int]) -> Tensor:
 def add_cache(model: ReferenceSegmenter, cfg: CacheConfig, *, compiled: bool = False) -> None:
     """Put the cache that a configuration asks for behind a model."""
     cache_in(DiskStore(cfg.dir, int(cfg.max_gb * 1e9)), model, compiled=compiled)
+
+
+def without_cache(model: ReferenceSegmenter[Any]) -> None:
+    """Take every cache off a model, as for weights that change, which a cache does not see."""
+    while isinstance(model.patch_features, CachedFeatures):
+        model.patch_features = model.patch_features.compute
+    while isinstance(model.proposals, CachedProposals):
+        model.proposals = model.proposals.compute
 
 
 def cache_in(

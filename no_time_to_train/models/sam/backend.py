@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from no_time_to_train.models.encoders.feature_encoder import Engine
 from no_time_to_train.models.encoders.spec import IMAGENET_MEAN, IMAGENET_STD
 from no_time_to_train.models.sam.fitting_chunk import FittingChunk
 from no_time_to_train.models.sam.modules import build_heads, build_image_encoder
@@ -55,6 +56,7 @@ class Sam2Backend(nn.Module):
         super().__init__()
         self.spec = spec
         self.precision: torch.dtype | None = None  # of autocast; None: that of the weights, or of the caller
+        self.engine: Engine | None = None  # computes image_features in place of torch
         self._fitting = FittingChunk()
         self.image_encoder = build_image_encoder(spec)
         self.sam_prompt_encoder, self.sam_mask_decoder = build_heads(spec)
@@ -88,18 +90,22 @@ class Sam2Backend(nn.Module):
                 f"images must be (B, 3, {self.image_size}, {self.image_size}), got {tuple(images.shape)}; "
                 f"resize them to the square input"
             )
-        dtype = self.no_mem_embed.dtype
         with self._asked_precision():
-            levels = self.image_encoder(((images - self.mean) / self.std).to(dtype))["backbone_fpn"]
-            fine = self.sam_mask_decoder.conv_s0(levels[0].to(dtype))
-            middle = self.sam_mask_decoder.conv_s1(levels[1].to(dtype))
-        coarse = levels[2].to(dtype)
+            coarse, fine, middle = (self.engine or self.image_features)(images)
         if add_no_mem_embed:
             coarse = coarse + self.no_mem_embed.view(1, -1, 1, 1)
         return [
             ImageEmbedding(coarse[i : i + 1], (fine[i : i + 1], middle[i : i + 1]))
             for i in range(images.shape[0])
         ]
+
+    def image_features(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of (B, 3, S, S) images by torch: (B, C, s, s), (B, C/8, 4s, 4s) and (B, C/4, 2s, 2s), s = S/16."""
+        dtype = self.no_mem_embed.dtype
+        levels = self.image_encoder(((images - self.mean) / self.std).to(dtype))["backbone_fpn"]
+        fine = self.sam_mask_decoder.conv_s0(levels[0].to(dtype))
+        middle = self.sam_mask_decoder.conv_s1(levels[1].to(dtype))
+        return levels[2].to(dtype), fine, middle
 
     @torch.no_grad()
     def decode(
@@ -210,25 +216,39 @@ class Sam2Backend(nn.Module):
     ) -> tuple[list[DecodedMasks], int]:
         """Through ``sam2``'s own decoder, one prompt at a time on a CPU."""
         size = 1 if embedding.image.device.type == "cpu" else chunk
-        dtype = self.no_mem_embed.dtype
-        grid = embedding.image.shape[-2:]
-        positions = grid_code(self.sam_prompt_encoder, *grid).T.unflatten(1, grid)[None].to(dtype)
         found = []
         for piece in prompts.chunks(size):
-            assert piece.masks is not None
-            logits, ious, _, _ = self.sam_mask_decoder.predict_masks(
-                image_embeddings=embedding.image,
-                image_pe=positions,
-                sparse_prompt_embeddings=self._embed(piece),
-                dense_prompt_embeddings=self.sam_prompt_encoder.mask_downscaling(piece.masks.to(dtype)),
-                repeat_image=True,
-                high_res_features=list(embedding.high_res),
-            )
+            logits, ious = self.every_mask(embedding, piece)
             wanted, keep = choose_tokens(ious.float(), tokens, min_iou)
             prompt, rank = torch.nonzero(keep, as_tuple=True)
             token = wanted[prompt, rank]
             found.append(DecodedMasks(logits[prompt, token].float(), ious[prompt, token].float(), prompt))
         return found, size
+
+    def every_mask(self, embedding: ImageEmbedding, prompts: Prompts) -> tuple[Tensor, Tensor]:
+        """All masks of some prompts through ``sam2``'s own decoder, which gradients pass.
+
+        Returns:
+            (P, 4, q, q) logits and (P, 4) predicted IoU; the first mask is that of ``single``.
+        """
+        dtype = self.no_mem_embed.dtype
+        grid = embedding.image.shape[-2:]
+        positions = grid_code(self.sam_prompt_encoder, *grid).T.unflatten(1, grid)[None].to(dtype)
+        if prompts.masks is None:
+            dense = self.sam_prompt_encoder.no_mask_embed.weight[:, :, None, None].expand(
+                len(prompts), -1, *grid
+            )
+        else:
+            dense = self.sam_prompt_encoder.mask_downscaling(prompts.masks.to(dtype))
+        logits, ious, _, _ = self.sam_mask_decoder.predict_masks(
+            image_embeddings=embedding.image,
+            image_pe=positions,
+            sparse_prompt_embeddings=self._embed(prompts),
+            dense_prompt_embeddings=dense,
+            repeat_image=True,
+            high_res_features=list(embedding.high_res),
+        )
+        return logits, ious
 
     def _embed(self, prompts: Prompts) -> Tensor:
         parts = (prompts.points, prompts.labels, prompts.boxes)
