@@ -45,7 +45,7 @@ MODELS = [
     {"memory"},
     {"matching"},
     {"proposals"},
-    {"segmenter", "extensions", "engines"},
+    {"segmenter", "extensions", "engines", "adapters"},
     {
         "parts",
         "cache",

@@ -93,6 +93,7 @@ class Segmenter:
         encoder_weights, sam2_weights: a file, or ``auto``: what is on this machine, else a download, with
             progress, of a model that was named.
         device: None takes CUDA or MPS where there is one, else the CPU.
+        adapter: a file of ``ntt fit``, added to the weights of both networks (docs/learning.md).
         precision: of both networks: fp32, bf16 or fp16. The two short ones are for a GPU, or a CPU with AMX.
         compile: both image encoders through ``torch.compile``; the first image takes minutes.
         backend: what computes both image encoders: ``torch``, ``onnxruntime`` or ``openvino``.
@@ -119,6 +120,7 @@ class Segmenter:
         encoder_weights: str | None = "auto",
         sam2_weights: str | None = "auto",
         device: str | torch.device | None = None,
+        adapter: str | Path | None = None,
         precision: Precision = "fp32",
         compile: bool = False,
         backend: Backend = "torch",
@@ -141,6 +143,7 @@ class Segmenter:
             replace(
                 self.config,
                 **{name: checked_choice(name, value) for name, value in speed.items()},
+                adapter=None if adapter is None else str(adapter),
                 compile=compile,
                 engine=None if engine is None else parse_block(EngineConfig, engine, "engine"),
                 fast=fast,

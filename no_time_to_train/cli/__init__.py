@@ -15,6 +15,7 @@ from no_time_to_train.cli import (
     demo,
     download,
     export,
+    fit,
     inspect,
     merge,
     predict,
@@ -27,7 +28,7 @@ from no_time_to_train.pl_wrapper.stop_signals import exit_code_of
 from no_time_to_train.runs.logs import plain_warnings
 from no_time_to_train.version import __version__
 
-COMMANDS = (predict, propose, merge, app, serve, inspect, report, check, download, export, bench, demo)
+COMMANDS = (predict, propose, merge, app, serve, inspect, fit, report, check, download, export, bench, demo)
 """Modules with ``add_to(commands)``, which sets ``run``; they import what they need when they run."""
 
 COMPLETION = "_ARGCOMPLETE"
@@ -74,7 +75,8 @@ def main(words: Sequence[str] | None = None) -> int:
         return 0
     arguments = _parsed(parser, words)
     with plain_warnings():
-        return exit_code_of(lambda: arguments.run(arguments), resumable=arguments.run is predict.run)
+        resumable = arguments.run in (predict.run, fit.run)
+        return exit_code_of(lambda: arguments.run(arguments), resumable=resumable)
 
 
 def _parsed(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Namespace:

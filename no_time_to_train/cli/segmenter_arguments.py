@@ -18,6 +18,7 @@ def add_model_arguments(command: argparse.ArgumentParser) -> None:
     group.add_argument("--encoder-weights", default="auto", metavar="FILE", help="weights file (%(default)s)")
     group.add_argument("--sam2-weights", default="auto", metavar="FILE", help="weights file (%(default)s)")
     group.add_argument("--device", help="cpu, cuda, cuda:1 or mps (the best there is)")
+    group.add_argument("--adapter", metavar="FILE", help="what ntt fit has learned (none)")
     group.add_argument(
         "--precision", choices=("fp32", "bf16", "fp16"), help="of both networks (fp32, or the memory's)"
     )
@@ -180,6 +181,7 @@ def _speed(arguments: argparse.Namespace) -> dict[str, Any]:
     given = {
         "cache": arguments.cache,
         "cache_gb": arguments.cache_size,
+        "adapter": arguments.adapter,
         "precision": arguments.precision,
         "compile": arguments.compile or None,
         "backend": arguments.backend,

@@ -11,6 +11,7 @@ from no_time_to_train.config.data import (
 )
 from no_time_to_train.config.encoder import DebiasConfig, EncoderConfig
 from no_time_to_train.config.engine import Backend, EngineConfig
+from no_time_to_train.config.fit import FitConfig
 from no_time_to_train.config.memory import MemoryBankConfig
 from no_time_to_train.config.model import CacheConfig, ModelConfig, TestMode
 from no_time_to_train.config.parsing import LEGACY_KEYS, drop_legacy_keys, parse_block
@@ -35,6 +36,7 @@ __all__ = [
     "EncoderConfig",
     "EngineConfig",
     "FillMemoryDataConfig",
+    "FitConfig",
     "MatcherConfig",
     "MatchingConfig",
     "MemoryBankConfig",

@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from no_time_to_train.config import (
     DataLoadConfig,
     DatasetConfigs,
+    FitConfig,
     ModelConfig,
     SearchConfig,
     TestMode,
@@ -35,6 +36,7 @@ BLOCKS = {
     "dataset_cfgs": DatasetConfigs,
     "data_load_cfgs": DataLoadConfig,
     "search_cfgs": SearchConfig,
+    "fit_cfgs": FitConfig,
 }
 LISTS = ("cat_names",)
 NANO_SAYS = "small models start from other values than published: {}; keys that you set stay as they are"

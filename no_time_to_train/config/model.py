@@ -50,6 +50,7 @@ class ModelConfig:
     sam2_infer_cfgs: Sam2InferConfig | None = None  # for matching_baseline_noAMG
     sam2_amg_cfg: Sam2AmgConfig | None = None  # for matching_baseline and matcher
     matcher_cfg: MatcherConfig | None = None  # for matcher
+    adapter: str | None = None  # a file of ntt fit, added to the weights of both networks
     precision: Precision = "fp32"  # of both networks; encoder_cfg.dtype goes before it
     compile: bool = False  # both image encoders through torch.compile
     backend: Backend = "torch"  # what computes both image encoders

@@ -8,6 +8,7 @@ from importlib import import_module
 
 from no_time_to_train.config import EncoderConfig, EngineConfig, ModelConfig, Precision
 from no_time_to_train.errors import ConfigError, did_you_mean
+from no_time_to_train.models.adapters.adapter_file import add_adapter
 from no_time_to_train.models.cache.cached_parts import add_cache
 from no_time_to_train.models.encoders.feature_encoder import DTYPES
 from no_time_to_train.models.encoders.patch_features import normed_features
@@ -53,13 +54,17 @@ def build_model(cfg: ModelConfig) -> ReferenceSegmenter:
         ConfigError: the block has a part that this model does not take.
     """
     kind, cfg = model_class(cfg.name), with_fast(cfg)
-    if cfg.backend == "torch":
-        cfg = replace(cfg, encoder_cfg=in_precision(cfg.encoder_cfg, cfg.precision))
+    encoder = in_precision(cfg.encoder_cfg, cfg.precision) if cfg.backend == "torch" else cfg.encoder_cfg
+    # An adapter is added to the weights as they come.
+    cfg = replace(cfg, encoder_cfg=replace(encoder, dtype="fp32") if cfg.adapter else encoder)
     taken = inspect.signature(kind).parameters
     for block in OPTIONAL_BLOCKS:
         if getattr(cfg, block) is not None and block not in taken:
             raise ConfigError(f"model_cfg.{block} does not apply to {cfg.name}; remove the block")
     model = kind(**{field.name: getattr(cfg, field.name) for field in fields(cfg) if field.name in taken})
+    if cfg.adapter is not None:
+        add_adapter(cfg.adapter, model.encoder, model.sam, cfg.sam2_cfg_file)
+        model.encoder.backbone.to(DTYPES[encoder.dtype])
     if cfg.precision != "fp32":
         model.sam.precision = DTYPES[cfg.precision]
     if cfg.compile:

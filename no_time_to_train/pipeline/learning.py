@@ -15,6 +15,7 @@ from no_time_to_train.models.matching.class_head import MaskExamples
 from no_time_to_train.models.memory.stored_references import StoredReference
 from no_time_to_train.models.segmenter import ReferenceSegmenter
 from no_time_to_train.pipeline.examples import Examples, SeenPictures, examples_of, memory_scores
+from no_time_to_train.pipeline.fitting.held_out import left_out
 from no_time_to_train.pipeline.memory import BankT, Head, Memory, make_memory, similarity_of
 
 MOST_SCORES = 10**9
@@ -130,11 +131,8 @@ def _held_out_scores(model: ReferenceSegmenter[Any], memory: Memory[Any], exampl
         )
     found = []
     for picture in range(pictures):
-        left = [
-            item for item, place in zip(examples.references, examples.places, strict=True) if place != picture
-        ]
-        kept = {item.class_name for item in left if not item.negative}
-        again = [item for item in examples.references if not item.negative and item.class_name not in kept]
-        without = make_memory(model, [*left, *again], class_names=memory.class_names)
+        own = [number for number, place in enumerate(examples.places) if place == picture]
+        left = left_out(examples.references, own)
+        without = make_memory(model, left, class_names=memory.class_names)
         found.append(memory_scores(model, replace(without, negatives=memory.negatives), examples.features))
     return torch.stack(found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from typing import Any, NoReturn
 
@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from no_time_to_train.errors import ConfigError
+from no_time_to_train.pl_wrapper.fit_module import fit_stage
 from no_time_to_train.pl_wrapper.progress_callback import LinesOfProgress
 from no_time_to_train.pl_wrapper.run_options import SUBCOMMANDS, RunOptions
 from no_time_to_train.pl_wrapper.sam2matcher_pl import Sam2MatcherLightningModel
@@ -26,8 +27,9 @@ class Sam2MatcherCLI(LightningCLI):
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        """Only what the method can do; it has nothing to fit."""
+        """Only what the method can do."""
         skipped = {"model", "dataloaders", "datamodule", "verbose", "weights_only", "return_predictions"}
+        skipped |= {"train_dataloaders", "val_dataloaders"}
         return dict.fromkeys(SUBCOMMANDS, skipped)
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -77,21 +79,28 @@ class Sam2MatcherCLI(LightningCLI):
 
     def test(self, model: Sam2MatcherLightningModel, ckpt_path: str | None = None) -> dict[str, float]:
         """Run the stages that ``test_mode`` names."""
-        return self._run(self._stages(model), ckpt_path)
+        return self._run(self._stages(model), lambda stages: stages.run(ckpt_path))
 
     def predict(self, model: Sam2MatcherLightningModel, ckpt_path: str | None = None) -> dict[str, float]:
         """Search targets that need no annotations; nothing is scored."""
         model.test_mode = "test" if ckpt_path else "run"
         stages = self._stages(model)
         stages.options = replace(stages.options, evaluate=False)
-        return self._run(stages, ckpt_path)
+        return self._run(stages, lambda stages: stages.run(ckpt_path))
 
-    def _run(self, stages: Stages, ckpt_path: str | None) -> dict[str, float]:
+    def fit(self, model: Sam2MatcherLightningModel, ckpt_path: str | None = None) -> None:
+        """Learn an adapter of the references, see ``fit_cfgs``."""
+        stages = self._stages(model)
+        if ckpt_path is not None or stages.options.out_path is None:
+            raise ConfigError("fit writes an adapter to --out_path FILE and takes no --ckpt_path")
+        self._run(stages, fit_stage)
+
+    def _run(self, stages: Stages, run: Callable[[Stages], dict[str, float]]) -> dict[str, float]:
         options = stages.options
         level = {"quiet": options.quiet, "verbose": options.verbose}
         folder, rank = options.folder, self.trainer.global_rank
         with held(folder, "--output_dir", rank), run_log(folder, rank=rank, **level):
-            return stages.run(ckpt_path)
+            return run(stages)
 
     def _stages(self, model: Sam2MatcherLightningModel) -> Stages:
         resolved = yaml.safe_load(self._parser(self.subcommand).dump(self.config[self.subcommand]))
@@ -115,7 +124,7 @@ def run_command(command: str, arguments: Sequence[str]) -> None:
     """Parse and run one sub-command.
 
     Args:
-        command: ``test`` or ``predict``.
+        command: ``test``, ``predict`` or ``fit``.
         arguments: with the configuration already merged.
     """
     Sam2MatcherCLI(

@@ -8,7 +8,7 @@ from typing import Literal
 
 from no_time_to_train.errors import ConfigError
 
-SUBCOMMANDS = ("test", "predict")
+SUBCOMMANDS = ("test", "predict", "fit")
 
 
 @dataclass(frozen=True)
@@ -16,13 +16,14 @@ class RunOptions:
     """Where things go, and how a run goes on.
 
     Args:
-        out_path: where a memory stage saves the bank.
+        out_path: where a memory stage saves the bank, and ``fit`` the adapter.
         export_result: where the list of detections is written as well.
         out_support_res: where test_support writes its detections.
         out_neg_pkl: few-shot file of the negatives; test_support writes it, fill_memory_neg reads it.
         out_neg_json: COCO file of the negatives; test_support writes it, fill_memory_neg reads it.
         output_dir: folder for everything else that a run writes.
-        resume: continue an interrupted search with the results that are already in output_dir.
+        resume: continue an interrupted search with the results that are already in output_dir, or an
+            interrupted ``fit`` from <out_path>.ckpt.
         on_error: an image that cannot be read is named and skipped, or stops the run.
         evaluate: score the results where the targets have annotations.
         report: write report.html.

@@ -15,6 +15,7 @@ from no_time_to_train.config import (
     DataLoadConfig,
     DatasetConfigs,
     FillMemoryDataConfig,
+    FitConfig,
     ModelConfig,
     Sam2InferConfig,
     SearchConfig,
@@ -46,8 +47,7 @@ from no_time_to_train.runs.result_writer import ResultWriter, stamp_of
 class Sam2MatcherLightningModel(DataPass):
     """Fills the memory or searches the targets, whichever ``test_mode`` says.
 
-    The stages in order are :meth:`begin_fill`, a pass over the references, :meth:`finish_fill`, then
-    :meth:`begin_search`, a pass over the targets. ``pl_wrapper.stages`` calls them.
+    In order: :meth:`begin_fill`, a pass over references, :meth:`finish_fill`, :meth:`begin_search`, a pass.
 
     Args:
         model_cfg: which model and its parts.
@@ -55,6 +55,7 @@ class Sam2MatcherLightningModel(DataPass):
         data_load_cfgs: loader workers.
         test_mode: the stage; ``none`` and ``run`` mean all of them.
         search_cfgs: tiles, calibration and which instances are kept.
+        fit_cfgs: what ``fit`` learns.
 
     Attributes:
         memory: what a search looks for, once a stage has filled or loaded it.
@@ -68,12 +69,14 @@ class Sam2MatcherLightningModel(DataPass):
         data_load_cfgs: DataLoadConfig | None = None,
         test_mode: TestMode = "none",
         search_cfgs: SearchConfig | None = None,
+        fit_cfgs: FitConfig | None = None,
     ) -> None:
         super().__init__()
         self.model_cfg = parse_block(ModelConfig, model_cfg, "model_cfg")
         self.dataset_cfgs = parse_block(DatasetConfigs, dataset_cfgs, "dataset_cfgs")
         self.loading = parse_block(DataLoadConfig, data_load_cfgs, "data_load_cfgs")
         self.how = parse_block(SearchConfig, search_cfgs, "search_cfgs")
+        self.fitting = parse_block(FitConfig, fit_cfgs, "fit_cfgs")
         self.test_mode = test_mode
         self.memory: Memory[Any] | None = None
         self.category_ids: tuple[Any, ...] = ()

@@ -164,7 +164,7 @@ class Stages:
             write_json(folder / "inst_to_segm" / f"coco_inst_{self.options.result_name}_results.json", rows)
         outcome = Outcome(found, rows, self.timings, self.config, self.said)
         metrics, text = conclude(self.model, self.options, outcome)
-        self._say(text)
+        self.say(text)
         return metrics
 
     def test_support(self) -> None:
@@ -198,6 +198,13 @@ class Stages:
         """Save again; a class may well have no false positive to learn from."""
         self.model.save_memory(str(self.options.out_path))
 
+    def fill_with_negatives(self) -> None:
+        """Fill the memory, with the negatives that the user named."""
+        self._fill()
+        named = self.model.dataset_cfgs.negatives
+        if self.model.with_negatives and named is not None:
+            self._fill_negative(named)
+
     def _fill(self) -> None:
         block = self.model.dataset_cfgs.fill_memory
         if block is None:
@@ -226,7 +233,7 @@ class Stages:
             return
         with self.timings.stage("learn"):
             head = self.model.learn(self.trainer.strategy.root_device)
-        self._say(learned_text(head))
+        self.say(learned_text(head))
 
     def _learn_negatives(self) -> None:
         """From what the user named, else from false positives on the support images."""
@@ -283,7 +290,7 @@ class Stages:
         assert model.targets is not None
         return FoundImages(by_id, model.ready_memory().class_names, model.category_ids, model.targets.targets)
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
         """The summary, for the person at the screen; the log keeps it in any case."""
         log.debug("%s", text)
         if not self.options.quiet:

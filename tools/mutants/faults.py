@@ -579,9 +579,9 @@ FAULTS = tuple(
             "models/extensions/test_ridge_head.py",
         ),
         (
-            "models/extensions/ridge_head.py",
-            "penalties[best if gain > error else 0]",
-            "penalties[best]",
+            "models/matching/class_head.py",
+            "choices[best if gain > error else 0]",
+            "choices[best]",
             "models/extensions/test_ridge_head.py",
         ),
         (
@@ -619,6 +619,40 @@ FAULTS = tuple(
             'VERSION if "offsets" in tensors else 1',
             "1",
             "pipeline/test_learning.py",
+        ),
+        # adapters
+        ("models/adapters/low_rank.py", "weight.new_zeros(", "weight.new_ones(", "models/adapters"),
+        (
+            "models/adapters/adapter_file.py",
+            "(part.base, part.weights) != (base.name, base.weights)",
+            "part.base != base.name",
+            "models/adapters",
+        ),
+        (
+            "models/memory/memory_options.py",
+            "if encoder.adapter is not None:",
+            "if False:",
+            "models/adapters",
+        ),
+        (
+            "pipeline/fitting/fit.py",
+            "if number % self.folds != copy]",
+            "if True]",
+            "pipeline/test_fitting.py",
+        ),
+        ("pipeline/fitting/held_out.py", "left.remove(best)", "pass", "pipeline/test_fitting.py"),
+        ("pipeline/fitting/held_out.py", " | complete,", ",", "pipeline/test_fitting.py"),
+        (
+            "pipeline/fitting/losses.py",
+            " | (against[None] == own)",
+            "",
+            "pipeline/test_fitting.py",
+        ),
+        (
+            "pipeline/fitting/fit.py",
+            'self.losses, self.kept = state["losses"], state["kept"]',
+            "pass",
+            "cli/test_fit.py",
         ),
         # web and app: who may ask, what may be read, what is kept
         (

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from no_time_to_train.config import FillMemoryDataConfig, ModelConfig, parse_block
+from no_time_to_train.config import FillMemoryDataConfig, FitConfig, ModelConfig, parse_block
 from no_time_to_train.config.files import read_config
 from no_time_to_train.config.presets import preset_text
 from no_time_to_train.errors import ConfigError
@@ -31,6 +31,7 @@ class Row:
         overrides: dotted key to value, as on the command line without ``--model.``.
         model: the whole ``model_cfg`` block.
         references: the whole ``dataset_cfgs.fill_memory`` block; its paths are not looked at.
+        fit: the ``fit_cfgs`` block of a row that learns an adapter; None where it has none.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Row:
     overrides: Mapping[str, Any]
     model: ModelConfig
     references: FillMemoryDataConfig
+    fit: FitConfig | None = None
 
     def described(self) -> dict[str, Any]:
         """Everything that its figures depend on, as JSON values: what is not at its default."""
@@ -47,7 +49,8 @@ class Row:
         model = changed_keys(self.model)
         for key in ("cache", "online_vis", "vis_thr"):
             model.pop(key, None)
-        return {"model": model, "references": references}
+        fit = {} if self.fit is None else {"fit": changed_keys(self.fit)}
+        return {"model": model, "references": references, **fit}
 
 
 def changed_keys(block: Any) -> dict[str, Any]:
@@ -91,7 +94,8 @@ def make_row(name: str, base: str | Path, overrides: Mapping[str, Any]) -> Row:
         raise ConfigError(f"row {name!r}: {error}") from None
     model = parse_block(ModelConfig, blocks.get("model_cfg"), "model_cfg")
     fill = parse_block(FillMemoryDataConfig, blocks.get("dataset_cfgs", {}).get("fill_memory"), "fill_memory")
-    return Row(name, Path(base), dict(overrides), model, fill)
+    fit = parse_block(FitConfig, blocks["fit_cfgs"], "fit_cfgs") if "fit_cfgs" in blocks else None
+    return Row(name, Path(base), dict(overrides), model, fill, fit)
 
 
 def changed_row(row: Row, name: str, overrides: Mapping[str, Any]) -> Row:

@@ -6,6 +6,8 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ import torch
 from torch import Tensor
 
 from no_time_to_train.bench.accuracy.episode import Episode
+from no_time_to_train.bench.accuracy.fitted import fitted
 from no_time_to_train.bench.accuracy.measures import best_overlaps, precision_measures, recall_measures
 from no_time_to_train.bench.accuracy.rows import Row
 from no_time_to_train.config import SearchConfig
@@ -29,6 +32,7 @@ from no_time_to_train.models.memory.stored_references import StoredReference
 from no_time_to_train.models.sam.prompts import DecodedMasks
 from no_time_to_train.models.segmenter import ReferenceSegmenter
 from no_time_to_train.pipeline.examples import SeenPictures
+from no_time_to_train.pipeline.fitting.held_out import encoded_again
 from no_time_to_train.pipeline.learning import learned
 from no_time_to_train.pipeline.memory import make_memory
 from no_time_to_train.pipeline.remember import encode_references, with_masks
@@ -114,6 +118,9 @@ class Trials:
         model, watched = self._model(row)
         names, ids = episode.categories.names, episode.categories.ids
         references = self._references(row, model, episode.given(shots))
+        if row.fit is not None:
+            row, references = self._fitted(row, references)
+            model, watched = self._model(row)
         memory = make_memory(model, references, class_names=names, category_ids=ids)
         head = row.model.sam2_infer_cfgs.matching.head if row.model.sam2_infer_cfgs else "none"
         if head != "none":
@@ -126,6 +133,8 @@ class Trials:
             found_rows += to_coco_rows(found, target.image_id, ids)
             if episode.truth.has_masks and isinstance(watched.last, DecodedMasks):
                 overlaps.append(self._best(watched.last, target, found.size, episode))
+        if row.model.adapter is not None:
+            del self._models[row.name]  # it was of these references alone
         measures = precision_measures(episode, found_rows)
         if overlaps:
             measures |= recall_measures(np.concatenate(overlaps))
@@ -144,6 +153,16 @@ class Trials:
             watched = model.proposals = Watched(model.proposals)
             self._models[row.name] = model, watched
         return self._models[row.name]
+
+    def _fitted(self, row: Row, references: list[StoredReference]) -> tuple[Row, list[StoredReference]]:
+        """The row with the adapter that these references give, and what the encoder sees of them then."""
+        with TemporaryDirectory() as folder:
+            path = fitted(row, references, Path(folder))
+            if path is None:
+                return row, references
+            adapted = replace(row, name=str(path), model=replace(row.model, adapter=str(path)))
+            model, _ = self._model(adapted)
+        return adapted, encoded_again(model, references, row.references.crops)
 
     def _references(
         self, row: Row, model: ReferenceSegmenter[Any], given: Sequence[NamedReference]

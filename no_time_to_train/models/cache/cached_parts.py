@@ -135,6 +135,14 @@ def add_cache(model: ReferenceSegmenter, cfg: CacheConfig, *, compiled: bool = F
     cache_in(DiskStore(cfg.dir, int(cfg.max_gb * 1e9)), model, compiled=compiled)
 
 
+def without_cache(model: ReferenceSegmenter[Any]) -> None:
+    """Take every cache off a model, as for weights that change, which a cache does not see."""
+    while isinstance(model.patch_features, CachedFeatures):
+        model.patch_features = model.patch_features.compute
+    while isinstance(model.proposals, CachedProposals):
+        model.proposals = model.proposals.compute
+
+
 def cache_in(
     store: Store, model: ReferenceSegmenter[Any], *, compiled: bool = False, whole_masks: bool = False
 ) -> None:

@@ -18,6 +18,14 @@ class Store(Protocol):
         """Keep an entry."""
 
 
+class Held(dict[str, Mapping[str, Tensor]]):
+    """Holds every entry, with nothing behind."""
+
+    def put(self, key: str, tensors: Mapping[str, Tensor]) -> None:
+        """Hold an entry."""
+        self[key] = tensors
+
+
 class MemoryStore:
     """Holds every entry that passes, until :meth:`clear`; a store behind it keeps them for later runs."""
 

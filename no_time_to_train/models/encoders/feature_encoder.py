@@ -37,7 +37,7 @@ class Engine(Protocol):
 
 
 class FeatureEncoder(nn.Module):
-    """A frozen backbone with its preprocessing. Always in eval mode, never with gradients.
+    """A frozen backbone with its preprocessing. Always in eval mode, without gradients unless it ``learns``.
 
     Args:
         spec: the preset.
@@ -51,6 +51,8 @@ class FeatureEncoder(nn.Module):
         embed_dim: D of the features that come out.
         grid: g patches on each side.
         engine: computes :meth:`features` in place of torch; None: torch does. See ``models.engines``.
+        adapter: hash of the adapter file that was added to the model's weights; None: they are the preset's.
+        learns: gradients pass, to the parameters that take any: those of an adapter in training.
     """
 
     mean: Tensor
@@ -67,6 +69,8 @@ class FeatureEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.spec, self.backbone = spec, backbone
+        self.adapter: str | None = None
+        self.learns = False
         self.encoder_type, self.patch_size = spec.encoder_type, spec.patch_size
         self.num_prefix_tokens = spec.num_prefix_tokens
         self.img_size = checked_size(spec, img_size)
@@ -85,7 +89,6 @@ class FeatureEncoder(nn.Module):
         """Stay in eval whatever is asked: in train mode DINOv3 turns its positions at random."""
         return super().train(False)
 
-    @torch.no_grad()
     def forward(self, images: Tensor, *, prenorm: bool = False) -> Tensor:
         """Encode images.
 
@@ -98,7 +101,8 @@ class FeatureEncoder(nn.Module):
         """
         if self.engine is not None and not prenorm:
             return self.engine(self.resized(images))[0]
-        return self.features(self.resized(images), prenorm=prenorm)
+        with torch.set_grad_enabled(self.learns and torch.is_grad_enabled()):
+            return self.features(self.resized(images), prenorm=prenorm)
 
     def features(self, images: Tensor, *, prenorm: bool = False) -> Tensor:
         """What :meth:`forward` gives, by torch, of (B, 3, S, S) images of the input's size."""

@@ -21,7 +21,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from no_time_to_train.models.matching.class_head import LearnedOffsets, MaskExamples
+from no_time_to_train.models.matching.class_head import (
+    LearnedOffsets,
+    MaskExamples,
+    one_standard_error,
+)
 
 PENALTIES = (1.0, 0.3)
 """λ that are tried besides infinity; the weights ``a_i`` sum to 1, so that no direction of the features has
@@ -161,23 +165,3 @@ def mistakes(scores: Tensor, says: Tensor, weights: Tensor, width: float) -> Ten
     other = scores.scatter(1, label, 0.0).amax(dim=1)
     confused = torch.sigmoid((other - scores.gather(1, label)[:, 0]) / width)
     return cost + torch.where(labelled, weights * confused, 0.0) * says.shape[1]
-
-
-def one_standard_error(losses: Tensor, penalties: tuple[float, ...]) -> tuple[float, float, float]:
-    """The penalty of the least loss, if it is less than that of the first by more than one standard error.
-
-    Args:
-        losses: (M, P) loss of each picture for each penalty.
-        penalties: M, the first is kept otherwise.
-
-    Returns:
-        The penalty, then the gain of the best other one over the first and its standard error, both as shares
-        of the first one's loss. Of a single picture the error is infinite.
-    """
-    total, count = losses.sum(dim=1), losses.shape[1]
-    best = 1 + int(total[1:].argmin())
-    gained = losses[0] - losses[best]  # (P,), paired by picture
-    gain = float(gained.sum())
-    error = float(gained.std()) * count**0.5 if count > 1 else math.inf
-    scale = float(total[0]) or 1.0
-    return penalties[best if gain > error else 0], gain / scale, error / scale

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -50,3 +51,23 @@ class ClassHead(Protocol):
     """Learns the offsets of all classes together."""
 
     def __call__(self, examples: MaskExamples, /) -> LearnedOffsets: ...
+
+
+def one_standard_error(losses: Tensor, choices: tuple[float, ...]) -> tuple[float, float, float]:
+    """The choice of the least loss, if it is less than that of the first by more than one standard error.
+
+    Args:
+        losses: (M, P) loss of each picture for each choice.
+        choices: M, the first is kept otherwise.
+
+    Returns:
+        The choice, then the gain of the best other one over the first and its standard error, both as shares
+        of the first one's loss. Of a single picture the error is infinite.
+    """
+    total, count = losses.sum(dim=1), losses.shape[1]
+    best = 1 + int(total[1:].argmin())
+    gained = losses[0] - losses[best]  # (P,), paired by picture
+    gain = float(gained.sum())
+    error = float(gained.std()) * count**0.5 if count > 1 else math.inf
+    scale = float(total[0]) or 1.0
+    return choices[best if gain > error else 0], gain / scale, error / scale

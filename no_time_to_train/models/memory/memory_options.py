@@ -27,6 +27,8 @@ def memory_fingerprint(
         crops: how references are cut out; None for the published way.
     """
     options = memory_options(cfg.encoder_cfg, cfg.memory_bank_cfg) | changed(crops or CropOptions())
+    if encoder.adapter is not None:
+        options["adapter"] = encoder.adapter
     return {"model": cfg.name.lower(), **encoder_fingerprint(encoder), "memory_options": options}
 
 
@@ -55,6 +57,7 @@ def changed(block: MemoryBankConfig | CropOptions) -> dict[str, Any]:
 def stored_options(said: Mapping[str, Any]) -> dict[str, Any]:
     """The options of :func:`memory_fingerprint` as keys of their blocks; those of crops in full."""
     options: dict[str, Any] = {**asdict(CropOptions()), **said}
+    options.pop("adapter", None)  # a hash; whoever loads the memory says where the file is
     if "background" in options:
         options["background"], options["background_patches"] = options["background"]
     if "debias" in options:

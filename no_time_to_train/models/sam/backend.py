@@ -216,25 +216,39 @@ class Sam2Backend(nn.Module):
     ) -> tuple[list[DecodedMasks], int]:
         """Through ``sam2``'s own decoder, one prompt at a time on a CPU."""
         size = 1 if embedding.image.device.type == "cpu" else chunk
-        dtype = self.no_mem_embed.dtype
-        grid = embedding.image.shape[-2:]
-        positions = grid_code(self.sam_prompt_encoder, *grid).T.unflatten(1, grid)[None].to(dtype)
         found = []
         for piece in prompts.chunks(size):
-            assert piece.masks is not None
-            logits, ious, _, _ = self.sam_mask_decoder.predict_masks(
-                image_embeddings=embedding.image,
-                image_pe=positions,
-                sparse_prompt_embeddings=self._embed(piece),
-                dense_prompt_embeddings=self.sam_prompt_encoder.mask_downscaling(piece.masks.to(dtype)),
-                repeat_image=True,
-                high_res_features=list(embedding.high_res),
-            )
+            logits, ious = self.every_mask(embedding, piece)
             wanted, keep = choose_tokens(ious.float(), tokens, min_iou)
             prompt, rank = torch.nonzero(keep, as_tuple=True)
             token = wanted[prompt, rank]
             found.append(DecodedMasks(logits[prompt, token].float(), ious[prompt, token].float(), prompt))
         return found, size
+
+    def every_mask(self, embedding: ImageEmbedding, prompts: Prompts) -> tuple[Tensor, Tensor]:
+        """All masks of some prompts through ``sam2``'s own decoder, which gradients pass.
+
+        Returns:
+            (P, 4, q, q) logits and (P, 4) predicted IoU; the first mask is that of ``single``.
+        """
+        dtype = self.no_mem_embed.dtype
+        grid = embedding.image.shape[-2:]
+        positions = grid_code(self.sam_prompt_encoder, *grid).T.unflatten(1, grid)[None].to(dtype)
+        if prompts.masks is None:
+            dense = self.sam_prompt_encoder.no_mask_embed.weight[:, :, None, None].expand(
+                len(prompts), -1, *grid
+            )
+        else:
+            dense = self.sam_prompt_encoder.mask_downscaling(prompts.masks.to(dtype))
+        logits, ious, _, _ = self.sam_mask_decoder.predict_masks(
+            image_embeddings=embedding.image,
+            image_pe=positions,
+            sparse_prompt_embeddings=self._embed(prompts),
+            dense_prompt_embeddings=dense,
+            repeat_image=True,
+            high_res_features=list(embedding.high_res),
+        )
+        return logits, ious
 
     def _embed(self, prompts: Prompts) -> Tensor:
         parts = (prompts.points, prompts.labels, prompts.boxes)

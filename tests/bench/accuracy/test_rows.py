@@ -15,6 +15,7 @@ from tests.conftest import ROOT
 
 CONFIGS = ROOT / "no_time_to_train" / "pl_configs"
 SHIPPED = read_rows(CONFIGS / "accuracy" / "rows.yaml")
+LEARNING = read_rows(CONFIGS / "accuracy" / "learning.yaml")
 
 
 @pytest.mark.parametrize("row", SHIPPED, ids=lambda row: row.name)
@@ -29,6 +30,11 @@ def test_shipped_rows_differ_and_the_first_is_the_published_path() -> None:
     assert not SHIPPED[0].overrides
     described = [str(row.described()) for row in SHIPPED]
     assert len(set(described)) == len(described)
+
+
+def test_rows_that_learn_differ_in_what_learns() -> None:
+    parts = [row.fit and row.fit.part for row in LEARNING]
+    assert parts == [None, None, "decoder", "encoder", "both"]
 
 
 def test_defaults_written_out_are_no_other_configuration() -> None:

@@ -1,0 +1,1 @@
+"""Small learned changes of large networks: where they are put, and the file that they are kept in."""
