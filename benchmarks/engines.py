@@ -8,7 +8,7 @@ which every part has a say; the nano models have theirs. CPU s and wall s: of on
 Cosine: mean and lowest of any place, against torch in fp32, of the worst output. Rows:
 
 - a preset, or sam2_<size>: its image encoder;
-- decoder: 64 points of SAM 2 large by our decoder in torch, or by its graph;
+- decoder: 64 points of SAM 2 (tiny; all sizes have this decoder) by our decoder in torch, or by its graph;
 - whole: a picture at the published size (DINOv2-L, SAM 2-L, 1024 points), and the instances found again;
 - ap-demo, ap-fruits (needs --data): AP with the embedded models, five references of a class.
 """
@@ -105,10 +105,11 @@ def network_row(what: str, engine: str, precision: str, threads: int, args: argp
 
 def decoder_row(what: str, engine: str, precision: str, threads: int, args: argparse.Namespace) -> Row:
     """64 points of one embedding, each with its best mask."""
-    sam, row = _network("sam2_large")[0], {}
-    points, batch = torch.rand(64, 2, generator=torch.Generator().manual_seed(0)) * 1024, 8
+    sam, row = _network("sam2_tiny")[0], {}
+    side, batch = sam.image_size, 8
+    points = torch.rand(64, 2, generator=torch.Generator().manual_seed(0)) * side
     with torch.inference_mode():
-        embedding = sam.encode(to_square(Case(height=1024, width=1024).picture(), 1024)[None])[0]
+        embedding = sam.encode(to_square(Case(height=1024, width=1024).picture(), side)[None])[0]
         expected = sam.decode(embedding, point_prompts(points)).logits
         if engine == "torch":
             sam.precision = torch.bfloat16 if precision == "bf16" else None
