@@ -13,8 +13,8 @@ from pycocotools import mask as coco_mask
 from torch import Tensor
 
 from no_time_to_train.bench.stages.agreement import DECAYED
-from no_time_to_train.models.compiled import ENTRIES
 from no_time_to_train.models.encoders.feature_encoder import DTYPES
+from no_time_to_train.models.engines.compiled import ENTRIES
 from no_time_to_train.models.proposals.point_grid import border_grid
 from no_time_to_train.models.sam.prompts import ImageEmbedding, point_prompts
 from no_time_to_train.models.segmenter import ReferenceSegmenter

@@ -45,11 +45,10 @@ MODELS = [
     {"memory"},
     {"matching"},
     {"proposals"},
-    {"segmenter", "extensions", "adapters"},
+    {"segmenter", "extensions", "engines", "adapters"},
     {
         "parts",
         "cache",
-        "compiled",
         "dinov3_utils",
         "Sam2Matcher",
         "Sam2MatchingBaseline",

@@ -6,7 +6,7 @@ Over 300 lines, because most of them are what ``help(Segmenter)`` says; the work
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import RLock
@@ -17,14 +17,24 @@ import torch
 from no_time_to_train.api.found import Instances
 from no_time_to_train.api.settings import (
     as_json,
-    checked_precision,
+    checked_choice,
     choose_device,
     choose_models,
     model_config,
     options_of,
     usual_options,
 )
-from no_time_to_train.config import CacheConfig, Precision, SearchConfig, TargetDataConfig, Tile
+from no_time_to_train.config import (
+    Backend,
+    CacheConfig,
+    EngineConfig,
+    ModelConfig,
+    Precision,
+    SearchConfig,
+    TargetDataConfig,
+    Tile,
+    parse_block,
+)
 from no_time_to_train.config.presets import preset_options
 from no_time_to_train.dataset.references.crops import crop_reference
 from no_time_to_train.dataset.references.given import (
@@ -34,6 +44,7 @@ from no_time_to_train.dataset.references.given import (
     same_reference,
 )
 from no_time_to_train.errors import ConfigError, MemoryNotReadyError, did_you_mean
+from no_time_to_train.models.engines.fastest import with_fast
 from no_time_to_train.models.factory import build_model
 from no_time_to_train.models.memory.memory_options import memory_fingerprint
 from no_time_to_train.models.memory.reference_quality import ReferenceScore, score_references
@@ -42,6 +53,7 @@ from no_time_to_train.models.segmenter import ReferenceSegmenter
 from no_time_to_train.pipeline.calibration import calibrated
 from no_time_to_train.pipeline.examples import SeenPictures
 from no_time_to_train.pipeline.given_boxes import stream_with_boxes
+from no_time_to_train.pipeline.graphs import GraphReport, export_graph
 from no_time_to_train.pipeline.learning import learned
 from no_time_to_train.pipeline.memory import (
     ClassThreshold,
@@ -84,6 +96,9 @@ class Segmenter:
         adapter: a file of ``ntt fit``, added to the weights of both networks (docs/learning.md).
         precision: of both networks: fp32, bf16 or fp16. The two short ones are for a GPU, or a CPU with AMX.
         compile: both image encoders through ``torch.compile``; the first image takes minutes.
+        backend: what computes both image encoders: ``torch``, ``onnxruntime`` or ``openvino``.
+        engine: options of another backend than torch: keys of the YAML block ``model_cfg.engine``.
+        fast: the fastest backend and precision for this processor (docs/engines.md).
         cache: a folder in which patch features and masks are kept, so that a later search of the same images
             with other references does without either network; results are the same with and without.
         cache_gb: its bound in 10^9 bytes; the least recently used go.
@@ -108,6 +123,9 @@ class Segmenter:
         adapter: str | Path | None = None,
         precision: Precision = "fp32",
         compile: bool = False,
+        backend: Backend = "torch",
+        engine: Mapping[str, Any] | EngineConfig | None = None,
+        fast: bool = False,
         cache: str | Path | None = None,
         cache_gb: float = CacheConfig.max_gb,
         preset: str | None = None,
@@ -120,15 +138,22 @@ class Segmenter:
         self.usual_options = {
             key: value for key, value in usual_options(choice).items() if key not in options
         }
-        self.config = replace(
-            self.config,
-            adapter=None if adapter is None else str(adapter),
-            precision=checked_precision(precision),
-            compile=compile,
-            cache=None if cache is None else CacheConfig(str(cache), cache_gb),
+        speed = {"precision": precision, "backend": backend}
+        self.config = with_fast(
+            replace(
+                self.config,
+                **{name: checked_choice(name, value) for name, value in speed.items()},
+                adapter=None if adapter is None else str(adapter),
+                compile=compile,
+                engine=None if engine is None else parse_block(EngineConfig, engine, "engine"),
+                fast=fast,
+                cache=None if cache is None else CacheConfig(str(cache), cache_gb),
+            )
         )
         own = {name: as_json(value) for name, value in options.items()}
-        self._options = {**own, **({} if precision == "fp32" else {"precision": precision})}
+        chosen = {name: getattr(self.config, name) for name in speed}
+        usual = {name: getattr(ModelConfig, name) for name in speed}
+        self._options = {**own, **{name: value for name, value in chosen.items() if value != usual[name]}}
         self._model = build_model(self.config).to(where)
         self._lock = RLock()  # references are added and replaced as a whole
         self._references: tuple[StoredReference, ...] = ()
@@ -463,6 +488,59 @@ class Segmenter:
             MemoryNotReadyError: no reference was added yet.
         """
         return save_memory(path, self.memory, **self.facts)
+
+    def export(
+        self,
+        part: Literal["encoder", "sam2-image", "decoder"],
+        path: str | Path,
+        pictures: Any,
+        *,
+        calibrate: Any = None,
+        points: int = 16,
+        backend: Backend = "onnxruntime",
+        precision: Precision = "fp32",
+    ) -> GraphReport:
+        """Write a part of the model as an ONNX graph, when its figures are near enough to those of torch.
+
+        Args:
+            part: the encoder, SAM 2's image encoder, or its mask decoder.
+            path: a folder, or a file whose name ends in ``.onnx``.
+            pictures: as for :meth:`predict`; the first 8 are compared, with the references that are there
+                also their final instances.
+            calibrate: pictures for eight bits, of which the first 64 count; None: float.
+            points: that the decoder is asked for in one call.
+            backend, precision: that the graph is compared in.
+
+        Returns:
+            Where it is, and the figures.
+
+        Raises:
+            ConfigError: its figures are too far off, it cannot be exported, or a package is missing.
+        """
+        if (self.config.backend, self.config.precision) != ("torch", "fp32"):
+            raise ConfigError("a graph is exported from torch in fp32; make this Segmenter without a backend")
+        return export_graph(
+            self._model,
+            part,
+            Path(path),
+            pictures,
+            calibrate=calibrate,
+            points=points,
+            backend=backend,
+            precision=precision,
+            memories=self._encoded_again if self._references else None,
+        )
+
+    def _encoded_again(self) -> Memory[Any]:
+        """The memory that the references make with the model as it is now."""
+        stored = []
+        for negative in (False, True):
+            own = [item for item in self._references if item.negative == negative]
+            given = [NamedReference(item.class_name, item.source) for item in own if item.source is not None]
+            if len(given) < len(own):
+                raise ConfigError("these references came from a memory file, without pictures; give pictures")
+            stored += encode_references(self._model, given, self.crop_options, negative=negative)
+        return make_memory(self._model, stored)
 
     @classmethod
     def load(

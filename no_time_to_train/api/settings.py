@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
-from typing import Any, cast, get_args
+from typing import Any, get_args
 
 import torch
 
 from no_time_to_train.config import (
+    Backend,
     CropOptions,
     EncoderConfig,
     MemoryBankConfig,
@@ -135,18 +136,21 @@ def model_config(choice: Choice, options: Mapping[str, Any]) -> tuple[ModelConfi
     return config, parse_block(CropOptions, values[CropOptions], "options")
 
 
-def checked_precision(precision: str) -> Precision:
-    """The precision asked for.
+CHOICES: Mapping[str, tuple[str, ...]] = {"precision": get_args(Precision), "backend": get_args(Backend)}
+
+
+def checked_choice(name: str, value: str) -> Any:
+    """The precision or backend asked for.
 
     Raises:
         ConfigError: there is no such one.
     """
-    if precision not in get_args(Precision):
+    known = CHOICES[name]
+    if value not in known:
         raise ConfigError(
-            f"precision must be one of {', '.join(get_args(Precision))}, got {precision!r}"
-            f"{did_you_mean(precision, get_args(Precision))}"
+            f"{name} must be one of {', '.join(known)}, got {value!r}{did_you_mean(value, known)}"
         )
-    return cast("Precision", precision)
+    return value
 
 
 def choose_device(device: str | torch.device | None) -> torch.device:

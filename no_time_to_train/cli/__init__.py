@@ -14,6 +14,7 @@ from no_time_to_train.cli import (
     check,
     demo,
     download,
+    export,
     fit,
     inspect,
     merge,
@@ -27,7 +28,7 @@ from no_time_to_train.pl_wrapper.stop_signals import exit_code_of
 from no_time_to_train.runs.logs import plain_warnings
 from no_time_to_train.version import __version__
 
-COMMANDS = (predict, propose, merge, app, serve, inspect, fit, report, check, download, bench, demo)
+COMMANDS = (predict, propose, merge, app, serve, inspect, fit, report, check, download, export, bench, demo)
 """Modules with ``add_to(commands)``, which sets ``run``; they import what they need when they run."""
 
 COMPLETION = "_ARGCOMPLETE"

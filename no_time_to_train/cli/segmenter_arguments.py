@@ -24,6 +24,18 @@ def add_model_arguments(command: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--compile", action="store_true", help="compile both image encoders first (off)")
     group.add_argument(
+        "--backend",
+        choices=("torch", "onnxruntime", "openvino"),
+        help="what computes both image encoders (torch, or the memory's)",
+    )
+    group.add_argument(
+        "--graph",
+        action="append",
+        metavar="FILE",
+        help="a graph of ntt export for --backend; may be repeated (exported at first use)",
+    )
+    group.add_argument("--fast", action="store_true", help="fastest backend and precision here (off)")
+    group.add_argument(
         "--cache",
         metavar="FOLDER",
         help="keep features and masks there; the same images with other references then take seconds (off)",
@@ -148,13 +160,16 @@ def _say_options(arguments: argparse.Namespace, finder: Segmenter) -> None:
 
 def model_arguments(arguments: argparse.Namespace) -> dict[str, Any]:
     """Keywords of a ``Segmenter`` that :func:`add_model_arguments` stands for, but for the two names."""
+    options = read_options(arguments.option)
+    if arguments.graph:
+        options["engine"] = {**(options.get("engine") or {}), "graphs": arguments.graph}
     return {
         "encoder_weights": arguments.encoder_weights,
         "sam2_weights": arguments.sam2_weights,
         "device": arguments.device,
         **_speed(arguments),
         "preset": arguments.preset,
-        **read_options(arguments.option),
+        **options,
     }
 
 
@@ -169,6 +184,8 @@ def _speed(arguments: argparse.Namespace) -> dict[str, Any]:
         "adapter": arguments.adapter,
         "precision": arguments.precision,
         "compile": arguments.compile or None,
+        "backend": arguments.backend,
+        "fast": arguments.fast or None,
     }
     return {name: value for name, value in given.items() if value is not None}
 

@@ -10,6 +10,7 @@ from no_time_to_train.config.data import (
     TargetDataConfig,
 )
 from no_time_to_train.config.encoder import DebiasConfig, EncoderConfig
+from no_time_to_train.config.engine import Backend, EngineConfig
 from no_time_to_train.config.fit import FitConfig
 from no_time_to_train.config.memory import MemoryBankConfig
 from no_time_to_train.config.model import CacheConfig, ModelConfig, TestMode
@@ -26,12 +27,14 @@ from no_time_to_train.config.search import SearchConfig, Tile
 __all__ = [
     "LEGACY_KEYS",
     "AdaptivePromptConfig",
+    "Backend",
     "CacheConfig",
     "CropOptions",
     "DataLoadConfig",
     "DatasetConfigs",
     "DebiasConfig",
     "EncoderConfig",
+    "EngineConfig",
     "FillMemoryDataConfig",
     "FitConfig",
     "MatcherConfig",

@@ -8,6 +8,7 @@ from typing import Literal
 from no_time_to_train.config.automatic_masks import MatcherConfig, Sam2AmgConfig
 from no_time_to_train.config.checks import Precision, require
 from no_time_to_train.config.encoder import EncoderConfig
+from no_time_to_train.config.engine import Backend, EngineConfig
 from no_time_to_train.config.memory import MemoryBankConfig
 from no_time_to_train.config.point_grid import Sam2InferConfig
 
@@ -52,6 +53,17 @@ class ModelConfig:
     adapter: str | None = None  # a file of ntt fit, added to the weights of both networks
     precision: Precision = "fp32"  # of both networks; encoder_cfg.dtype goes before it
     compile: bool = False  # both image encoders through torch.compile
+    backend: Backend = "torch"  # what computes both image encoders
+    engine: EngineConfig | None = None  # options of another backend than torch
+    fast: bool = False  # the fastest backend and precision for this processor, see docs/engines.md
     cache: CacheConfig | None = None  # on disk
     online_vis: bool = False  # a picture of each image, truth beside prediction
     vis_thr: float = 0.5  # least score shown in them
+
+    def __post_init__(self) -> None:
+        if self.backend == "torch":
+            require(self.engine is None, "engine", "left out with backend torch", self.engine)
+            return
+        require(not self.compile, "compile", f"false with backend {self.backend}", self.compile)
+        dtype = self.encoder_cfg.dtype
+        require(dtype == "fp32", "encoder_cfg.dtype", f"fp32 with backend {self.backend}", dtype)

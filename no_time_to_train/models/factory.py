@@ -6,12 +6,15 @@ import inspect
 from dataclasses import fields, replace
 from importlib import import_module
 
-from no_time_to_train.config import EncoderConfig, ModelConfig, Precision
+from no_time_to_train.config import EncoderConfig, EngineConfig, ModelConfig, Precision
 from no_time_to_train.errors import ConfigError, did_you_mean
 from no_time_to_train.models.adapters.adapter_file import add_adapter
 from no_time_to_train.models.cache.cached_parts import add_cache
-from no_time_to_train.models.compiled import compile_encoders
 from no_time_to_train.models.encoders.feature_encoder import DTYPES
+from no_time_to_train.models.encoders.patch_features import normed_features
+from no_time_to_train.models.engines.backends import use_backend
+from no_time_to_train.models.engines.compiled import compile_encoders
+from no_time_to_train.models.engines.fastest import with_fast
 from no_time_to_train.models.segmenter import ReferenceSegmenter
 
 MODELS = {
@@ -50,8 +53,8 @@ def build_model(cfg: ModelConfig) -> ReferenceSegmenter:
     Raises:
         ConfigError: the block has a part that this model does not take.
     """
-    kind = model_class(cfg.name)
-    encoder = in_precision(cfg.encoder_cfg, cfg.precision)
+    kind, cfg = model_class(cfg.name), with_fast(cfg)
+    encoder = in_precision(cfg.encoder_cfg, cfg.precision) if cfg.backend == "torch" else cfg.encoder_cfg
     # An adapter is added to the weights as they come.
     cfg = replace(cfg, encoder_cfg=replace(encoder, dtype="fp32") if cfg.adapter else encoder)
     taken = inspect.signature(kind).parameters
@@ -66,6 +69,13 @@ def build_model(cfg: ModelConfig) -> ReferenceSegmenter:
         model.sam.precision = DTYPES[cfg.precision]
     if cfg.compile:
         compile_encoders(model.encoder, model.sam)
+    if cfg.backend != "torch":
+        if model.patch_features is not normed_features:
+            raise ConfigError(
+                f"backend {cfg.backend} does not apply to {cfg.name}, whose features come before the final "
+                f"norm; use backend torch"
+            )
+        use_backend(model.encoder, model.sam, cfg.backend, cfg.precision, cfg.engine or EngineConfig())
     if cfg.cache is not None:
         add_cache(model, cfg.cache, compiled=cfg.compile)
     return model

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from PIL import Image
 
 from no_time_to_train.cli import main
 from no_time_to_train.own_files import LEDGER
+from no_time_to_train.runs.result_writer import ResultWriter
 from no_time_to_train.runs.results_folder import FORMATS
 from tests.conftest import ROOT
 from tests.folder_layout import FAST, Layout, write_layout
@@ -224,6 +226,21 @@ def test_what_a_format_needs_is_made_when_it_is_asked_for(
         content(out).items()
         >= {name: data for name, data in content(whole).items() if name != "run.json"}.items()
     )
+
+
+def test_what_is_recorded_has_its_overlay(
+    predict: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill right after a record would leave an image without one."""
+    there, write = [], ResultWriter.write
+
+    def look(writer: ResultWriter, record: dict[str, Any]) -> None:
+        there.append((tmp_path / "overlays" / record["file_name"]).with_suffix(".jpg").is_file())
+        write(writer, record)
+
+    monkeypatch.setattr(ResultWriter, "write", look)
+    assert predict("--out", tmp_path, "--format", "overlay") == 0
+    assert there == [True, True]
 
 
 def test_a_picture_that_was_replaced_is_searched_again(

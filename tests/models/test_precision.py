@@ -11,7 +11,7 @@ import torch
 from no_time_to_train import Segmenter
 from no_time_to_train.config import EncoderConfig, ModelConfig, Sam2InferConfig
 from no_time_to_train.errors import ConfigError
-from no_time_to_train.models import compiled
+from no_time_to_train.models.engines import compiled
 from no_time_to_train.models.factory import build_model
 from no_time_to_train.models.sam.prompts import point_prompts
 from tests.models.small_models import filled, picture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from no_time_to_train.models.memory.bank_file import read_bank
 from no_time_to_train.pipeline import learning
 from no_time_to_train.pipeline.examples import SeenPictures, examples_of
 from no_time_to_train.pipeline.learning import learned, learned_text
-from no_time_to_train.pipeline.memory import read_memory
+from no_time_to_train.pipeline.memory import ClassThreshold, read_memory
 from tests.folder_layout import FAST, Layout, write_layout
 
 NANO = {"encoder": "dinov3_nano", "sam2": "sam2_nano", **FAST, "points_per_side": 12}
@@ -95,6 +96,15 @@ def test_a_saved_head_gives_the_same_results(keeps_all: Segmenter, layout: Layou
         again.learn()
     with pytest.raises(MemoryMismatchError, match="learned for MeanPrototype"):
         Segmenter.load(path, matching={"prototype": "medoid"})
+
+
+def test_other_thresholds_are_another_memory(keeps_all: Segmenter) -> None:
+    """A run is not gone on with when they were measured anew."""
+    low, high = (
+        replace(keeps_all.memory, thresholds={keeps_all.classes[0]: ClassThreshold(at, 9, 9, at, 9, 9)})
+        for at in (0.4, 0.6)
+    )
+    assert len({keeps_all.memory.digest(), low.digest(), high.digest()}) == 3
 
 
 def test_files_say_that_they_have_a_head(keeps_all: Segmenter, tmp_path: Path) -> None:

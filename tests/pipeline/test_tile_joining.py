@@ -107,6 +107,15 @@ def test_neighbours_that_touch_stay_apart() -> None:
     assert len(merge_views(views, SIZE)) == 2
 
 
+@pytest.mark.parametrize(("top", "count"), [(14, 2), (13, 1)])
+def test_parts_are_united_where_they_agree_to_half(top: int, count: int) -> None:
+    """Both tiles look at 20 columns: 6 of 14 rows are IoU 0.43, 7 of 13 are 0.54."""
+    left, right = (0, 0, 60, 60), (40, 0, 100, 60)
+    views = [seen([(block(10, 20, 30, 60), 0.9, 0)], left)]
+    views.append(seen([(block(top, top + 10, 40, 80), 0.8, 0)], right))
+    assert len(merge_views(views, SIZE)) == count
+
+
 def test_a_part_cut_off_by_a_tile_goes_when_the_whole_is_known() -> None:
     whole = (block(10, 50, 10, 90), 0.7, 0)
     part = seen([(block(10, 50, 10, 40), 0.9, 0)], (0, 0, 40, 60))

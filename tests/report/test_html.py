@@ -109,6 +109,14 @@ def test_without_ground_truth_it_counts_what_was_found(tmp_path: Path) -> None:
     assert "recall" not in text_of(page.split("<script")[0])
 
 
+def test_a_match_exactly_at_the_score_is_no_miss(tmp_path: Path) -> None:
+    found = found_boxes((10, 10, 30, 30, 0.75, 0), (70, 40, 30, 30, 0.5, 1))
+    image = ReportImage(np.zeros((*SIZE, 3), np.uint8), "1.png", found, 1)
+    page = write_report(tmp_path, [image], NAMES, truth=coco_truth(), min_score=0.75).read_text("utf-8")
+    marks = re.findall(r'class="mark ([^"]*)" data-match="([^"]*)"', page)
+    assert sorted(marks) == [("c0", "0.75"), ("c1 bad", "0.5")]
+
+
 def test_images_that_the_ground_truth_does_not_name_are_neither_right_nor_wrong(tmp_path: Path) -> None:
     stranger = ReportImage(np.zeros((*SIZE, 3), np.uint8), "x.png", found_boxes((0, 0, 9, 9, 0.9, 0)))
     page = write_report(tmp_path, [*report_images(), stranger], NAMES, truth=coco_truth(), min_score=0.3)

@@ -35,7 +35,8 @@ def test_another_run_is_refused_in_one_sentence(tmp_path: Path) -> None:
     with held(tmp_path, "--out"), refused, held(tmp_path, "--output_dir"):
         pass
     with held(tmp_path, "--out"):
-        assert (tmp_path / LOCK).exists()  # and it stays, so that two cannot lock different files
+        pass
+    assert (tmp_path / LOCK).exists()  # it stays, so that two cannot lock different files
 
 
 def test_two_processes_are_never_inside_at_once(tmp_path: Path) -> None:

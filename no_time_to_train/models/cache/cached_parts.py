@@ -92,6 +92,7 @@ class CachedProposals:
         facts = (
             sam.spec,
             sam.precision,
+            None if sam.engine is None else sam.engine.name,
             self.compiled,
             self._weights(sam),
             self.compute,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +24,18 @@ log = logging.getLogger(__name__)
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+class Engine(Protocol):
+    """Something other than torch that computes what a network does, on images of the network's own size.
+
+    Attributes:
+        name: which, in what precision and, of a given graph, which one: whatever figures depend on.
+    """
+
+    name: str
+
+    def __call__(self, images: Tensor, /) -> tuple[Tensor, ...]: ...
+
+
 class FeatureEncoder(nn.Module):
     """A frozen backbone with its preprocessing. Always in eval mode, without gradients unless it ``learns``.
 
@@ -38,6 +50,7 @@ class FeatureEncoder(nn.Module):
     Attributes:
         embed_dim: D of the features that come out.
         grid: g patches on each side.
+        engine: computes :meth:`features` in place of torch; None: torch does. See ``models.engines``.
         adapter: hash of the adapter file that was added to the model's weights; None: they are the preset's.
         learns: gradients pass, to the parameters that take any: those of an adapter in training.
     """
@@ -64,6 +77,7 @@ class FeatureEncoder(nn.Module):
         self.grid = self.img_size // spec.patch_size
         self.layers = None if layers is None else checked_layers(spec, layers)
         self.layer_fusion = layer_fusion
+        self.engine: Engine | None = None
         concatenated = len(self.layers) if self.layers and layer_fusion == "concat" else 1
         self.embed_dim = spec.embed_dim * concatenated
         self.register_buffer("mean", torch.tensor(spec.mean).view(1, 3, 1, 1), persistent=False)
@@ -85,10 +99,14 @@ class FeatureEncoder(nn.Module):
         Returns:
             (B, g, g, D) fp32 patch features after the final norm, rows first.
         """
+        if self.engine is not None and not prenorm:
+            return self.engine(self.resized(images))[0]
         with torch.set_grad_enabled(self.learns and torch.is_grad_enabled()):
-            return self._features(self.preprocess(images), prenorm)
+            return self.features(self.resized(images), prenorm=prenorm)
 
-    def _features(self, pixels: Tensor, prenorm: bool) -> Tensor:
+    def features(self, images: Tensor, *, prenorm: bool = False) -> Tensor:
+        """What :meth:`forward` gives, by torch, of (B, 3, S, S) images of the input's size."""
+        pixels = self._normalised(images)
         if self.layers is not None:
             return self._fused(pixels, self.layers, norm=not prenorm)
         if prenorm and self.encoder_type not in ("dinov2", "dinov3"):  # forward_features gives normed ones
@@ -98,6 +116,10 @@ class FeatureEncoder(nn.Module):
 
     def preprocess(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] to the normalised square (B, 3, S, S) in the backbone's dtype."""
+        return self._normalised(self.resized(images))
+
+    def resized(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] to the square (B, 3, S, S)."""
         if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
             raise ValueError(
                 f"images must be (B, 3, H, W) float in [0, 1], got {tuple(images.shape)} {images.dtype}"
@@ -105,6 +127,9 @@ class FeatureEncoder(nn.Module):
         size = (self.img_size, self.img_size)
         if images.shape[-2:] != size:
             images = F.interpolate(images, size, mode="bicubic", align_corners=False)
+        return images
+
+    def _normalised(self, images: Tensor) -> Tensor:
         return ((images - self.mean) / self.std).to(next(self.backbone.parameters()).dtype)
 
     @torch.no_grad()

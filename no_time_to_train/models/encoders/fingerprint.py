@@ -24,6 +24,7 @@ def encoder_fingerprint(encoder: FeatureEncoder) -> dict[str, Any]:
         "embed_dim": encoder.embed_dim,
         "weights": weights_hash(encoder.backbone),
         "layers": None if encoder.layers is None else [encoder.layer_fusion, *encoder.layers],
+        **({} if encoder.engine is None else {"engine": encoder.engine.name}),
     }
 
 

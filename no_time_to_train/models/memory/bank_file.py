@@ -92,14 +92,15 @@ def require_same_making(path: str | Path, metadata: Mapping[str, Any], expected:
     Args:
         path: for the message.
         metadata: of the file; a key that it lacks says nothing, except that without ``memory_options`` it
-            has those of the paper.
+            has those of the paper, and without ``engine`` torch has computed it.
         expected: what the running configuration has.
 
     Raises:
         MemoryMismatchError: the first key that differs, with both values.
     """
-    for key, wanted in expected.items():
-        came = metadata.get(key, PUBLISHED if key == "memory_options" else wanted)
+    unsaid = {"memory_options": PUBLISHED, "engine": "torch"}
+    for key, wanted in {**expected, "engine": expected.get("engine", "torch")}.items():
+        came = metadata.get(key, unsaid.get(key, wanted))
         if not _agree(key, came, wanted):
             here, there = _contrast(wanted, came)
             raise MemoryMismatchError(

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from no_time_to_train.models.encoders.feature_encoder import Engine
 from no_time_to_train.models.encoders.spec import IMAGENET_MEAN, IMAGENET_STD
 from no_time_to_train.models.sam.fitting_chunk import FittingChunk
 from no_time_to_train.models.sam.modules import build_heads, build_image_encoder
@@ -55,6 +56,7 @@ class Sam2Backend(nn.Module):
         super().__init__()
         self.spec = spec
         self.precision: torch.dtype | None = None  # of autocast; None: that of the weights, or of the caller
+        self.engine: Engine | None = None  # computes image_features in place of torch
         self._fitting = FittingChunk()
         self.image_encoder = build_image_encoder(spec)
         self.sam_prompt_encoder, self.sam_mask_decoder = build_heads(spec)
@@ -88,18 +90,22 @@ class Sam2Backend(nn.Module):
                 f"images must be (B, 3, {self.image_size}, {self.image_size}), got {tuple(images.shape)}; "
                 f"resize them to the square input"
             )
-        dtype = self.no_mem_embed.dtype
         with self._asked_precision():
-            levels = self.image_encoder(((images - self.mean) / self.std).to(dtype))["backbone_fpn"]
-            fine = self.sam_mask_decoder.conv_s0(levels[0].to(dtype))
-            middle = self.sam_mask_decoder.conv_s1(levels[1].to(dtype))
-        coarse = levels[2].to(dtype)
+            coarse, fine, middle = (self.engine or self.image_features)(images)
         if add_no_mem_embed:
             coarse = coarse + self.no_mem_embed.view(1, -1, 1, 1)
         return [
             ImageEmbedding(coarse[i : i + 1], (fine[i : i + 1], middle[i : i + 1]))
             for i in range(images.shape[0])
         ]
+
+    def image_features(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of (B, 3, S, S) images by torch: (B, C, s, s), (B, C/8, 4s, 4s) and (B, C/4, 2s, 2s), s = S/16."""
+        dtype = self.no_mem_embed.dtype
+        levels = self.image_encoder(((images - self.mean) / self.std).to(dtype))["backbone_fpn"]
+        fine = self.sam_mask_decoder.conv_s0(levels[0].to(dtype))
+        middle = self.sam_mask_decoder.conv_s1(levels[1].to(dtype))
+        return levels[2].to(dtype), fine, middle
 
     @torch.no_grad()
     def decode(

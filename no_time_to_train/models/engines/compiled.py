@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from importlib.util import find_spec
 
 import torch
 
-from no_time_to_train.errors import ConfigError
+from no_time_to_train.errors import CheckpointError, ConfigError
 from no_time_to_train.models.encoders.feature_encoder import FeatureEncoder
 from no_time_to_train.models.sam.backend import Sam2Backend
+from no_time_to_train.weights.on_this_machine import checkpoint_folder
 
 COMPILERS = ("g++", "clang++", "c++", "cl")
+INDUCTOR_FOLDER = "TORCHINDUCTOR_CACHE_DIR"
+"""Torch's variable; its own default is a folder for temporary files."""
+
 ENTRIES = ("forward_features", "get_intermediate_layers")
 """What :class:`FeatureEncoder` calls of a backbone."""
 
@@ -20,10 +25,14 @@ ENTRIES = ("forward_features", "get_intermediate_layers")
 def compile_encoders(encoder: FeatureEncoder, sam: Sam2Backend) -> None:
     """Have both encoders compiled at their first image; the mask decoder stays as it is.
 
+    What was compiled is kept beside the downloaded weights, so that the next process begins with it.
+
     Raises:
         ConfigError: there is nothing to compile with.
     """
     require_compiler()
+    with contextlib.suppress(CheckpointError):  # no home folder: torch has a place of its own
+        os.environ.setdefault(INDUCTOR_FOLDER, str(checkpoint_folder() / "compiled"))
     for name in ENTRIES:
         if hasattr(encoder.backbone, name):
             setattr(encoder.backbone, name, torch.compile(getattr(encoder.backbone, name)))
