@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -252,7 +251,7 @@ def with_few(finder: Segmenter, count: int) -> list[StoredReference]:
     return [*own[:count], *(item for item in finder.references if item.class_name != first)]
 
 
-def test_what_cannot_learn_says_so(finder: Segmenter, layout: Layout, tmp_path: Path) -> None:
+def test_what_cannot_learn_says_so(finder: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
     one_class = [item for item in finder.references if item.class_name == finder.classes[0]]
     loaded = [replace(item, source=None) for item in finder.references]
     unmarked = replace(finder.references[0].source, mask=None, segmentation=None, box=(0.0, 0.0, 9.0, 9.0))
@@ -267,6 +266,10 @@ def test_what_cannot_learn_says_so(finder: Segmenter, layout: Layout, tmp_path: 
             fit_of(finder, references, **how)
     negatives = [replace(item, negative=True) for item in finder.references if item not in one_class]
     fit_of(finder, [*one_class, *negatives], part="encoder").close()
+    with monkeypatch.context() as patch:
+        patch.setattr(finder.model.sam, "engine", object())
+        with pytest.raises(ConfigError, match="leave backend and compile out"):
+            fit_of(finder, finder.references)
     lower = Segmenter(**NANO, precision="bf16")
     with pytest.raises(ConfigError, match="fit needs weights in float32"):
         fit_of(lower, finder.references)

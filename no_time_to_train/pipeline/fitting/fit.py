@@ -220,5 +220,6 @@ def _require_plain(model: ReferenceSegmenter[Any]) -> None:
         raise ConfigError(
             "fit needs weights in float32; leave precision out (the trainer has one: --trainer.precision)"
         )
-    if model.sam.image_encoder._compiled_call_impl is not None:
-        raise ConfigError("fit changes weights, which compiled networks do not see; leave compile out")
+    engines = model.encoder.engine, model.sam.engine, model.sam.image_encoder._compiled_call_impl
+    if any(engine is not None for engine in engines):
+        raise ConfigError("fit changes weights, which engines do not see; leave backend and compile out")
