@@ -6,6 +6,7 @@ Layer norms, softmax, additions, position codes and everything else stay in floa
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,6 +28,7 @@ def quantise(path: Path, images: Sequence[Tensor], *, attention: bool) -> None:
         attention: the network is a transformer, whose outliers are moved into the weights first
             (SmoothQuant, arXiv 2211.10438).
     """
+    os.environ.setdefault("NNCF_CI", "1")  # or it sends statistics of its use
     nncf, onnx = package("nncf", "int8"), package("onnx")
     nncf.set_log_level(logging.ERROR)
     quantised = nncf.quantize(
