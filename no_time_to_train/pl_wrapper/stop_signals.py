@@ -78,7 +78,7 @@ def exit_code_of(command: Callable[[], int], *, resumable: bool = True) -> int:
             print(f"error: {line}", file=sys.stderr)
         return 2
     except Stopped as stopped:
-        hint = "; --resume goes on from the finished images" if resumable else ""
+        hint = "; --resume goes on from what is finished" if resumable else ""
         print(f"stopped: {stopped}{hint}", file=sys.stderr)
         return stopped.exit_code
     except KeyboardInterrupt:  # in a thread that can have no handlers

@@ -134,7 +134,7 @@ def test_a_stopped_run_names_resume_and_goes_on(
         patched.setattr(ResultWriter, "write", write_and_stop)
         assert predict(*words) == 128 + signal.SIGTERM
     said = capsys.readouterr().err
-    assert "stopped: SIGTERM; --resume goes on from the finished images" in said
+    assert "stopped: SIGTERM; --resume goes on from what is finished" in said
     assert not (tmp_path / "predictions.json").exists()
     assert predict(*words, "--resume") == 0
     assert read(tmp_path / "predictions.json") == read(finished / "predictions.json")

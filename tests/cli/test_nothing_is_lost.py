@@ -325,6 +325,6 @@ def test_a_signal_is_said_and_the_run_gone_on_with(
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM
-    assert "stopped: SIGTERM; --resume goes on from the finished images" in said
+    assert "stopped: SIGTERM; --resume goes on from what is finished" in said
     for line in part.read_text().splitlines():  # what is recorded is finished
         assert (out / "overlays" / json.loads(line)["file_name"]).with_suffix(".jpg").is_file()
