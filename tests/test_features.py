@@ -9,6 +9,7 @@ from dataclasses import fields, is_dataclass
 from typing import get_type_hints
 
 import pytest
+from lightning.pytorch import Trainer
 
 import no_time_to_train
 from no_time_to_train import Instances, Segmenter, batch
@@ -23,7 +24,7 @@ PAGE = (ROOT / "docs" / "features.md").read_text(encoding="utf-8")
 ROWS = [
     [cell.strip() for cell in line.strip("|").split("|")] for line in re.findall(r"^\|.*\|$", PAGE, re.M)
 ][2:]
-LIGHTNING = {"trainer", "config", "ckpt_path", "model.test_mode"}
+LIGHTNING = {"config", "ckpt_path", "model.test_mode"}
 
 
 def named(column: int, pattern: str) -> list[str]:
@@ -82,7 +83,8 @@ def test_keys_of_yaml(word: str) -> None:
 def test_options_of_run_lightening(option: str) -> None:
     name = option.removeprefix("--")
     own = {item.name for item in fields(RunOptions)}
-    assert name in own | LIGHTNING or name.partition(".")[0] in LIGHTNING
+    trainer = {f"trainer.{key}" for key in inspect.signature(Trainer).parameters}
+    assert name in own | LIGHTNING | trainer
 
 
 @pytest.mark.parametrize("word", named(3, r"^\w+=?|(?<=[(, ])\w+=|batch\.\w+"))

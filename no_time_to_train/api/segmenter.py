@@ -528,19 +528,9 @@ class Segmenter:
             points=points,
             backend=backend,
             precision=precision,
-            memories=self._encoded_again if self._references else None,
+            references=self._references,
+            crops=self.crop_options,
         )
-
-    def _encoded_again(self) -> Memory[Any]:
-        """The memory that the references make with the model as it is now."""
-        stored = []
-        for negative in (False, True):
-            own = [item for item in self._references if item.negative == negative]
-            given = [NamedReference(item.class_name, item.source) for item in own if item.source is not None]
-            if len(given) < len(own):
-                raise ConfigError("these references came from a memory file, without pictures; give pictures")
-            stored += encode_references(self._model, given, self.crop_options, negative=negative)
-        return make_memory(self._model, stored)
 
     @classmethod
     def load(

@@ -15,13 +15,13 @@ from torch import Tensor
 from no_time_to_train.dataset.annotation_frames import reference_mask
 from no_time_to_train.dataset.samples import Reference, Target
 from no_time_to_train.dataset.targets import read_target
-from no_time_to_train.errors import ConfigError
 from no_time_to_train.masks.overlaps import mask_iou
 from no_time_to_train.models.matching.scoring import PrototypeScorer
 from no_time_to_train.models.memory.stored_references import StoredReference
 from no_time_to_train.models.sam.prompts import DecodedMasks
 from no_time_to_train.models.segmenter import ReferenceSegmenter
 from no_time_to_train.pipeline.memory import Memory
+from no_time_to_train.pipeline.remember import source_of
 from no_time_to_train.results import RLE, encode_masks
 
 HIT = 0.5
@@ -115,14 +115,7 @@ def examples_of(model: ReferenceSegmenter[Any], memory: Memory[Any], seen: SeenP
     Raises:
         ConfigError: a reference came from a memory file, which keeps no picture.
     """
-    keys: list[str] = []
-    for item in memory.references:
-        if item.source is None:
-            raise ConfigError(
-                f"{item.name} came from a memory file, which keeps no images to learn from; "
-                f"show the references again"
-            )
-        keys.append(picture_key(item.source.image))
+    keys = [picture_key(source_of(item).image) for item in memory.references]
     order = {key: number for number, key in enumerate(dict.fromkeys(keys))}
     places = tuple(order[key] for key in keys)
     parts: list[tuple[Tensor, ...]] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from no_time_to_train.config import Backend, EngineConfig, Precision
+from no_time_to_train.config import Backend, CropOptions, EngineConfig, Precision
 from no_time_to_train.dataset.images import as_rgb_array
 from no_time_to_train.errors import ConfigError
 from no_time_to_train.masks.overlaps import mask_iou
@@ -21,9 +21,12 @@ from no_time_to_train.models.engines.export import export_decoder, export_image_
 from no_time_to_train.models.engines.graph import GraphFacts, Part, encoder_facts, sam2_facts
 from no_time_to_train.models.engines.int8 import quantise
 from no_time_to_train.models.engines.sessions import decoder_session
+from no_time_to_train.models.memory.stored_references import StoredReference
+from no_time_to_train.models.proposals.point_grid import half_cell_grid
 from no_time_to_train.models.sam.prompts import DecodedMasks, ImageEmbedding, point_prompts
 from no_time_to_train.models.segmenter import ReferenceSegmenter
-from no_time_to_train.pipeline.memory import Memory
+from no_time_to_train.pipeline.memory import make_memory
+from no_time_to_train.pipeline.remember import encoded_again
 from no_time_to_train.pipeline.segment import segment
 from no_time_to_train.pipeline.streams import as_target, is_one_image, open_stream
 from no_time_to_train.preprocess import resize_square
@@ -81,7 +84,8 @@ def export_graph(
     points: int = 16,
     backend: Backend = "onnxruntime",
     precision: Precision = "fp32",
-    memories: Callable[[], Memory[Any]] | None = None,
+    references: Sequence[StoredReference] = (),
+    crops: CropOptions | None = None,
 ) -> GraphReport:
     """Export a part, compare it with torch, and write it when it is near enough.
 
@@ -92,7 +96,8 @@ def export_graph(
         calibrate: pictures that eight bits are calibrated on; None: float.
         points: of a decoder, in one call.
         backend, precision: that it is compared in.
-        memories: makes the memory of the model as it is at that moment; for the final instances.
+        references: with their images, encoded by either; without any, final instances are not compared.
+        crops: how they are cut out.
 
     Raises:
         ConfigError: it cannot be exported, or its figures are too far off; names both.
@@ -117,7 +122,7 @@ def export_graph(
                 quantise(partial, inputs, attention=part == "encoder" and bool(model.encoder.spec.num_heads))
             engine = open_engine(network, partial, facts, backend, precision, EngineConfig())
             engine.checked = True  # what follows looks at more than one picture
-            report = _checked_image_graph(model, network, engine, shown, memories)
+            report = _checked_image_graph(model, network, engine, shown, references, crops)
     return replace(report, path=path)
 
 
@@ -126,7 +131,8 @@ def _checked_image_graph(
     network: Network,
     engine: CheckedEngine,
     shown: Sequence[Any],
-    memories: Callable[[], Memory[Any]] | None,
+    references: Sequence[StoredReference],
+    crops: CropOptions | None,
 ) -> GraphReport:
     facts, what = engine.facts, f"the {engine.facts.part} {engine.facts.model} in {engine.name}"
     inputs = [_input(model, facts.part, image) for image in shown]
@@ -140,10 +146,15 @@ def _checked_image_graph(
         iou = min(_iou_of_grid(model, _embedded(one), _embedded(other)) for one, other in pairs)
         _require(iou, LEAST_IOU, what, "mean IoU of masks")
     again = None
-    if memories is not None:
-        by_torch = list(segment(model, memories(), list(shown)))
+    if references:
+
+        def instances() -> list[Instances]:
+            memory = make_memory(model, encoded_again(model, references, crops))
+            return list(segment(model, memory, list(shown)))
+
+        by_torch = instances()
         with _computed_by(network, engine):
-            by_engine = list(segment(model, memories(), list(shown)))
+            by_engine = instances()
         again = found_again(by_engine, by_torch)
         _require(again, LEAST_FOUND, what, "share of instances found again")
     return GraphReport(engine.path, facts, len(shown), values, iou, again)
@@ -155,7 +166,7 @@ def _checked_decoder(
     decode, ious = decoder_session(path), []
     for image in shown:
         embedding = _embedded(model.sam.image_features(_input(model, "decoder", image)))
-        places = _grid(model)[:points]
+        places = half_cell_grid(GRID, model.sam.image_size)[:points]
         asked = torch.cat([places, places[-1:].expand(points - len(places), 2)])
         expected = model.sam.decode(embedding, point_prompts(asked))
         parts = (embedding.image, *embedding.high_res, asked)
@@ -216,13 +227,8 @@ def _embedded(parts: Sequence[Tensor]) -> ImageEmbedding:
     return ImageEmbedding(coarse, (fine, middle))
 
 
-def _grid(model: ReferenceSegmenter[Any]) -> Tensor:
-    places = (torch.arange(GRID) + 0.5) / GRID * model.sam.image_size
-    return torch.cartesian_prod(places, places)
-
-
 def _iou_of_grid(model: ReferenceSegmenter[Any], one: ImageEmbedding, other: ImageEmbedding) -> float:
-    asked = point_prompts(_grid(model))
+    asked = point_prompts(half_cell_grid(GRID, model.sam.image_size))
     found: list[DecodedMasks] = [model.sam.decode(each, asked) for each in (one, other)]
     return _mean_iou(found[0].logits, found[1].logits)
 

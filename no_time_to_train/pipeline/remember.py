@@ -8,8 +8,8 @@ from dataclasses import replace
 from no_time_to_train.dataset.references.crops import CropOptions, ReferenceCrops
 from no_time_to_train.dataset.references.given import NamedReference
 from no_time_to_train.dataset.references.masks import complete_masks
-from no_time_to_train.dataset.samples import Unreadable
-from no_time_to_train.errors import DatasetError
+from no_time_to_train.dataset.samples import Reference, Unreadable
+from no_time_to_train.errors import ConfigError, DatasetError
 from no_time_to_train.models.memory.stored_references import StoredReference
 from no_time_to_train.models.sam.marked_masks import masks_from_boxes, masks_from_points
 from no_time_to_train.models.segmenter import ReferenceSegmenter
@@ -62,6 +62,39 @@ def encode_references(
     stored = dict(encode_crops(model, given, one_by_one, skips or Skips(stop=True), negative=negative))
     require_every_class(given, stored.values())
     return [stored[number] for number in sorted(stored)]
+
+
+def encoded_again(
+    model: ReferenceSegmenter[BankT],
+    references: Sequence[StoredReference],
+    options: CropOptions | None = None,
+) -> list[StoredReference]:
+    """References as the model's encoder sees them now, in their order.
+
+    Raises:
+        ConfigError: one came from a memory file, which keeps no image.
+    """
+    again: dict[int, StoredReference] = {}
+    for negative in (False, True):
+        own = [number for number, item in enumerate(references) if item.negative == negative]
+        given = [NamedReference(references[n].class_name, source_of(references[n])) for n in own]
+        if given:
+            again |= zip(own, encode_references(model, given, options, negative=negative), strict=True)
+    return [again[number] for number in range(len(references))]
+
+
+def source_of(reference: StoredReference) -> Reference:
+    """What a reference was made of.
+
+    Raises:
+        ConfigError: it came from a memory file, which keeps no image.
+    """
+    if reference.source is None:
+        raise ConfigError(
+            f"{reference.name} came from a memory file, which keeps no images to learn from; "
+            f"show the references again"
+        )
+    return reference.source
 
 
 def with_masks(model: ReferenceSegmenter[BankT], given: Sequence[NamedReference]) -> list[NamedReference]:

@@ -73,7 +73,7 @@ def _dinov3(
     dataset: str = "lvd1689m",
     on_hub: bool = True,
 ) -> CatalogueEntry:
-    satellite = dataset == "sat493m"  # ``timm`` is the name there up to the data set
+    satellite = dataset == "sat493m"
     return CatalogueEntry(
         name=f"dinov3_{arch}{'_sat' if satellite else ''}",
         file=f"dinov3_{arch}_pretrain_{dataset}-{digits}.pth",
@@ -82,7 +82,7 @@ def _dinov3(
         folder="dinov3",
         licence=DINOV3_LICENCE,
         parameters=parameters,
-        hub=f"timm/{timm}{dataset}" if timm else None,
+        hub=f"timm/{timm}" if timm else None,
         gated_hub=f"facebook/dinov3-{arch.replace('_', '-')}-pretrain-{dataset}" if on_hub else None,
         sha256=digits,
     )
@@ -104,19 +104,19 @@ _ENTRIES = [
     *_dinov2("b", "base", 86_580_480, 86_583_552),
     *_dinov2("l", "large", 304_368_640, 304_372_736),
     *_dinov2("g", "giant", 1_136_480_768, 1_136_486_912),
-    _dinov3("vits16", "08c60483", 21_601_152, "vit_small_patch16_dinov3."),
-    _dinov3("vits16plus", "4057cbaa", 28_697_472, "vit_small_plus_patch16_dinov3."),
-    _dinov3("vitb16", "73cec8be", 85_669_632, "vit_base_patch16_dinov3."),
-    _dinov3("vitl16", "8aa4cbdd", 303_154_176, "vit_large_patch16_dinov3."),
+    _dinov3("vits16", "08c60483", 21_601_152, "vit_small_patch16_dinov3.lvd1689m"),
+    _dinov3("vits16plus", "4057cbaa", 28_697_472, "vit_small_plus_patch16_dinov3.lvd1689m"),
+    _dinov3("vitb16", "73cec8be", 85_669_632, "vit_base_patch16_dinov3.lvd1689m"),
+    _dinov3("vitl16", "8aa4cbdd", 303_154_176, "vit_large_patch16_dinov3.lvd1689m"),
     _dinov3("vitl16plus", "46503df0", 403_915_776, None, on_hub=False),
-    _dinov3("vith16plus", "7c1da9a5", 840_633_600, "vit_huge_plus_patch16_dinov3."),
-    _dinov3("vit7b16", "a955f4ea", 6_716_043_264, "vit_7b_patch16_dinov3."),
-    _dinov3("vitl16", "eadcf0ff", 303_156_224, "vit_large_patch16_dinov3.", dataset="sat493m"),
-    _dinov3("vit7b16", "a6675841", 6_716_043_264, "vit_7b_patch16_dinov3.", dataset="sat493m"),
-    _dinov3("convnext_tiny", "21b726bb", 27_820_128, "convnext_tiny.dinov3_"),
-    _dinov3("convnext_small", "296db49d", 49_454_688, "convnext_small.dinov3_"),
-    _dinov3("convnext_base", "801f2ba9", 87_566_464, "convnext_base.dinov3_"),
-    _dinov3("convnext_large", "61fa432d", 196_230_336, "convnext_large.dinov3_"),
+    _dinov3("vith16plus", "7c1da9a5", 840_633_600, "vit_huge_plus_patch16_dinov3.lvd1689m"),
+    _dinov3("vit7b16", "a955f4ea", 6_716_043_264, "vit_7b_patch16_dinov3.lvd1689m"),
+    _dinov3("vitl16", "eadcf0ff", 303_156_224, "vit_large_patch16_dinov3.sat493m", dataset="sat493m"),
+    _dinov3("vit7b16", "a6675841", 6_716_043_264, "vit_7b_patch16_dinov3.sat493m", dataset="sat493m"),
+    _dinov3("convnext_tiny", "21b726bb", 27_820_128, "convnext_tiny.dinov3_lvd1689m"),
+    _dinov3("convnext_small", "296db49d", 49_454_688, "convnext_small.dinov3_lvd1689m"),
+    _dinov3("convnext_base", "801f2ba9", 87_566_464, "convnext_base.dinov3_lvd1689m"),
+    _dinov3("convnext_large", "61fa432d", 196_230_336, "convnext_large.dinov3_lvd1689m"),
     CatalogueEntry(
         "dinov3_nano", "dinov3_nano.safetensors", "nano", APACHE, embedded="dinov3_nano.safetensors"
     ),

@@ -66,21 +66,17 @@ def to_meta(state: Mapping[str, Tensor], layout: Layout) -> State:
 
 def convnext_to_meta(state: Mapping[str, Tensor]) -> State:
     """Rename a ConvNeXt of Meta's, timm's or Hugging Face's names to Meta's; drops the norm's second copy."""
+    block = r"stages\.(\d)\.(?:blocks|layers)\.(\d+)"  # timm, Hugging Face
     renamed = _renamed(
         {key.removeprefix("model."): value for key, value in state.items() if not key.startswith("norms.")},
         [
-            (r"stem\.(\d)\.(\w+)", r"downsample_layers.0.\1.\2"),  # timm
-            (r"stages\.(\d)\.downsample\.(\d)\.(\w+)", r"downsample_layers.\1.\2.\3"),
-            (r"stages\.(\d)\.blocks\.(\d+)\.(gamma|norm\.\w+)", r"stages.\1.\2.\3"),
-            (r"stages\.(\d)\.blocks\.(\d+)\.conv_dw\.(\w+)", r"stages.\1.\2.dwconv.\3"),
-            (r"stages\.(\d)\.blocks\.(\d+)\.mlp\.fc([12])\.(\w+)", r"stages.\1.\2.pwconv\3.\4"),
-            (r"head\.norm\.(\w+)", r"norm.\1"),
-            (r"stages\.(\d)\.downsample_layers\.(\d)\.(\w+)", r"downsample_layers.\1.\2.\3"),  # HF
-            (r"stages\.(\d)\.layers\.(\d+)\.gamma", r"stages.\1.\2.gamma"),
-            (r"stages\.(\d)\.layers\.(\d+)\.depthwise_conv\.(\w+)", r"stages.\1.\2.dwconv.\3"),
-            (r"stages\.(\d)\.layers\.(\d+)\.layer_norm\.(\w+)", r"stages.\1.\2.norm.\3"),
-            (r"stages\.(\d)\.layers\.(\d+)\.pointwise_conv([12])\.(\w+)", r"stages.\1.\2.pwconv\3.\4"),
-            (r"layer_norm\.(\w+)", r"norm.\1"),
+            (r"stem\.(\d)\.(\w+)", r"downsample_layers.0.\1.\2"),
+            (r"stages\.(\d)\.downsample(?:_layers)?\.(\d)\.(\w+)", r"downsample_layers.\1.\2.\3"),
+            (rf"{block}\.gamma", r"stages.\1.\2.gamma"),
+            (rf"{block}\.(?:layer_)?norm\.(\w+)", r"stages.\1.\2.norm.\3"),
+            (rf"{block}\.(?:conv_dw|depthwise_conv)\.(\w+)", r"stages.\1.\2.dwconv.\3"),
+            (rf"{block}\.(?:mlp\.fc|pointwise_conv)([12])\.(\w+)", r"stages.\1.\2.pwconv\3.\4"),
+            (r"(?:head\.|layer_)norm\.(\w+)", r"norm.\1"),
         ],
     )
     # 1x1 convolutions and linear layers hold the same numbers.

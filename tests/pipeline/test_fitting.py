@@ -20,13 +20,13 @@ from no_time_to_train.pipeline.fitting import fit as fit_module
 from no_time_to_train.pipeline.fitting.fit import Fit
 from no_time_to_train.pipeline.fitting.held_out import (
     counted,
-    encoded_again,
     left_out,
     picture_loss,
     summed_precision,
 )
 from no_time_to_train.pipeline.fitting.losses import contrastive_loss, mask_loss
 from no_time_to_train.pipeline.fitting.pictures import Picture, pictures_of, view_of
+from no_time_to_train.pipeline.remember import encoded_again
 from tests.folder_layout import FAST, Layout, write_layout
 
 NANO = {"encoder": "dinov3_nano", "sam2": "sam2_nano", **FAST}

@@ -32,10 +32,9 @@ from no_time_to_train.models.memory.stored_references import StoredReference
 from no_time_to_train.models.sam.prompts import DecodedMasks
 from no_time_to_train.models.segmenter import ReferenceSegmenter
 from no_time_to_train.pipeline.examples import SeenPictures
-from no_time_to_train.pipeline.fitting.held_out import encoded_again
 from no_time_to_train.pipeline.learning import learned
 from no_time_to_train.pipeline.memory import make_memory
-from no_time_to_train.pipeline.remember import encode_references, with_masks
+from no_time_to_train.pipeline.remember import encode_references, encoded_again, with_masks
 from no_time_to_train.pipeline.segment import Prepared, Preparer, segment_prepared
 from no_time_to_train.pipeline.streams import Skips
 from no_time_to_train.results import RLE

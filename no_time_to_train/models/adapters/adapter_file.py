@@ -89,21 +89,21 @@ def read_adapter(path: str | Path) -> tuple[dict[Part, LearnedPart], str]:
         with safe_open(str(path), framework="pt") as file:
             facts = json.loads((file.metadata() or {})[KEY])
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-        if facts["version"] != VERSION:
-            raise CheckpointError(
-                f"{path} is an adapter of version {facts['version']}, this program reads {VERSION}; "
-                f"make it again with ntt fit"
-            )
-        parts: dict[Part, LearnedPart] = {}
-        for name, said in facts["parts"].items():
+        version, parts = facts["version"], dict[Part, LearnedPart]()
+        for name, said in facts["parts"].items() if version == VERSION else ():
             own = {
-                key.removeprefix(f"{name}."): part for key, part in tensors.items() if key.startswith(name)
+                key.removeprefix(f"{name}."): part
+                for key, part in tensors.items()
+                if key.startswith(f"{name}.")
             }
             parts[name] = LearnedPart(factors=own, **said)
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        if isinstance(error, CheckpointError):
-            raise
+    except (SafetensorError, KeyError, TypeError, ValueError):
         raise CheckpointError(f"{path} is no adapter of ntt fit; give one, or leave it out") from None
+    if version != VERSION:
+        raise CheckpointError(
+            f"{path} is an adapter of version {version}, this program reads {VERSION}; "
+            f"make it again with ntt fit"
+        )
     return parts, hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 

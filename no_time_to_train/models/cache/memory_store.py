@@ -18,31 +18,26 @@ class Store(Protocol):
         """Keep an entry."""
 
 
-class Held(dict[str, Mapping[str, Tensor]]):
-    """Holds every entry, with nothing behind."""
-
-    def put(self, key: str, tensors: Mapping[str, Tensor]) -> None:
-        """Hold an entry."""
-        self[key] = tensors
-
-
 class MemoryStore:
-    """Holds every entry that passes, until :meth:`clear`; a store behind it keeps them for later runs."""
+    """Holds every entry that passes, until :meth:`clear`; a store behind it, if any, keeps them for later."""
 
-    def __init__(self, behind: Store) -> None:
+    def __init__(self, behind: Store | None = None) -> None:
         self.behind = behind
         self._entries: dict[str, Mapping[str, Tensor]] = {}
 
     def get(self, key: str) -> Mapping[str, Tensor] | None:
         """An entry from memory, else from behind; it must not be changed in place."""
-        if key not in self._entries and (entry := self.behind.get(key)) is not None:
-            self._entries[key] = entry
+        if key not in self._entries and self.behind is not None:
+            entry = self.behind.get(key)
+            if entry is not None:
+                self._entries[key] = entry
         return self._entries.get(key)
 
     def put(self, key: str, tensors: Mapping[str, Tensor]) -> None:
         """Hold an entry, and keep it behind."""
         self._entries[key] = tensors
-        self.behind.put(key, tensors)
+        if self.behind is not None:
+            self.behind.put(key, tensors)
 
     def clear(self) -> None:
         """Let go of what is held; what is behind stays."""

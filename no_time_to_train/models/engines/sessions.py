@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import platform
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,11 +40,7 @@ def open_session(path: Path, backend: Backend, precision: Precision, cfg: Engine
 
 def decoder_session(path: Path, threads: int | None = None) -> Callable[..., Sequence[np.ndarray]]:
     """A decoder's graph in ONNX Runtime: its inputs in their order to its outputs."""
-    onnxruntime = package("onnxruntime")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or torch.get_num_threads()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    session = _inference_session(path, threads or torch.get_num_threads())
     names = [each.name for each in session.get_inputs()]
     return lambda *arrays: session.run(None, dict(zip(names, arrays, strict=True)))
 
@@ -61,14 +57,19 @@ def _onnxruntime(path: Path, precision: Precision, threads: int, providers: Sequ
             f"engine.providers must be among {', '.join(onnxruntime.get_available_providers())}, "
             f"got {', '.join(missing)}; install the onnxruntime that has it"
         )
+    session = _inference_session(path, threads, providers)
+    (images,) = session.get_inputs()
+    return lambda array: session.run(None, {images.name: array})
+
+
+def _inference_session(path: Path, threads: int, providers: Sequence[str] = ()) -> Any:
+    onnxruntime = package("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
+    return onnxruntime.InferenceSession(
         str(path), options, providers=list(providers) or ["CPUExecutionProvider"]
     )
-    (images,) = session.get_inputs()
-    return lambda array: session.run(None, {images.name: array})
 
 
 def _openvino(path: Path, precision: Precision, threads: int, providers: Sequence[str]) -> Session:
@@ -112,10 +113,4 @@ def processor() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
-        return os.environ.get("PROCESSOR_IDENTIFIER", "") or _machine()
-
-
-def _machine() -> str:
-    import platform
-
-    return platform.processor() or platform.machine()
+        return platform.processor() or platform.machine()

@@ -21,13 +21,14 @@ from no_time_to_train.errors import ConfigError
 from no_time_to_train.models.adapters.adapter_file import LearnedPart, Part, base_of
 from no_time_to_train.models.adapters.low_rank import take_off
 from no_time_to_train.models.cache.cached_parts import cache_in, without_cache
-from no_time_to_train.models.cache.memory_store import Held
+from no_time_to_train.models.cache.memory_store import MemoryStore
 from no_time_to_train.models.matching.class_head import one_standard_error
 from no_time_to_train.models.memory.stored_references import StoredReference, class_names_of
 from no_time_to_train.models.segmenter import ReferenceSegmenter
-from no_time_to_train.pipeline.fitting.held_out import encoded_again, picture_loss
+from no_time_to_train.pipeline.fitting.held_out import picture_loss
 from no_time_to_train.pipeline.fitting.learners import DecoderLearner, EncoderLearner, Learner
 from no_time_to_train.pipeline.fitting.pictures import pictures_of
+from no_time_to_train.pipeline.remember import encoded_again
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ class Fit(nn.Module):
         """The network that does not learn sees every left-out picture once."""
         (model,) = self._model
         features, proposals = model.patch_features, model.proposals
-        cache_in(Held(), model, whole_masks=True)
+        cache_in(MemoryStore(), model, whole_masks=True)
         if "encoder" in self.bases:
             model.patch_features = features
         if "decoder" in self.bases:

@@ -8,14 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from no_time_to_train.config import CropOptions, SearchConfig
+from no_time_to_train.config import SearchConfig
 from no_time_to_train.dataset.annotation_frames import reference_mask
-from no_time_to_train.dataset.references.given import NamedReference
 from no_time_to_train.masks.overlaps import mask_iou
 from no_time_to_train.models.memory.stored_references import StoredReference
 from no_time_to_train.models.segmenter import ReferenceSegmenter
 from no_time_to_train.pipeline.memory import make_memory
-from no_time_to_train.pipeline.remember import encode_references
 from no_time_to_train.pipeline.segment import segment
 from no_time_to_train.results import encode_masks
 
@@ -100,16 +98,3 @@ def summed_precision(ranked: np.ndarray, least: float) -> float:
             hits += 1
             total += hits / place
     return total
-
-
-def encoded_again(
-    model: ReferenceSegmenter[Any], references: Sequence[StoredReference], crops: CropOptions
-) -> list[StoredReference]:
-    """The references as the model's encoder sees them now."""
-    again: dict[int, StoredReference] = {}
-    for negative in (False, True):
-        own = [number for number, item in enumerate(references) if item.negative == negative]
-        given = [NamedReference(references[number].class_name, references[number].source) for number in own]
-        if given:
-            again |= zip(own, encode_references(model, given, crops, negative=negative), strict=True)
-    return [again[number] for number in range(len(references))]

@@ -17,6 +17,7 @@ from no_time_to_train.dataset.references.crops import read_reference_image
 from no_time_to_train.errors import ConfigError
 from no_time_to_train.models.memory.stored_references import StoredReference
 from no_time_to_train.pipeline.examples import picture_key
+from no_time_to_train.pipeline.remember import source_of
 from no_time_to_train.preprocess import to_square
 
 LARGEST = 2048
@@ -83,14 +84,10 @@ def pictures_of(references: Sequence[StoredReference]) -> list[Picture]:
     """
     groups: dict[str, list[int]] = {}
     for number, item in enumerate(references):
-        if item.source is None:
-            raise ConfigError(
-                f"{item.name} came from a memory file, which keeps no images to learn from; "
-                f"show the references again"
-            )
-        if not item.source.has_mask:
+        source = source_of(item)
+        if not source.has_mask:
             raise ConfigError(f"{item.name} has no mask to learn from; give it a mask in place of a box")
-        groups.setdefault(picture_key(item.source.image), []).append(number)
+        groups.setdefault(picture_key(source.image), []).append(number)
     return [_picture(references, own) for own in groups.values()]
 
 
@@ -137,7 +134,8 @@ def _window(picture: Picture, draw: np.random.Generator, zoom: float) -> tuple[s
     pixel = draw.integers(len(object_rows))
     share = zoom * math.exp(draw.uniform(math.log(NEAREST), math.log(FARTHEST)))
     found = []
-    for place, whole in zip((object_rows[pixel], object_columns[pixel]), picture.image.shape, strict=False):
+    size = picture.image.shape[:2]
+    for place, whole in zip((object_rows[pixel], object_columns[pixel]), size, strict=True):
         length = max(1, round(share * whole))
         start = int(np.clip(place - draw.integers(length), 0, whole - length))
         found.append(slice(start, start + length))

@@ -28,12 +28,12 @@ from no_time_to_train.models.adapters.low_rank import (
     take_off,
 )
 from no_time_to_train.models.cache.cached_parts import cache_in
-from no_time_to_train.models.cache.memory_store import Held
 from no_time_to_train.models.factory import build_model
 from no_time_to_train.models.sam.prompts import point_prompts
 from no_time_to_train.models.segmenter import ReferenceSegmenter
 from tests.folder_layout import FAST, Layout, write_layout
 from tests.models.adapters.test_low_rank import stirred
+from tests.models.cache.test_keys import Counted
 from tests.models.tiny import generator
 
 NANO = ModelConfig(
@@ -110,11 +110,11 @@ def test_caches_and_memories_know_the_adapter(
     picture = next(layout.pictures.iterdir())
     for name in (None, "decoder", "encoder"):
         finder = Segmenter(**options, adapter=None if name is None else adapters[name])
-        kept = Held()
+        kept = Counted()
         cache_in(kept, finder.model)
         finder.add_folder(layout.references)
         found[name] = finder.predict(picture)
-        keys.append(set(kept))
+        keys.append(set(kept.entries))
         finder.save(tmp_path / f"{name}.memory")
     features_of_all = len(keys[0])
     assert len(keys[0] & keys[1]) == features_of_all - 1  # the proposals of the one picture
