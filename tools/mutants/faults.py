@@ -221,6 +221,12 @@ FAULTS = tuple(
             "models/engines/test_backends.py",
         ),
         (
+            "models/engines/sessions.py",
+            "@cache\n",
+            "",
+            "models/engines/test_backends.py::test_a_signal_is_handled_after_openvino",
+        ),
+        (
             "models/encoders/fingerprint.py",
             '**({} if encoder.engine is None else {"engine": encoder.engine.name}),',
             "",

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 
 from no_time_to_train.config import Backend, ModelConfig, Precision
 from no_time_to_train.errors import ConfigError
+from no_time_to_train.models.engines.sessions import openvino_core
 from no_time_to_train.weights.on_this_machine import is_embedded
 
 
@@ -19,9 +20,7 @@ def fastest(encoder: str) -> tuple[Backend, Precision]:
         ConfigError: there is no engine.
     """
     if find_spec("openvino") is not None:
-        import openvino
-
-        able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        able = openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         return "openvino", "bf16" if "BF16" in able and not is_embedded(encoder) else "fp32"
     if find_spec("onnxruntime") is not None:
         return "onnxruntime", "fp32"

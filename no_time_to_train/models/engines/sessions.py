@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +74,8 @@ def _inference_session(path: Path, threads: int, providers: Sequence[str] = ()) 
 
 
 def _openvino(path: Path, precision: Precision, threads: int, providers: Sequence[str]) -> Session:
-    openvino = package("openvino", "openvino")
+    core = openvino_core()
     device = providers[0] if providers else "CPU"
-    core = openvino.Core()
     if device.split(".")[0] not in core.available_devices:
         raise ConfigError(
             f"engine.providers must be one of OpenVINO's devices here ({', '.join(core.available_devices)}), "
@@ -99,6 +99,17 @@ def _openvino(path: Path, precision: Precision, threads: int, providers: Sequenc
         return [found[number] for number in range(len(found))]
 
     return run
+
+
+@cache
+def openvino_core() -> Any:
+    """OpenVINO's devices, opened once.
+
+    Each core brings a stack that signals of the main thread are handled on, and when it is closed puts back
+    that of the core before it, closed or not (seen with 2026.4): with two, Ctrl-C could end the process
+    without a word.
+    """
+    return package("openvino", "openvino").Core()
 
 
 def version_of(backend: Backend) -> str:

@@ -78,6 +78,31 @@ def test_openvino_finds_the_same(by_torch: Segmenter) -> None:
     torch.testing.assert_close(found.scores, by_torch.predict(picture(2)).scores, atol=1e-4, rtol=0)
 
 
+SIGNALLED = """
+import gc, signal, sys
+from pathlib import Path
+from no_time_to_train.config import EngineConfig
+from no_time_to_train.models.engines.sessions import open_session
+sessions = [open_session(Path(sys.argv[1]), "openvino", "fp32", EngineConfig()) for _ in range(2)]
+while sessions:
+    sessions.pop(0)
+    gc.collect()
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+@pytest.mark.slow
+def test_a_signal_is_handled_after_openvino(by_onnxruntime: Segmenter, folder: Path) -> None:
+    """Two of its cores, the first closed first, leave the stack of signals at one that is gone."""
+    pytest.importorskip("openvino")
+    (graph,) = folder.glob("encoder-*.onnx")
+    done = subprocess.run([sys.executable, "-c", SIGNALLED, str(graph)], cwd=ROOT, check=False)
+    assert done.returncode == 130
+
+
 @pytest.mark.slow
 def test_graphs_are_kept_and_checked_once(by_onnxruntime: Segmenter, folder: Path) -> None:
     list(by_onnxruntime.predict([picture(2)]))
