@@ -12,6 +12,8 @@ import torch
 
 from no_time_to_train import Segmenter
 from no_time_to_train.cli import main
+from no_time_to_train.cli.fit import CHOICES
+from no_time_to_train.config import FitConfig
 from no_time_to_train.models.adapters.adapter_file import read_adapter
 from no_time_to_train.pipeline.fitting import fit as fitting
 from no_time_to_train.pl_wrapper.entry import main as run_lightning
@@ -138,3 +140,12 @@ def test_wrong_words_get_a_sentence(
         assert main(given) == 2
         assert said in capsys.readouterr().err
     assert other.read_text() == "mine"
+
+
+def test_the_help_says_the_defaults_of_the_configuration(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["fit", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    for name in CHOICES:
+        own = said[said.rindex(f"--{name.replace('_', '-')} ") :]
+        assert own[: own.index(")") + 1].endswith(f"({getattr(FitConfig, name)})"), name
