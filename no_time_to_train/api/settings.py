@@ -28,6 +28,7 @@ from no_time_to_train.pipeline.memory import SavedMemory
 from no_time_to_train.weights.catalogue import CATALOGUE
 from no_time_to_train.weights.on_this_machine import best_encoder, best_sam2, is_embedded, local_weights
 from no_time_to_train.weights.sam2_models import sam2_entry, sam2_size
+from no_time_to_train.words import Advice
 
 log = logging.getLogger(__name__)
 
@@ -183,7 +184,8 @@ def _warn_of_nano(*, encoder_is_nano: bool, sam2_is_nano: bool) -> None:
     if not wanted:
         return
     nano = " and ".join([NANO_ENCODER] * encoder_is_nano + [NANO_SAM2] * sam2_is_nano)
-    log.warning("Using the small built-in %s. For better results: ntt download %s", nano, " ".join(wanted))
+    whole = f"Using the small built-in {nano}. For better results: ntt download {' '.join(wanted)}"
+    log.warning("%s", Advice(whole, "Using the small built-in models"))
 
 
 def options_of(saved: SavedMemory) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from no_time_to_train.cli import (
 )
 from no_time_to_train.errors import did_you_mean
 from no_time_to_train.pl_wrapper.stop_signals import exit_code_of
-from no_time_to_train.runs.logs import plain_warnings
+from no_time_to_train.runs.logs import plain_messages
 from no_time_to_train.version import __version__
 
 COMMANDS = (predict, propose, merge, app, serve, inspect, fit, report, check, download, export, bench, demo)
@@ -74,7 +74,7 @@ def main(words: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 0
     arguments = _parsed(parser, words)
-    with plain_warnings():
+    with plain_messages(verbose=getattr(arguments, "verbose", False)):
         resumable = arguments.run in (predict.run, fit.run)
         return exit_code_of(lambda: arguments.run(arguments), resumable=resumable)
 

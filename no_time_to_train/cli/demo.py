@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from importlib.resources import as_file, files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from no_time_to_train.cli.segmenter_arguments import add_verbose
 
 if TYPE_CHECKING:
     from no_time_to_train.scenes import DemoDataset
@@ -18,8 +21,10 @@ def run(arguments: argparse.Namespace) -> int:
     from no_time_to_train.cli.demo_photographs import describe, load_real_pictures, search_real_pictures
     from no_time_to_train.pl_wrapper.entry import main as run_lightning
     from no_time_to_train.runs.folder_lock import held
+    from no_time_to_train.runs.once_a_day import for_screen
     from no_time_to_train.runs.run_notes import NANO_LIMITS
     from no_time_to_train.scenes import write_demo_dataset
+    from no_time_to_train.words import Advice
 
     folder = Path(arguments.out)
     started = time.monotonic()
@@ -45,7 +50,9 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"report: {folder / 'report.html'}")
         print(f"images with masks: {folder / 'overlays'}; detections: {folder / 'predictions.json'}")
         print(f"{time.monotonic() - started:.0f} s in all")
-        print(f"The small built-in models {NANO_LIMITS}. Large models find more: ntt download --list")
+        more = "Large models find more: ntt download --list"
+        said = Advice(f"The small built-in models {NANO_LIMITS}. {more}", more)
+        print(for_screen(said, sys.stdout, verbose=arguments.verbose))
     return code
 
 
@@ -63,6 +70,7 @@ def add_to(commands: Any) -> None:
         action=argparse.BooleanOptionalAction,
         help="search the photographs of scikit-image first (where it is installed)",
     )
+    add_verbose(command)
     command.set_defaults(run=run)
 
 

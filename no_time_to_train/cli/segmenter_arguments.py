@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 def add_model_arguments(command: argparse.ArgumentParser) -> None:
     """Encoder, SAM 2, their weights, device and further options."""
+    add_verbose(command)
     group = command.add_argument_group("models")
     group.add_argument("--encoder", help="preset such as dinov2_large (best on this machine)")
     group.add_argument("--sam2", help="configuration such as sam2.1_hiera_large (best on this machine)")
@@ -48,6 +50,13 @@ def add_model_arguments(command: argparse.ArgumentParser) -> None:
         default=[],
         metavar="NAME=VALUE",
         help="any option of Segmenter, e.g. points_per_side=16; may be repeated",
+    )
+
+
+def add_verbose(command: argparse.ArgumentParser) -> None:
+    """For every command that has advice to give."""
+    command.add_argument(
+        "--verbose", action="store_true", help="say advice in full, also when it was said today (off)"
     )
 
 
@@ -151,11 +160,18 @@ def build_segmenter(arguments: argparse.Namespace) -> Segmenter:
 def _say_options(arguments: argparse.Namespace, finder: Segmenter) -> None:
     """In one line, what a preset or the small models changed of the published values."""
     from no_time_to_train.config.presets import preset_options, what_it_sets
+    from no_time_to_train.runs.once_a_day import for_screen
+    from no_time_to_train.words import Advice
 
     if arguments.preset is not None:
-        print(f"preset {arguments.preset} sets {what_it_sets(preset_options(arguments.preset))}")
+        options, short = preset_options(arguments.preset), f"preset {arguments.preset}"
+        said = Advice(f"{short} sets {what_it_sets(options)}", short)
     elif finder.usual_options and arguments.memory is None:
-        print(f"small models: {what_it_sets(finder.usual_options)}")
+        short = "small models, with values of their own"
+        said = Advice(f"small models: {what_it_sets(finder.usual_options)}", short)
+    else:
+        return
+    print(for_screen(said, sys.stdout, verbose=arguments.verbose))
 
 
 def model_arguments(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from no_time_to_train.config.parsing import problems_of, split_legacy_keys, warn
 from no_time_to_train.config.presets import what_it_sets, with_nano_options
 from no_time_to_train.config.yaml_files import read_yaml, refuse_imports
 from no_time_to_train.errors import ConfigError, did_you_mean
+from no_time_to_train.words import Advice
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ BLOCKS = {
     "fit_cfgs": FitConfig,
 }
 LISTS = ("cat_names",)
-NANO_SAYS = "small models start from other values than published: {}; keys that you set stay as they are"
+NANO_SAYS = "small models start from other values than published"
 
 ALLOW_IMPORTS = "--allow-imports"
 SWITCHES = ("--resume", "--quiet", "--verbose")
@@ -71,7 +72,8 @@ def merge_arguments(arguments: Sequence[str]) -> list[str]:
         return rest
     config, added = with_nano_options(check(config))
     if added:
-        log.warning("%s", NANO_SAYS.format(what_it_sets(added)))
+        whole = f"{NANO_SAYS}: {what_it_sets(added)}; keys that you set stay as they are"
+        log.warning("%s", Advice(whole, NANO_SAYS))
     return ["--config", yaml.safe_dump(config, sort_keys=False), *rest]
 
 

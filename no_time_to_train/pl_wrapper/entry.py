@@ -9,7 +9,7 @@ from no_time_to_train.config.files import merge_arguments
 from no_time_to_train.pl_wrapper.help_text import HELP
 from no_time_to_train.pl_wrapper.run_options import SUBCOMMANDS
 from no_time_to_train.pl_wrapper.stop_signals import exit_code_of
-from no_time_to_train.runs.logs import plain_warnings, without_tips
+from no_time_to_train.runs.logs import held_for_the_run, plain_messages, without_tips
 
 
 def split_subcommand(arguments: Sequence[str]) -> tuple[str, list[str]]:
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command, words = split_subcommand(["--help" if word == "--help_all" else word for word in given])
 
     def run() -> int:
-        with without_tips(), plain_warnings():
+        with without_tips(), plain_messages(), held_for_the_run():
             # Imported here: help and wrong configs answer without waiting for Lightning.
             merged = merge_arguments(words)
             from no_time_to_train.pl_wrapper.lightning_cli import run_command

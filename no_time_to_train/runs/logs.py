@@ -7,9 +7,13 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
+from logging.handlers import MemoryHandler
 from pathlib import Path
 
 from no_time_to_train.own_files import note_growing
+from no_time_to_train.runs.once_a_day import for_screen
+from no_time_to_train.words import Advice
 
 PACKAGE = "no_time_to_train"
 TRAINER = "lightning.pytorch"
@@ -32,15 +36,56 @@ def without_tips() -> Iterator[None]:
         logger.removeFilter(_is_no_tip)
 
 
+class _ScreenFormatter(logging.Formatter):
+    """Shows advice as :func:`for_screen` has it; the record stays whole for other handlers."""
+
+    def __init__(self, layout: str, *, verbose: bool) -> None:
+        super().__init__(layout)
+        self.verbose = verbose
+
+    def format(self, record: logging.LogRecord) -> str:
+        shown = copy(record)
+        if isinstance(record.args, tuple):
+            shown.args = tuple(
+                for_screen(one, sys.stderr, verbose=self.verbose) if isinstance(one, Advice) else one
+                for one in record.args
+            )
+        return super().format(shown)
+
+
 @contextmanager
-def plain_warnings() -> Iterator[None]:
-    """Show a warning as its sentence, without the file, the line and the source that it came from."""
-    before = warnings.formatwarning
+def plain_messages(*, verbose: bool = False) -> Iterator[None]:
+    """What a command shows before or without a :func:`run_log`.
+
+    A warning is its sentence, without the file, the line and the source that it came from; advice is whole
+    once a day.
+
+    Args:
+        verbose: advice is whole every time.
+    """
+    before, last = warnings.formatwarning, logging.lastResort
     warnings.formatwarning = lambda message, *where, **more: f"warning: {message}\n"
+    if last is not None:
+        last.setFormatter(_ScreenFormatter("%(message)s", verbose=verbose))
     try:
         yield
     finally:
         warnings.formatwarning = before
+        if last is not None:
+            last.setFormatter(None)
+
+
+@contextmanager
+def held_for_the_run() -> Iterator[None]:
+    """Hold what is said before the folder of a run is known; :func:`run_log` says it, else the end does."""
+    held = MemoryHandler(sys.maxsize, flushLevel=sys.maxsize, target=logging.lastResort)
+    logger = logging.getLogger(PACKAGE)
+    logger.addHandler(held)
+    try:
+        yield
+    finally:
+        logger.removeHandler(held)
+        held.close()
 
 
 def set_trainer_level(*, quiet: bool) -> None:
@@ -63,7 +108,7 @@ def run_log(folder: Path, *, quiet: bool, verbose: bool, rank: int = 0) -> Itera
     """
     detail = logging.DEBUG if verbose else logging.INFO
     screen = logging.StreamHandler(sys.stderr)
-    screen.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    screen.setFormatter(_ScreenFormatter("%(levelname)s: %(message)s", verbose=verbose))
     screen.setLevel(logging.WARNING if rank or (quiet and not verbose) else detail)
     handlers: list[logging.Handler] = [screen]
     if rank == 0:
@@ -77,6 +122,7 @@ def run_log(folder: Path, *, quiet: bool, verbose: bool, rank: int = 0) -> Itera
     logger.setLevel(detail)
     for handler in handlers:
         logger.addHandler(handler)
+    _say_what_was_held(logger, handlers)
     try:
         yield
     except BaseException as error:
@@ -87,3 +133,13 @@ def run_log(folder: Path, *, quiet: bool, verbose: bool, rank: int = 0) -> Itera
             logger.removeHandler(handler)
             handler.close()
         logger.setLevel(before)
+
+
+def _say_what_was_held(logger: logging.Logger, handlers: list[logging.Handler]) -> None:
+    for held in [one for one in logger.handlers if isinstance(one, MemoryHandler)]:
+        logger.removeHandler(held)
+        for record in held.buffer:
+            for handler in handlers:
+                if record.levelno >= handler.level:
+                    handler.handle(record)
+        held.buffer.clear()

@@ -42,15 +42,20 @@ def checkpoint_folder() -> Path:
     """
     named = os.environ.get(FOLDER_VARIABLE)
     try:
-        return (Path(named) if named else _user_folder()).expanduser().absolute()
+        return Path(named).expanduser().absolute() if named else user_folder() / "checkpoints"
     except RuntimeError as error:
         raise CheckpointError(
             f"there is no home folder to keep weights in; set {FOLDER_VARIABLE} to a folder"
         ) from error
 
 
-def _user_folder() -> Path:
-    """As the platform has it: the XDG base directories, macOS's Library, Windows' local application data."""
+def user_folder() -> Path:
+    """For what is kept between runs, as the platform has it: the XDG base directories, macOS's Library,
+    Windows' local application data.
+
+    Raises:
+        RuntimeError: this user has no home folder.
+    """
     if sys.platform == "win32":
         cache = Path(os.environ.get("LOCALAPPDATA") or "~/AppData/Local")
     elif sys.platform == "darwin":
@@ -58,7 +63,7 @@ def _user_folder() -> Path:
     else:
         named = Path(os.environ.get("XDG_CACHE_HOME", ""))
         cache = named if named.is_absolute() else Path("~/.cache")
-    return cache / "no-time-to-train" / "checkpoints"
+    return (cache / "no-time-to-train").expanduser().absolute()
 
 
 def weights_folders() -> list[Path]:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from no_time_to_train.results import Instances
-from no_time_to_train.runs.logs import plain_warnings
+from no_time_to_train.runs.logs import plain_messages
 from no_time_to_train.runs.progress import EVERY, ProgressLines, progress
 from no_time_to_train.runs.run_notes import MOST_NOTES, kept_warnings, notes_of
 from no_time_to_train.words import counted, listed
@@ -41,7 +41,7 @@ def test_warnings_are_kept_and_shown_as_ever(monkeypatch: pytest.MonkeyPatch) ->
         shown.append(warnings.formatwarning(*parts))
 
     monkeypatch.setattr(warnings, "showwarning", show)
-    with plain_warnings(), kept_warnings() as said:
+    with plain_messages(), kept_warnings() as said:
         logging.getLogger("no_time_to_train.somewhere").warning("from the %s", "log")
         logging.getLogger("elsewhere").warning("of another package")
         warnings.showwarning(UserWarning("from Python"), UserWarning, "file.py", 3)
