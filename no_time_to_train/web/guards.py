@@ -42,7 +42,7 @@ class Access:
 
     Attributes:
         origins: the addresses that it is reached at, ``http://127.0.0.1:8000``; a Host header must be the
-            host and port of one of them, the Origin of a write one of them.
+            host and port of one of them, or of :func:`own_origin`, and so must the Origin of a write.
         token: given in the address once, kept in a cookie then.
         write_header: name and value of a header that a write needs, which no form and no foreign page sends.
         most_bytes: of the body of one request.
@@ -98,11 +98,12 @@ class Guard:
 
     def _fault(self, scope: Scope) -> tuple[int, str] | None:
         hosts = [value for name, value in scope["headers"] if name == b"host"]
-        if len(hosts) != 1 or _text(hosts[0]) not in self.access.hosts:
+        origins = (*self.access.origins, own_origin(scope))
+        if len(hosts) != 1 or f"http://{_text(hosts[0])}" not in origins:
             return 403, "this server answers only to the address that it was started with"
         if scope["method"] in READS:
             return None
-        if _header(scope, "origin") not in self.access.origins:
+        if _header(scope, "origin") not in origins:
             return 403, "a change must come from this server's own page (its Origin is another)"
         name, value = self.access.write_header
         if _header(scope, name) != value:
@@ -153,6 +154,17 @@ class Guard:
             return whole.pop() if whole else await receive()
 
         await self.app(scope, read, send)
+
+
+def own_origin(scope: Scope) -> str:
+    """The address of this machine that a connection came to, ``http://192.168.1.5:8000``.
+
+    A server that listens at every address does not know them all beforehand. A foreign name that resolves to
+    one of them is another Host, so it stays refused.
+    """
+    host, port = scope["server"]
+    host = host.removeprefix("::ffff:")  # IPv4, seen through an IPv6 socket
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _with_headers(send: Send) -> Send:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 LOOPBACK = "127.0.0.1"
+ANY = {"0.0.0.0": "198.51.100.1", "::": "2001:db8::1"}
+"""Hosts that stand for every address, each with one of another machine (of the documentation's nets)."""
+
 SECONDS_TO_FINISH = 3
 """What requests in flight get when the server is told to stop."""
 
@@ -47,8 +50,8 @@ def origins_of(listening: socket.socket, host: str) -> tuple[str, ...]:
     """Addresses that a browser may reach a socket at, the one to print first."""
     port = listening.getsockname()[1]
     names = [host, "localhost"] if host == LOOPBACK else [host]
-    if host in ("0.0.0.0", "::"):
-        names = [socket.gethostname(), *_addresses(), LOOPBACK, "localhost"]
+    if host in ANY:
+        names = [*_address_in_the_network(ANY[host]), socket.gethostname(), LOOPBACK, "localhost"]
     return tuple(f"http://{f'[{name}]' if ':' in name else name}:{port}" for name in names)
 
 
@@ -114,9 +117,10 @@ def _signals_end_here() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _addresses() -> list[str]:
-    try:
-        found = socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)
-    except OSError:
-        return []
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+def _address_in_the_network(elsewhere: str) -> list[str]:
+    """This machine's address towards another one, which is asked nothing: UDP sends no packet to connect."""
+    family = socket.AF_INET6 if ":" in elsewhere else socket.AF_INET
+    with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as way:
+        way.connect((elsewhere, 9))
+        return [str(way.getsockname()[0])]
+    return []

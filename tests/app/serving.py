@@ -100,14 +100,16 @@ class Client:
 
 
 @contextmanager
-def served(pictures: Path, folder: Path, finder: Segmenter) -> Iterator[tuple[App, Client]]:
+def served(
+    pictures: Path, folder: Path, finder: Segmenter, host: str = LOOPBACK
+) -> Iterator[tuple[App, Client]]:
     """The app in a thread of this process, behind its guards; no search is begun."""
     with (
         open_project(pictures, folder) as project,
-        listen(LOOPBACK, 0) as listening,
+        listen(host, 0) as listening,
         opened_app(project, finder) as app,
     ):
-        access = Access(origins_of(listening, LOOPBACK))
+        access = Access(origins_of(listening, host))
         guarded = Guard(app.routes(), access)
         server = uvicorn.Server(uvicorn.Config(guarded, log_level="warning", lifespan="off"))
         thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
