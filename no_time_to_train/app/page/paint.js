@@ -101,7 +101,7 @@ export function paintLabels(context, instances, toScreen, wanted) {
  * @param {number} x @param {number} y pixels of the image
  */
 export function instanceAt(context, instances, x, y) {
-  const area = ({ box: [x1, y1, x2, y2] }) => (x2 - x1) * (y2 - y1);
+  const area = (one) => (one.box[2] - one.box[0]) * (one.box[3] - one.box[1]);
   let best = null;
   for (const one of instances) {
     const [x1, y1, x2, y2] = one.box;

@@ -46,6 +46,7 @@ const fingers = new Map();
 /** @type {{x: number, y: number, moved: boolean, pans: boolean}|null} */
 let press = null;
 
+/** Where an event is, in pixels of the canvas. @param {any} event @returns {[number, number]} */
 const place = (event) => [event.offsetX, event.offsetY];
 
 function down(event) {

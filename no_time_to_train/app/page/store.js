@@ -2,14 +2,14 @@
 
 /**
  * @typedef {{name: string, threshold: number, references: number, confirmed: number, rejected: number,
- *   candidates: number}} Class
+ *   candidates: number, above: number}} Class
  * @typedef {{id: number, name: string, width: number|null, height: number|null, status: "todo"|"done",
  *   objects: number, candidates: number, doubt: number, error: string|null, classes?: string[]}} Row
  * @typedef {{id: string, image: number, class: string, score: number|null, box: number[],
  *   outline: number[][], revision?: number, state?: "confirmed"|"rejected",
  *   role?: "reference"|"negative"|null, source?: string, doubt?: number}} Instance an object has a `state`,
  *   a candidate has none
- * @typedef {Row & {objects: Instance[], candidates: Instance[]}} Detail
+ * @typedef {Omit<Row, "objects"|"candidates"> & {objects: Instance[], candidates: Instance[]}} Detail
  */
 
 export const store = {
