@@ -23,12 +23,12 @@ def picture_names(root: Path, project: Path) -> list[str]:
         DatasetError: no such folder, or no picture in it.
     """
     if not root.is_dir():
-        raise DatasetError(f"{root}: no such folder of pictures")
+        raise DatasetError(f"{root}: no such folder of images")
     own = project.resolve()
     inside = own.is_relative_to(root.resolve())
     found = [path for path in image_files(root) if not (inside and path.resolve().is_relative_to(own))]
     if not found:
-        raise DatasetError(f"{root}: no picture in it")
+        raise DatasetError(f"{root}: no image in it")
     return [path.relative_to(root).as_posix() for path in found]
 
 
@@ -57,7 +57,7 @@ class Images:
             DatasetError: no such id, or a link that leads out of the folder.
         """
         if not 0 <= image < len(self.names):
-            raise DatasetError(f"there is no picture {image}; there are {len(self.names)}")
+            raise DatasetError(f"there is no image {image}; there are {len(self.names)}")
         path = (self.root / self.names[image]).resolve()
         if not path.is_relative_to(self.root):
             raise DatasetError(f"{self.names[image]} leads out of {self.root}, and is not shown")

@@ -64,7 +64,7 @@ def import_annotations(
     elsewhere = len(groups.pop(None, ()))
     if not groups:
         raise DatasetError(
-            f"{source}: its {elsewhere} annotations are of none of the pictures in {project.root}"
+            f"{source}: its {elsewhere} annotations are of none of the images in {project.root}"
         )
     with project.lock:
         draft, before = project.draft(), 0
@@ -76,7 +76,7 @@ def import_annotations(
     kind = "candidates to review" if review else "confirmed objects"
     said = f"{source}: {len(draft.touched)} {kind}"
     said += f", {before} were there before" if before else ""
-    return said + (f", {elsewhere} are of pictures that are not in the folder" if elsewhere else "")
+    return said + (f", {elsewhere} are of images that are not in the folder" if elsewhere else "")
 
 
 def _add_image(

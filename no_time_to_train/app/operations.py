@@ -217,7 +217,7 @@ class Draft:
 
     def _image(self, image: Any) -> int:
         if isinstance(image, bool) or not isinstance(image, int):
-            raise DatasetError(f"image must be the number of a picture, got {image!r}")
+            raise DatasetError(f"image must be the number of an image, got {image!r}")
         self.images.path(image)
         return image
 

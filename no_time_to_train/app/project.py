@@ -70,7 +70,7 @@ class Project:
         self.images = Images(root, self.state.names)
         there = set(names)
         gone = ((image, name) for image, name in enumerate(self.state.names) if name not in there)
-        self.images.errors.update((image, f"{name}: the picture is no longer there") for image, name in gone)
+        self.images.errors.update((image, f"{name}: the image is no longer there") for image, name in gone)
         self.found = Found(self.state)
 
     @property
@@ -176,7 +176,7 @@ def open_project(root: str | Path, folder: str | Path | None = None) -> Iterator
     """
     root = Path(root).expanduser()
     if not root.is_dir():
-        raise DatasetError(f"{root}: no such folder of pictures")
+        raise DatasetError(f"{root}: no such folder of images")
     own = Path(folder).expanduser() if folder else root.resolve().with_name(f"{root.resolve().name}-ntt")
     with held(own, "--project"):
         project = Project(root, own)
@@ -201,4 +201,4 @@ def _check_facts(folder: Path, root: Path) -> None:
             f"{path}: not the description of a project ({error}); choose another --project"
         ) from None
     if known != str(root.resolve()) and Path(known).is_dir():
-        raise ConfigError(f"{folder} is the project of the pictures in {known}; choose another --project")
+        raise ConfigError(f"{folder} is the project of the images in {known}; choose another --project")

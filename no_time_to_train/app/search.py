@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 FLOOR = 0.1
 """Candidates that score less are not kept."""
 
-NO_REFERENCE = "name a first object, and its like are searched for in all pictures"
+NO_REFERENCE = "name a first object, and its like are searched for in all images"
 
 
 class Search:

@@ -19,6 +19,7 @@ from no_time_to_train.app.worker import Worker
 from no_time_to_train.models.cache.disk_store import DiskStore
 from no_time_to_train.web.guards import Access, Guard
 from no_time_to_train.web.running import LOOPBACK, listen, origins_of, require_uvicorn, run_server
+from no_time_to_train.words import counted
 
 SECONDS_TO_STOP = 30
 """What the model gets to finish the image that it works on."""
@@ -90,7 +91,7 @@ def run_app(
             app.search.start()
             if project.view is not None:
                 app.prompter.look_at(project.view)
-            say(f"{len(project.images)} pictures, project in {project.folder}, {app.models}")
+            say(f"{counted(len(project.images), 'image')}, project in {project.folder}, {app.models}")
             if host != LOOPBACK:
                 say(f"Anybody in the network who has this address can see and change the project ({host}).")
             say(access.address)

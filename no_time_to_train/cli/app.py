@@ -16,7 +16,7 @@ EXAMPLE = "Example: ntt app pictures/"
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Show an object, see all of its kind in a folder of pictures, correct and export, in the browser."""
+    """Show an object, see all of its kind in a folder of images, correct and export, in the browser."""
     from no_time_to_train.web.running import require_uvicorn
 
     require_uvicorn()
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
 def add_to(commands: Any) -> None:
     """Register the sub-command."""
     command = commands.add_parser("app", help=run.__doc__, description=f"{run.__doc__} {EXAMPLE}")
-    command.add_argument("pictures", metavar="FOLDER", help="of pictures; none of them is copied or changed")
+    command.add_argument("pictures", metavar="FOLDER", help="of images; none of them is copied or changed")
     command.add_argument(
         "--project", metavar="FOLDER", help="what you do is kept there (FOLDER-ntt, beside it)"
     )
@@ -60,7 +60,7 @@ def add_to(commands: Any) -> None:
         "--import",
         dest="annotations",
         metavar="PATH",
-        help="annotations of these pictures, in any known format; they are confirmed, and references",
+        help="annotations of these images, in any known format; they are confirmed, and references",
     )
     command.add_argument(
         "--review", metavar="PATH", help="results of ntt predict, or annotations, as candidates to decide"

@@ -15,12 +15,12 @@ EXAMPLE = (
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write a part as an ONNX graph, when its figures on your pictures are near enough to those of torch."""
+    """Write a part as an ONNX graph, when its figures on your images are near enough to those of torch."""
     from no_time_to_train.api import Segmenter
     from no_time_to_train.errors import ConfigError
 
     if arguments.int8 != (arguments.calibrate is not None):
-        raise ConfigError("--int8 is calibrated on pictures: give --int8 and --calibrate PATH, or neither")
+        raise ConfigError("--int8 is calibrated on images: give --int8 and --calibrate PATH, or neither")
     models = model_arguments(arguments)
     compared = {"backend": models.pop("backend", None), "precision": models.pop("precision", None)}
     finder = Segmenter(arguments.encoder, arguments.sam2, **models)
@@ -50,7 +50,7 @@ def add_to(commands: Any) -> None:
         "--pictures",
         required=True,
         metavar="PATH",
-        help="to compare on: folder or picture; the first 8 count",
+        help="to compare on: folder or image; the first 8 count",
     )
     command.add_argument(
         "--references", metavar="PATH", help="compare final instances too, of these references (no)"
@@ -58,7 +58,7 @@ def add_to(commands: Any) -> None:
     command.add_argument(
         "--int8", action="store_true", help="eight bits, by NNCF; needs the extra int8 (off)"
     )
-    command.add_argument("--calibrate", metavar="PATH", help="for --int8: pictures; the first 64 count")
+    command.add_argument("--calibrate", metavar="PATH", help="for --int8: images; the first 64 count")
     command.add_argument("--points", type=int, default=16, help="of the decoder, in one call (%(default)s)")
     add_model_arguments(command)
     command.set_defaults(run=run)

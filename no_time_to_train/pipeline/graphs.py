@@ -63,7 +63,7 @@ class GraphReport:
     def __str__(self) -> str:
         size = sum(file.stat().st_size for file in self.path.parent.glob(f"{self.path.name}*")) / 1e6
         said = [f"{self.path}: {self.facts.part} {self.facts.model}, {self.facts.arithmetic}, {size:.1f} MB"]
-        said.append(f"against torch, on {self.pictures} pictures:")
+        said.append(f"against torch, on {self.pictures} images:")
         said += [] if self.values is None else [f"  values: {self.values}"]
         said += [] if self.mask_iou is None else [f"  masks of the same points: mean IoU {self.mask_iou:.4f}"]
         again = (
@@ -209,7 +209,7 @@ def _arrays(pictures: Any, most: int, what: str) -> list[Any]:
             break
         read.append(as_rgb_array(as_target(item, number).image))
     if not read:
-        raise ConfigError(f"{what} holds no picture; give at least one of those that will be searched")
+        raise ConfigError(f"{what} holds no image; give at least one of those that will be searched")
     return read
 
 

@@ -18,9 +18,9 @@ from tests.app.serving import write_pictures
 
 def test_no_pictures_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["app", str(tmp_path / "nowhere"), "--no-browser"]) == 2
-    assert "no such folder of pictures" in capsys.readouterr().err
+    assert "no such folder of images" in capsys.readouterr().err
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DatasetError, match="no picture in it"), open_project(tmp_path / "empty"):
+    with pytest.raises(DatasetError, match="no image in it"), open_project(tmp_path / "empty"):
         pass
 
 
@@ -37,7 +37,7 @@ def test_a_project_is_of_its_own_pictures(tmp_path: Path) -> None:
     own, others = write_pictures(tmp_path / "own", 1), write_pictures(tmp_path / "others", 1)
     with open_project(own, tmp_path / "project"):
         pass
-    with pytest.raises(ConfigError, match="is the project of the pictures in"):  # noqa: SIM117
+    with pytest.raises(ConfigError, match="is the project of the images in"):  # noqa: SIM117
         with open_project(others, tmp_path / "project"):
             pass
 

@@ -33,11 +33,11 @@ Both = tuple[App, Client]
 
 def test_filters_counter_done_and_resume(app_and_client: Both, app_page: Any) -> None:
     counter = app_page.locator("#counter")
-    assert counter.text_content() == "1 of 3 pictures · 0 done"
+    assert counter.text_content() == "1 of 3 images · 0 done"
     app_page.keyboard.press("d")
     wait_for(app_page, "shown.store.current === 1 && shown.store.rows[0].status === 'done'")
     app_page.select_option("#which", "todo")
-    assert counter.text_content() == "1 of 2 pictures · 1 done"
+    assert counter.text_content() == "1 of 2 images · 1 done"
     app_page.keyboard.press("Escape")
     open_picture(app_page, "2.png")
     app_page.goto(app_and_client[1].origin)
@@ -53,7 +53,7 @@ def test_filters_counter_done_and_resume(app_and_client: Both, app_page: Any) ->
     assert doubts == sorted(doubts, reverse=True)
     assert min(doubts) > 0
     app_page.fill("#jump", "no such")
-    assert counter.text_content() == "0 pictures · 1 done"
+    assert counter.text_content() == "0 images · 1 done"
 
 
 @pytest.mark.slow
@@ -65,7 +65,7 @@ def test_twenty_thousand_pictures(page: Any, tmp_path: Path, finder: Segmenter) 
         os.link(folder / "00000.jpg", folder / f"{number:05d}.jpg")
     with served(folder, tmp_path / "project", finder) as (_, client):
         visit(page, client)
-        assert page.locator("#counter").text_content() == "1 of 20,000 pictures · 0 done"
+        assert page.locator("#counter").text_content() == "1 of 20,000 images · 0 done"
         assert page.locator("#strip .item").count() < 30
         open_picture(page, "17345.jpg")
         assert page.locator("#strip .item[aria-selected=true] .name").text_content() == "17345.jpg"

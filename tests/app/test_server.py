@@ -128,8 +128,8 @@ def test_operations_of_one_request_are_done_as_a_whole_or_not_at_all(client: Cli
 @pytest.mark.parametrize(
     ("part", "said"),
     [
-        ({"op": "add", "image": 9, "class": "a", "outline": [SQUARE]}, "there is no picture 9"),
-        ({"op": "add", "image": True, "class": "a", "outline": [SQUARE]}, "number of a picture"),
+        ({"op": "add", "image": 9, "class": "a", "outline": [SQUARE]}, "there is no image 9"),
+        ({"op": "add", "image": True, "class": "a", "outline": [SQUARE]}, "number of an image"),
         ({"op": "add", "image": 0, "class": " ", "outline": [SQUARE]}, "a class needs a name"),
         ({"op": "add", "image": 0, "class": "a\n", "outline": [SQUARE]}, "a class needs a name"),
         ({"op": "add", "image": 0, "class": "a", "outline": []}, "an outline must"),

@@ -67,6 +67,7 @@ export function decide(instances, state) {
 export function classify(instances, name) {
   const candidates = instances.filter(isOpen);
   const objects = instances.filter((one) => !isOpen(one) && one.class !== name);
+  /** @type {object[]} */
   const ops = objects.map(({ id, revision }) => ({ op: "change", id, revision, class: name }));
   if (candidates.length) {
     ops.push({ op: "decide", ids: candidates.map((one) => one.id), state: "confirmed", class: name, revisions: revisionsOf(candidates) });
@@ -86,6 +87,7 @@ export const roleText = (instances) => (instances.every((one) => one.role) ? "No
 export async function toggleRole(instances) {
   const open = instances.filter(isOpen), makes = instances.some((one) => !one.role);
   const role = (one) => (makes ? (one.state === "rejected" ? "negative" : "reference") : null);
+  /** @type {object[]} */
   const ops = instances.filter((one) => !isOpen(one) && (one.role ?? null) !== role(one))
     .map((one) => ({ op: "change", id: one.id, revision: one.revision, role: role(one) }));
   if (open.length) {
@@ -147,7 +149,7 @@ export async function toggleDone() {
 /** @param {number} step */
 export function walk(step) {
   const next = neighbour(step);
-  if (next === null) say(step > 0 ? "This is the last picture of the list." : "This is the first picture of the list.");
+  if (next === null) say(step > 0 ? "This is the last image of the list." : "This is the first image of the list.");
   else openImage(next);
 }
 

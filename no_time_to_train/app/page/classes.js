@@ -70,7 +70,7 @@ function draw() {
   const { classes } = store.state, now = JSON.stringify(classes.map((one) => one.name));
   if (now !== names) {
     names = now;
-    const empty = make("p", { className: "facts" }, "No names yet. Click on one of your things in the picture and say what it is.");
+    const empty = make("p", { className: "facts" }, "No names yet. Click on one of your things in the image and say what it is.");
     box.replaceChildren(...(classes.length ? classes.map(makeRow) : [empty]));
   }
   if (held && classOf(store.className)) takeSlider();

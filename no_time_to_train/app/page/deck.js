@@ -77,7 +77,7 @@ function describeDraft() {
 function describePicture() {
   const row = currentRow();
   if (!row) return "";
-  if (draft.slow) return "Looking at the picture for the first time …";
+  if (draft.slow) return "Looking at the image for the first time …";
   const open = visible().filter(isOpen).length, confirmed = visible().length - open;
   if (!store.state.classes.length) return "Click on one of your things.";
   return `${confirmed} confirmed · ${counted(open, "to decide", "to decide")}`;

@@ -7,13 +7,13 @@ import { store } from "./store.js";
 
 const FORMATS = {
   coco: "COCO: one JSON file for most tools and for training",
-  yolo: "YOLO: a text file for each picture",
-  labelme: "labelme: a JSON file for each picture",
+  yolo: "YOLO: a text file for each image",
+  labelme: "labelme: a JSON file for each image",
   cvat: "CVAT: XML to load into CVAT",
   png: "PNG: a black and white mask for each object",
   labelstudio: "Label Studio: JSON to import there",
-  index: "Index: a PNG for each class and picture, with a number for each object",
-  csv: "CSV: how many of each class in each picture",
+  index: "Index: a PNG for each class and image, with a number for each object",
+  csv: "CSV: how many of each class in each image",
 };
 
 /** @param {string} title @param {...(Node|string)} children @returns {any} an open dialog that goes when it is closed */

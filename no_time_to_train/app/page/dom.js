@@ -26,7 +26,7 @@ export const actionButton = (text, key, onclick, className = "") =>
 /** Show or hide. @param {HTMLElement} element @param {boolean} shown */
 export const show = (element, shown) => { element.hidden = !shown; };
 
-/** "1 picture", "20,000 pictures". @param {number} count @param {string} word @param {string} [many] */
+/** "1 image", "20,000 images". @param {number} count @param {string} word @param {string} [many] */
 export const counted = (count, word, many = `${word}s`) =>
   `${count.toLocaleString("en")} ${count === 1 ? word : many}`;
 

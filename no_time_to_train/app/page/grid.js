@@ -16,6 +16,7 @@ const WIDE = 172, NARROW = 118, TEXT = 26; // CSS pixels of a crop; of the line 
 let cursor = 0, anchor = 0;
 /** @type {Set<string>} ids that were selected together */
 let chosen = new Set();
+/** @type {[number, number]} first and last item in view */
 let seen = [0, 60];
 
 function size() {
@@ -169,7 +170,7 @@ function draw() {
   if (crops.total) box.setAttribute("aria-activedescendant", `grid-${cursor}`);
   else box.removeAttribute("aria-activedescendant");
   const many = chosen.size > 1 ? ` · ${chosen.size} selected` : "";
-  byId("grid-text").textContent = !one ? "No class yet: click on one of your things in the picture."
+  byId("grid-text").textContent = !one ? "No class yet: click on one of your things in the image."
     : `${one.name}, best first${many}`;
   drawHead(one);
   drawButtons();

@@ -24,8 +24,8 @@ const DIRECTION = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], Ar
 
 /** @type {Key[]} */
 const EVERYWHERE = [
-  { keys: ["g"], says: "Picture or grid", run: () => setMode(store.mode === "grid" ? "picture" : "grid") },
-  { keys: ["/"], says: "Find a picture by its name", run: () => byId("jump").focus() },
+  { keys: ["g"], says: "Image or grid", run: () => setMode(store.mode === "grid" ? "picture" : "grid") },
+  { keys: ["/"], says: "Find an image by its name", run: () => byId("jump").focus() },
   { keys: ["Mod+z", "u"], shown: ["Ctrl Z", "u"], says: "Undo", run: undo },
   { keys: ["Mod+Shift+z", "Mod+y", "Shift+u"], shown: ["Ctrl Shift Z", "Shift u"], says: "Redo", run: redo },
   { keys: ["s"], says: "Search the folder again", run: search },
@@ -35,8 +35,8 @@ const EVERYWHERE = [
 
 /** @type {Key[]} */
 const PICTURE = [
-  { keys: ["j", "PageDown"], shown: ["j", "Page Down"], says: "Next picture", run: () => leave(() => walk(1)) },
-  { keys: ["k", "PageUp"], shown: ["k", "Page Up"], says: "Picture before", run: () => leave(() => walk(-1)) },
+  { keys: ["j", "PageDown"], shown: ["j", "Page Down"], says: "Next image", run: () => leave(() => walk(1)) },
+  { keys: ["k", "PageUp"], shown: ["k", "Page Up"], says: "Image before", run: () => leave(() => walk(-1)) },
   { keys: ["]"], says: "Next object", run: () => stepInstance(1) },
   { keys: ["["], says: "Object before", run: () => stepInstance(-1) },
   { keys: ["Enter"], says: "Keep the mask; confirm the object", run: enter },
@@ -55,7 +55,7 @@ const PICTURE = [
   { keys: ["Space", "Shift+Space"], shown: ["Space"], says: "Click at the cross (Shift: cut)", run: (event) => clickCross(event.shiftKey) },
   { keys: ["+", "="], shown: ["+"], says: "Closer (or the mouse wheel)", run: () => zoom(1.3) },
   { keys: ["-"], says: "Farther", run: () => zoom(1 / 1.3) },
-  { keys: ["0"], says: "The whole picture", run: fit },
+  { keys: ["0"], says: "The whole image", run: fit },
   { keys: ["h"], says: "Hide or show the masks", run: () => { view.hidden = !view.hidden; redraw(); } },
 ];
 
@@ -69,7 +69,7 @@ const GRID = [
   { keys: ["Backspace"], says: "Reject", run: () => decideTargets("rejected") },
   { keys: ["r"], says: "Use it as an example, or no longer (of a rejected one: of what it is not)", run: roleOfTargets },
   { keys: ["Delete"], says: "Delete", run: removeTargets },
-  { keys: ["o"], says: "See it in its picture", run: openChosen },
+  { keys: ["o"], says: "See it in its image", run: openChosen },
 ];
 
 const numbers = (run) => Array.from({ length: 9 }, (_, n) => /** @type {Key} */ ({ keys: [String(n + 1)], run: () => run(n) }));
@@ -89,7 +89,7 @@ const lines = (set) => set.filter((key) => key.says).map((key) => /** @type {[st
 export function help() {
   const byNumber = /** @type {[string[], string]} */ ([["1", "…", "9"], "Give it the name of that class"]);
   openHelp([
-    { title: "Picture", keys: [...lines(PICTURE), byNumber] },
+    { title: "Image", keys: [...lines(PICTURE), byNumber] },
     { title: "Grid", keys: [...lines(GRID), byNumber] },
     { title: "Everywhere", keys: lines(EVERYWHERE) },
   ]);

@@ -23,8 +23,8 @@ function drawBar() {
   show(bar, Boolean(run.running));
   bar.max = Math.max(1, run.total ?? 1);
   bar.value = run.done ?? 0;
-  byId("search-text").textContent = run.running ? `${run.done.toLocaleString("en")} of ${counted(run.total, "picture")}`
-    : run.why ? capital(run.why) : counted(run.done, "picture searched", "pictures searched");
+  byId("search-text").textContent = run.running ? `${run.done.toLocaleString("en")} of ${counted(run.total, "image")}`
+    : run.why ? capital(run.why) : counted(run.done, "image searched", "images searched");
   byId("search-text").title = store.state.models ?? "";
   for (const [which, what] of [["undo", undo], ["redo", redo]]) {
     const text = { undo: "Undo", redo: "Redo" }[which];

@@ -54,7 +54,7 @@ function draw() {
 
 function drawCounter(at) {
   const done = store.rows.filter((row) => row.status === "done").length;
-  const many = counted(store.shown.length, "picture");
+  const many = counted(store.shown.length, "image");
   byId("counter").textContent = `${at >= 0 ? `${(at + 1).toLocaleString("en")} of ` : ""}${many} · ${done.toLocaleString("en")} done`;
 }
 

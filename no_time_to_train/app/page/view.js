@@ -133,7 +133,7 @@ function drawDraft() {
   if (view.radius && view.pointer) {
     context.beginPath();
     context.arc(view.pointer[0], view.pointer[1], view.radius, 0, 7);
-    for (const [colour, width] of [["#000", 3], ["#fff", 1.5]]) {
+    for (const { colour, width } of [{ colour: "#000", width: 3 }, { colour: "#fff", width: 1.5 }]) {
       context.strokeStyle = colour;
       context.lineWidth = width / view.scale;
       context.stroke();
@@ -205,7 +205,7 @@ async function showPhoto() {
 }
 
 function tellFault() {
-  const text = currentRow()?.error ?? (view.failed ? "This picture cannot be shown." : "");
+  const text = currentRow()?.error ?? (view.failed ? "This image cannot be shown." : "");
   byId("canvas-text").textContent = text;
   show(byId("canvas-text"), Boolean(text));
 }
@@ -224,7 +224,7 @@ function describe() {
   if (!row || !store.detail) return;
   const confirmed = store.detail.objects.filter((one) => one.state === "confirmed").length;
   const candidates = visible().length - confirmed;
-  canvas.setAttribute("aria-label", `Picture ${row.name}: ${confirmed} confirmed, ${candidates} to decide`);
+  canvas.setAttribute("aria-label", `Image ${row.name}: ${confirmed} confirmed, ${candidates} to decide`);
 }
 
 /** Choose the instance after or before the chosen one. @param {number} step */
