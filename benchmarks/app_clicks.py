@@ -270,7 +270,7 @@ def main() -> None:
     )
     args = parser.parse_args()
     print(
-        "| set | pictures | objects a picture | clicks a picture | boxes | keys | screens, of all | there | "
+        "| set | images | objects an image | clicks an image | boxes | keys | screens, of all | there | "
         "one by one: clicks | boxes | there |"
     )
     print("| --- | " + "--- | " * 10)

@@ -78,7 +78,7 @@ class Draft:
         """``add``: a new object."""
         image, name = self._image(part.get("image")), self.name_class(part.get("class"))
         mask = self._mask(part, image)
-        self.new(ObjectOf(image, name, json_rle(mask), role=_role(part.get("role"), "confirmed")), "draw")
+        self.new(ObjectOf(image, name, json_rle(mask), role=_role(part.get("role"), "confirmed")), "mark")
 
     def new(self, one: ObjectOf, verb: str) -> str:
         """Put a new object there."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
-from no_time_to_train.app import answers
+from no_time_to_train.app import answers, export
 from no_time_to_train.app.project import open_project
 from no_time_to_train.app.routes import Json
 from no_time_to_train.cli import main
@@ -22,6 +23,11 @@ def test_no_pictures_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     (tmp_path / "empty").mkdir()
     with pytest.raises(DatasetError, match="no image in it"), open_project(tmp_path / "empty"):
         pass
+
+
+def test_every_format_has_its_words_on_the_page() -> None:
+    words = (Path(export.__file__).parent / "page" / "dialogs.js").read_text(encoding="utf-8")
+    assert set(export.WITH_MASKS) <= set(re.findall(r'^  (\w+): "\w', words, re.M))
 
 
 @pytest.mark.parametrize("name", ["uvicorn", "starlette"])

@@ -152,7 +152,7 @@ def test_what_is_undone_stays_so_over_a_reload(app_and_client: Both, app_page: A
     wait_for(app_page, "shown.store.detail?.objects.length === 1")
     app_page.keyboard.press("Control+z")
     wait_for(app_page, "shown.store.detail?.objects.length === 0")
-    message(app_page, "Taken back: draw 1 of square")
+    message(app_page, "Taken back: mark 1 of square")
     app_page.reload()
     wait_for(app_page, "shown.store.detail?.objects.length === 0")
     app_page.keyboard.press("Control+Shift+Z")

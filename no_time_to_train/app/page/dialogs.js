@@ -13,7 +13,9 @@ const FORMATS = {
   png: "PNG: a black and white mask for each object",
   labelstudio: "Label Studio: JSON to import there",
   index: "Index: a PNG for each class and image, with a number for each object",
-  csv: "CSV: how many of each class in each image",
+  csv: "CSV: how many of each class in each image, and the size of each object",
+  crops: "Crops: a small image of each object, cut out along its mask",
+  parquet: "Parquet: a table with a row for each object",
 };
 
 /** @param {string} title @param {...(Node|string)} children @returns {any} an open dialog that goes when it is closed */

@@ -47,7 +47,7 @@ function fill(element, index) {
   if (one) setPicture(image, `/crops/${encodeURIComponent(one.id)}?v=${one.revision ?? 0}`);
   const role = one?.role ? "★ " : "";
   const name = one ? store.rows[store.placeOf.get(one.image)]?.name ?? "" : "";
-  caption.replaceChildren(make("b", {}, one ? `${role}${scoreText(one) || "drawn"}` : "…"), ` ${name}`);
+  caption.replaceChildren(make("b", {}, one ? `${role}${scoreText(one) || "by hand"}` : "…"), ` ${name}`);
   element.style.setProperty("--c", colourOf(classIndex(crops.className)));
   element.classList.toggle("cursor", index === cursor);
   element.classList.toggle("below", Boolean(one && isOpen(one) && one.score !== null && one.score < thresholdOf(one.class)));
