@@ -44,12 +44,13 @@ from no_time_to_train.masks.rle import encode_mask, mask_boxes
 from no_time_to_train.results import RLE
 
 SETS = {
-    "fruits-nuts": ("fruits-nuts/annotations/instances.json", "fruits-nuts/images"),
-    "nuclei": ("nuclei-dsb2018/annotations/test.json", "nuclei-dsb2018/images"),
-    "pebbles": ("real-train/pebbles/annotations.json", "real-train/pebbles/images"),
-    "colour-cubes": ("real-train/colour-cubes/annotations.json", "real-train/colour-cubes/images"),
+    "fruits-nuts": ("fruits-nuts/annotations/instances.json", "fruits-nuts/images", 24),
+    "colour-cubes": ("real-train/colour-cubes/annotations.json", "real-train/colour-cubes/images", 24),
+    "nuclei": ("nuclei-dsb2018/annotations/test.json", "nuclei-dsb2018/images", 6),
+    "pebbles": ("real-train/pebbles/annotations.json", "real-train/pebbles/images", 8),
 }
-"""Annotations and images below the folder of data; the last two are of the test part of real-train."""
+"""Annotations and images below the folder of data, and how many images; cubes and pebbles are test sets of
+real-train."""
 
 ENOUGH = 0.9
 GOOD = 0.5
@@ -263,7 +264,7 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, required=True, help="the folder shared/data")
     parser.add_argument("--sets", default=",".join(SETS), help="of %(default)s")
-    parser.add_argument("--pictures", type=int, default=24, help="of a set at most")
+    parser.add_argument("--pictures", type=int, help="of a set at most (6 to 24, by set)")
     parser.add_argument("--rounds", type=int, default=12, help="of clicking and looking at most")
     parser.add_argument(
         "--negatives", action="store_true", help="rejected candidates become negative references"
@@ -275,8 +276,8 @@ def main() -> None:
     )
     print("| --- | " + "--- | " * 10)
     for name in args.sets.split(","):
-        annotations, images = (args.data / part for part in SETS[name])
-        pictures, truth = truth_of(annotations, images, args.pictures)
+        annotations, images, most = SETS[name]
+        pictures, truth = truth_of(args.data / annotations, args.data / images, args.pictures or most)
         with tempfile.TemporaryDirectory() as work:
             person, plain = measured(pictures, truth, args, Path(work))
         count, did, other = len(pictures), person.did, plain.did
