@@ -82,7 +82,7 @@ class DatasetConfigs:
 class DataLoadConfig:
     """``data_load_cfgs``: the loader's workers."""
 
-    workers: int = 4  # processes that read and prepare images; 0: none beside the main one
+    workers: int = 4  # processes that read images, best no more than processors; 0: none beside the main one
     batch_size: int = 1  # targets that go through both networks together
 
     def __post_init__(self) -> None:

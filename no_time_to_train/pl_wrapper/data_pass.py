@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -51,14 +52,17 @@ class DataPass(LightningModule):
     def begin(self, data: Dataset[Any], step: Step, *, workers: int, batch_size: int = 1) -> None:
         """Make the loader of a pass: lists of items, in order."""
         self._step = step
-        self._loader = DataLoader(
-            data,
-            batch_size=batch_size,
-            collate_fn=as_list,
-            num_workers=workers,
-            pin_memory=torch.cuda.is_available(),
-            persistent_workers=False,
-        )
+        with warnings.catch_warnings():
+            # The reference of data_load_cfgs.workers says it once; torch says it in every pass of every run.
+            warnings.filterwarnings("ignore", message="This DataLoader will create")
+            self._loader = DataLoader(
+                data,
+                batch_size=batch_size,
+                collate_fn=as_list,
+                num_workers=workers,
+                pin_memory=torch.cuda.is_available(),
+                persistent_workers=False,
+            )
 
     def test_dataloader(self) -> DataLoader[Any]:
         """The loader of the pass that was begun."""

@@ -27,11 +27,13 @@ def _is_no_tip(record: logging.LogRecord) -> bool:
 
 @contextmanager
 def without_tips() -> Iterator[None]:
-    """Leave out Lightning's advertisements, and nothing else that it logs."""
+    """Leave out Lightning's advertisements, and what torch wants changed in Lightning's own code."""
     logger = logging.getLogger(TIPS)
     logger.addFilter(_is_no_tip)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=FutureWarning, module=r"lightning\.")
+            yield
     finally:
         logger.removeFilter(_is_no_tip)
 

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import torch
 
+from no_time_to_train.pl_wrapper.data_pass import DataPass, Each
 from no_time_to_train.results import Instances
-from no_time_to_train.runs.logs import plain_messages
+from no_time_to_train.runs.logs import plain_messages, without_tips
 from no_time_to_train.runs.progress import EVERY, ProgressLines, progress
 from no_time_to_train.runs.run_notes import MOST_NOTES, kept_warnings, notes_of
 from no_time_to_train.words import counted, listed
@@ -50,6 +51,20 @@ def test_warnings_are_kept_and_shown_as_ever(monkeypatch: pytest.MonkeyPatch) ->
     assert shown == ["warning: from Python\n", "warning: of a library\n"]
     logging.getLogger("no_time_to_train.somewhere").warning("after it")
     assert len(said) == 2
+
+
+def test_what_libraries_say_in_every_run_is_left_out(recwarn: pytest.WarningsRecorder) -> None:
+    def warn(text: str, category: type[Warning], module: str) -> None:
+        warnings.warn_explicit(text, category, "file.py", 3, module=module)
+
+    with without_tips():
+        warn("a name in Lightning is deprecated", FutureWarning, "lightning.pytorch.utilities._pytree")
+        warn("no image was read", UserWarning, "lightning.pytorch.trainer")
+        warn("a name of ours is deprecated", FutureWarning, "no_time_to_train.words")
+        DataPass().begin(Each(range(3), str), lambda batch: None, workers=1000)
+    warn("outside of a run", FutureWarning, "lightning.pytorch.utilities._pytree")
+    said = [str(one.message) for one in recwarn]
+    assert said == ["no image was read", "a name of ours is deprecated", "outside of a run"]
 
 
 def test_notes_name_the_small_models_and_are_not_endless() -> None:
