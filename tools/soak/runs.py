@@ -1,23 +1,18 @@
-"""``python -m tools.soak``: many small runs that are killed, stopped, or run out of disk, and gone on with.
+"""Runs that write results: each is ended, gone on with until it ends, and compared with a whole one.
 
-Runs of ``ntt predict``, ``run_lightening.py`` and ``ntt demo`` end at random moments by SIGKILL, SIGTERM,
-SIGINT or a full disk, are gone on with until they end by themselves, and are compared with a run that
-nothing happened to. Counted is what was lost: a finished picture that was searched again, a result that
-differs, a file of somebody else that changed, a half file, a traceback.
+Counted is what was lost: a finished picture that was searched again, a result that differs, a file of
+somebody else that changed, a half file, a traceback.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import multiprocessing
 import os
 import resource
-import shutil
 import signal
 import sys
 import tempfile
-import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -27,11 +22,22 @@ from random import Random
 
 import yaml
 
-from no_time_to_train.scenes import DemoDataset, write_demo_dataset
+from no_time_to_train.scenes import DemoDataset
 
 FAST = {"points_per_side": 4, "iou_thr": 0.0, "img_size": 96}
 VARYING = {"run.json", "log.txt", "report.html", "settings.json"}
 """Hold times, or what the command line was; everything else is the same to the byte."""
+
+LOST = (
+    "tracebacks",
+    "half files",
+    "runs that did not end well",
+    "finished pictures searched again",
+    "files of others changed",
+    "results that differ",
+    "answers lost",
+)
+"""What is counted beside the ends."""
 
 ENDS = ("kill", "kill", "kill", "terminate", "interrupt", "full disk")
 SIGNALS = {"kill": signal.SIGKILL, "terminate": signal.SIGTERM, "interrupt": signal.SIGINT}
@@ -48,6 +54,12 @@ class Kind:
 
     words: Callable[[Path], Sequence[str]]
     going_on: Sequence[str]
+
+
+def models() -> list[str]:
+    """The smallest ones, searching little."""
+    options = [f"--option={name}={value}" for name, value in FAST.items()]
+    return ["--encoder", "dinov3_nano", "--sam2", "sam2_nano", "--device", "cpu", *options]
 
 
 def kinds_of(data: DemoDataset) -> dict[str, Kind]:
@@ -68,8 +80,6 @@ def kinds_of(data: DemoDataset) -> dict[str, Kind]:
     }
     trainer = {"accelerator": "cpu", "devices": 1, "enable_progress_bar": False}
     config.write_text(yaml.safe_dump({"trainer": trainer, "model": {"init_args": blocks}}))
-    options = [f"--option={name}={value}" for name, value in FAST.items()]
-    models = ["--encoder", "dinov3_nano", "--sam2", "sam2_nano", "--device", "cpu", *options]
     sources = ["--references", str(data.references), "--reference-images", str(data.root)]
     formats = ["--format", "coco,png,csv,yolo,labelme,overlay,html", "--min-score", "0"]
     return {
@@ -81,7 +91,7 @@ def kinds_of(data: DemoDataset) -> dict[str, Kind]:
                 str(data.images),
                 "--out",
                 str(out),
-                *models,
+                *models(),
                 *formats,
             ],
             ["--resume"],
@@ -199,61 +209,3 @@ def _is_whole(path: Path) -> bool:
     except ValueError:
         return False
     return True
-
-
-LOST = (
-    "tracebacks",
-    "half files",
-    "runs that did not end well",
-    "finished pictures searched again",
-    "files of others changed",
-    "results that differ",
-)
-
-
-def main(words: list[str] | None = None) -> int:
-    """Run, print counts, and return 1 where anything was lost."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=10, help="at most (%(default)s)")
-    parser.add_argument("--ends", type=int, default=200, help="kills, signals and full disks (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args(words)
-    import no_time_to_train.api
-    import no_time_to_train.pl_wrapper.lightning_cli  # noqa: F401  # so that no run waits for it
-
-    until, random = time.monotonic() + 60 * arguments.minutes, Random(arguments.seed)
-    counts: dict[str, Counter[str]] = {}
-    with tempfile.TemporaryDirectory() as place:
-        data = write_demo_dataset(Path(place) / "data", num_targets=4, num_classes=2, shots=1, size=96)
-        kinds, wholes = kinds_of(data), {}
-        for name, kind in kinds.items():
-            out, started = Path(place) / name, time.monotonic()
-            process = start(kind.words(out), Path(place) / "log")
-            process.join()
-            if process.exitcode:
-                print((Path(place) / "log").read_text())
-                return 1
-            wholes[name] = (content(out), time.monotonic() - started)
-            shutil.rmtree(out)
-            counts[name] = Counter()
-        while time.monotonic() < until and _ended(counts) < arguments.ends:
-            name = random.choice([*kinds])
-            one_round(kinds[name], *wholes[name], random, counts[name])
-    for name, found in counts.items():
-        ends = ", ".join(f"{found[end]} {end}" for end in dict.fromkeys(ENDS))
-        print(
-            f"{name}: {found['rounds']} runs, ended early {sum(found[e] for e in set(ENDS))} times ({ends})"
-        )
-        for what in LOST:
-            print(f"    {found[what]:4} {what}")
-    lost = sum(found[what] for found in counts.values() for what in LOST)
-    print(f"{_ended(counts)} ends, {lost} losses")
-    return int(lost > 0)
-
-
-def _ended(counts: dict[str, Counter[str]]) -> int:
-    return sum(found[end] for found in counts.values() for end in set(ENDS))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
