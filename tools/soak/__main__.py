@@ -7,17 +7,17 @@ SIGTERM, SIGINT or a full disk, and are gone on with. Counted is what was lost.
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 import tempfile
 import time
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from random import Random
 
 from no_time_to_train.scenes import write_demo_dataset
-from tools.soak.app import app_round
-from tools.soak.runs import ENDS, LOST, content, kinds_of, one_round, start
+from tools.soak.app import LONGEST, app_round
+from tools.soak.runs import ENDS, LOST, kinds_of, one_round, whole_run
 
 
 def main(words: list[str] | None = None) -> int:
@@ -32,27 +32,17 @@ def main(words: list[str] | None = None) -> int:
     import no_time_to_train.pl_wrapper.lightning_cli  # noqa: F401  # so that no run waits for it
 
     until, random = time.monotonic() + 60 * arguments.minutes, Random(arguments.seed)
-    counts: dict[str, Counter[str]] = {}
     with tempfile.TemporaryDirectory() as place:
         data = write_demo_dataset(Path(place) / "data", num_targets=4, num_classes=2, shots=1, size=96)
-        kinds, wholes = kinds_of(data), {}
-        for name, kind in kinds.items():
-            out, started = Path(place) / name, time.monotonic()
-            process = start(kind.words(out), Path(place) / "log")
-            process.join()
-            if process.exitcode:
-                print((Path(place) / "log").read_text())
-                return 1
-            wholes[name] = (content(out), time.monotonic() - started)
-            shutil.rmtree(out)
-            counts[name] = Counter()
-        counts["app"] = Counter()
+        kinds = kinds_of(data)
+        whole_of = cache(lambda name: whole_run(kinds[name], Path(place) / name))
+        counts = {name: Counter[str]() for name in [*kinds, "app"]}
         while time.monotonic() < until and _ended(counts) < arguments.ends:
             name = random.choice([*counts])
             if name == "app":
-                app_round(data, wholes["predict"][1], random, counts[name])
+                app_round(data, LONGEST, random, counts[name])
             else:
-                one_round(kinds[name], *wholes[name], random, counts[name])
+                one_round(kinds[name], *whole_of(name), random, counts[name])
     for name, found in counts.items():
         ends = ", ".join(f"{found[end]} {end}" for end in dict.fromkeys(ENDS))
         print(

@@ -22,6 +22,9 @@ from urllib.request import Request, urlopen
 from no_time_to_train.scenes import DemoDataset
 from tools.soak.runs import ENDS, SIGNALS, models, start
 
+LONGEST = 5.0
+"""Seconds until a server is ended at the latest."""
+
 REFUSED = 5
 """Operations that a full disk refuses until somebody gives up."""
 
@@ -57,7 +60,7 @@ class Page:
         self.ask("/api/ops", {"tab": "soak", "ops": [part]})
 
 
-def app_round(data: DemoDataset, took: float, random: Random, counts: Counter[str]) -> None:
+def app_round(data: DemoDataset, longest: float, random: Random, counts: Counter[str]) -> None:
     """One project that is worked on, ended and opened again, until it is opened for the last time."""
     with tempfile.TemporaryDirectory() as place:
         pictures, project, log = Path(place) / "pictures", Path(place) / "project", Path(place) / "log"
@@ -71,7 +74,7 @@ def app_round(data: DemoDataset, took: float, random: Random, counts: Counter[st
             log.unlink(missing_ok=True)
             process = start(words, log, limit)
             stroke = signal.SIGINT if limit else SIGNALS[end]
-            timer = threading.Timer(random.uniform(0.02, took), _end, (process, stroke))
+            timer = threading.Timer(random.uniform(0.02, longest), _end, (process, stroke))
             if not limit:
                 timer.start()
             if page := page_of(process, log):

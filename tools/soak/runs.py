@@ -13,6 +13,7 @@ import resource
 import signal
 import sys
 import tempfile
+import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -159,6 +160,16 @@ def content(out: Path) -> dict[str, bytes]:
         if path.is_file() and path.name not in VARYING and not name.startswith((".ntt", "parts/")):
             kept[name] = path.read_bytes()
     return kept
+
+
+def whole_run(kind: Kind, out: Path) -> tuple[dict[str, bytes], float]:
+    """What a run that nothing happens to leaves, and its seconds."""
+    log, started = out.with_suffix(".log"), time.monotonic()
+    process = start(kind.words(out), log)
+    process.join()
+    if process.exitcode:
+        raise RuntimeError(log.read_text())
+    return content(out), time.monotonic() - started
 
 
 def one_round(kind: Kind, whole: dict[str, bytes], took: float, random: Random, counts: Counter[str]) -> None:
