@@ -191,8 +191,10 @@ def one_round(kind: Kind, whole: dict[str, bytes], took: float, random: Random, 
             process.join(60)
             counts[end] += process.exitcode != 0
             counts["tracebacks"] += b"Traceback" in log.read_bytes()
-            for path in [*out.rglob("*.json"), *out.rglob("*.jpg")]:
-                counts["half files"] += not _is_whole(path)
+            halves = [
+                path.name for path in [*out.rglob("*.json"), *out.rglob("*.jpg")] if not _is_whole(path)
+            ]
+            counts["half files"] += _said(end, halves)
             before = finished(out)
             if process.exitcode == 0:
                 break
@@ -208,8 +210,16 @@ def one_round(kind: Kind, whole: dict[str, bytes], took: float, random: Random, 
         found = content(out)
         counts["files of others changed"] += found.pop("mine.txt", b"") != b"mine"
         counts["files of others changed"] += found.pop("masks/mine.png", b"") != b"mine"
-        counts["results that differ"] += found != whole
+        differ = [name for name in sorted({*found, *whole}) if found.get(name) != whole.get(name)]
+        counts["results that differ"] += _said("at the end", differ) > 0
         counts["rounds"] += 1
+
+
+def _said(when: str, names: list[str]) -> int:
+    """How many were lost; says which."""
+    if names:
+        print(f"{when}: {', '.join(names)}")
+    return len(names)
 
 
 def _is_whole(path: Path) -> bool:
