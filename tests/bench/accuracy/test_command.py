@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,10 +61,8 @@ def words(rows: Path, out: Path) -> list[str]:
     return ["--rows", str(rows), "--out", str(out), *options]
 
 
-def test_a_killed_run_goes_on_where_it_was(
-    rows: Path, whole: Path, quick_python: str, tmp_path: Path
-) -> None:
-    command = [quick_python, "-m", "no_time_to_train.cli", "bench", "--accuracy", *words(rows, tmp_path)]
+def test_a_killed_run_goes_on_where_it_was(rows: Path, whole: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "no_time_to_train.cli", "bench", "--accuracy", *words(rows, tmp_path)]
     paths = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, cwd=ROOT, env=paths, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
