@@ -93,7 +93,7 @@ def run_app(
                 app.prompter.look_at(project.view)
             say(f"{counted(len(project.images), 'image')}, project in {project.folder}, {app.models}")
             if host != LOOPBACK:
-                say(f"Anybody in the network who has this address can see and change the project ({host}).")
+                say("Anybody in the network who has the address below can see and change the project.")
             say(access.address)
             if browser:
                 webbrowser.open(access.address)
