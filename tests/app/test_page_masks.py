@@ -124,6 +124,32 @@ def test_a_candidate_is_confirmed_and_the_next_one_chosen(app_and_client: Both, 
     assert [one["state"] for one in ask(page, "shown.store.detail.objects")] == ["confirmed", "rejected"]
 
 
+def test_what_was_asked_before_a_change_is_not_shown_after_it(app_and_client: Both, page: Any) -> None:
+    show_square(app_and_client)
+    visit(page, app_and_client[1])
+    open_picture(page, "1.png")
+    page.keyboard.press("]")
+    held: list[tuple[Any, Any]] = []
+    page.route("**/api/images/1", lambda route: held.append((route, route.fetch())))
+
+    def wait_until_held(count: int) -> None:
+        wait_for(page, "true")  # lets the first routes in
+        while len(held) < count:
+            page.wait_for_timeout(10)
+
+    page.keyboard.press("Enter")
+    wait_until_held(1)
+    page.keyboard.press("Backspace")
+    wait_for(page, "shown.store.writing === 0 && shown.store.changes === 2")
+    for count in (1, 2):  # the first answer knows nothing of the second key
+        route, answer = held[count - 1]
+        route.fulfill(response=answer)
+        if count == 1:
+            wait_until_held(2)
+        states = [one["state"] for one in ask(page, "shown.store.detail.objects")]
+        assert states == ["confirmed", "rejected"]
+
+
 def test_r_makes_an_example_and_a_counter_example(app_and_client: Both, page: Any) -> None:
     show_square(app_and_client)
     visit(page, app_and_client[1])

@@ -24,6 +24,7 @@ function commit(ops) {
 async function send(ops) {
   let answer = null;
   store.writing += 1;
+  store.changes += 1;
   try {
     answer = await write(ops);
     answer.images.forEach((id) => due.add(id));

@@ -34,6 +34,8 @@ export const store = {
   className: "",
   /** changes that the server has not answered yet; what it said before them is not shown */
   writing: 0,
+  /** changes so far: what the server began to say before the last one is not shown either */
+  changes: 0,
 };
 
 /** @typedef {"state"|"rows"|"detail"|"selected"|"mode"|"class"|"threshold"|"draft"|"found"} Topic */

@@ -23,10 +23,10 @@ const readRows = oneAtATime(async () => {
 
 /** Read the image that is looked at. */
 const readDetail = oneAtATime(async () => {
-  const id = store.current;
+  const id = store.current, { changes } = store;
   if (id === null) return;
   const detail = await get(`/api/images/${id}`);
-  if (id !== store.current || store.writing) return;
+  if (id !== store.current || store.writing || changes !== store.changes) return; // it is read again after a change
   store.detail = detail;
   takeRow(detail);
   tell("detail", "rows");
