@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from no_time_to_train.masks.rle import decode_crop, pixel_boxes
 from no_time_to_train.report.labels import Tag, draw_tags, writable
-from no_time_to_train.report.palette import RGB, instance_colours, is_crowd, readable_ink
+from no_time_to_train.report.palette import CROWD, RGB, instance_colours, is_crowd, readable_ink
 from no_time_to_train.results import RLE, Instances
 
 BOX_ALPHA = 0.9
@@ -33,8 +33,8 @@ def draw_instances(
     """Draw masks, contours, boxes and tags such as "date 0.87"; the arguments stay as they are.
 
     Line widths and letters grow with the image. Better instances lie above worse ones. A tag on an object
-    that is small for it says the score alone. In a crowd (many instances of one class) each instance has its
-    own colour, lines are thin, boxes are left out, and a tag is drawn only where it covers no object.
+    that is small for it says the score alone. In a crowd (many instances) lines are thin, boxes are left out,
+    and a tag is drawn only where it covers no object; a crowd of one class has a colour for each instance.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -57,7 +57,7 @@ def draw_instances(
     kept = found[found.scores >= min_score]
     kept = kept[torch.argsort(kept.scores, descending=True, stable=True)]
     class_of = kept.labels.tolist()
-    crowd, colours = is_crowd(class_of), instance_colours(class_of, palette)
+    crowd, colours = len(class_of) > CROWD, instance_colours(class_of, palette)
     canvas = image.copy()
     line = max(1 if crowd else 2, round((0.001 if crowd else 0.003) * image.shape[1]))
     for row in reversed(range(len(kept))):
@@ -69,7 +69,7 @@ def draw_instances(
     if labels:
         texts = [_class_text(class_names or found.class_names, label) for label in class_of]
         short = [f"{score:.2f}" if scores else "" for score in kept.scores.tolist()]
-        if crowd:  # all are of one class, so its name says nothing
+        if is_crowd(class_of):  # all are of one class, so its name says nothing
             texts = short
         else:
             texts = [f"{name} {score}".strip() for name, score in zip(texts, short, strict=True)]

@@ -36,7 +36,7 @@ def class_palette(num_classes: int) -> tuple[RGB, ...]:
 
 
 CROWD = 25
-"""More instances of one class than this in an image are a crowd: each has a colour of its own there."""
+"""More instances than this in an image are a crowd; those of a crowd of one class have a colour each."""
 
 
 def instance_colours(labels: Sequence[int], palette: Sequence[RGB] | None = None) -> list[RGB]:

@@ -53,7 +53,7 @@ def test_no_label_of_a_crowd_covers_an_object() -> None:
         return bool((without[second] != with_tags[second]).any())
 
     assert not touched(squares(60, side=20))
-    assert touched(squares(60, side=20, classes=2))
+    assert not touched(squares(60, side=20, classes=2))
 
 
 def test_the_histogram_counts_every_instance_in_its_unit() -> None:
