@@ -154,6 +154,8 @@ class Segmenter:
         chosen = {name: getattr(self.config, name) for name in speed}
         usual = {name: getattr(ModelConfig, name) for name in speed}
         self._options = {**own, **{name: value for name, value in chosen.items() if value != usual[name]}}
+        if self.config.engine is not None and self.config.engine.sam2_precision is not None:
+            self._options["engine"] = {"sam2_precision": self.config.engine.sam2_precision}
         self._model = build_model(self.config).to(where)
         self._lock = RLock()  # references are added and replaced as a whole
         self._references: tuple[StoredReference, ...] = ()

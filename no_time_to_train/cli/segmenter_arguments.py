@@ -156,6 +156,10 @@ def _say_options(arguments: argparse.Namespace, finder: Segmenter) -> None:
         print(f"preset {arguments.preset} sets {what_it_sets(preset_options(arguments.preset))}")
     elif finder.usual_options and arguments.memory is None:
         print(f"small models: {what_it_sets(finder.usual_options)}")
+    if arguments.fast:
+        cfg = finder.config
+        of_sam = (cfg.engine and cfg.engine.sam2_precision) or cfg.precision
+        print(f"fast: backend {cfg.backend}, encoder in {cfg.precision}, SAM 2 in {of_sam}")
 
 
 def model_arguments(arguments: argparse.Namespace) -> dict[str, Any]:

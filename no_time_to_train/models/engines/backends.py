@@ -48,13 +48,13 @@ def use_backend(
     unused = [str(path) for path, facts in graphs.items() if facts.part == "decoder"]
     if unused:
         raise ConfigError(f"{', '.join(unused)}: the mask decoder stays in torch; leave its graph out")
-    networks: tuple[tuple[Network, GraphFacts], ...] = (
-        (encoder, encoder_facts(encoder)),
-        (sam, sam2_facts(sam)),
+    networks: tuple[tuple[Network, GraphFacts, Precision], ...] = (
+        (encoder, encoder_facts(encoder), precision),
+        (sam, sam2_facts(sam), cfg.sam2_precision or precision),
     )
-    for network, wanted in networks:
+    for network, wanted, own in networks:
         path, facts = _graph_of(network, wanted, graphs)
-        network.engine = open_engine(network, path, facts, backend, precision, cfg)
+        network.engine = open_engine(network, path, facts, backend, own, cfg)
 
 
 def open_engine(
