@@ -158,11 +158,11 @@ class Sam2Backend(nn.Module):
         self, embedding: ImageEmbedding, prompts: Prompts, tokens: Tokens, min_iou: float, chunk: int
     ) -> tuple[list[DecodedMasks], int]:
         device, image = embedding.image.device.type, self._prepare(embedding)
-        if device == "cpu":
-            size = max(1, min(CPU_CHUNK, CPU_CHUNK_TOKENS // math.prod(image.grid)))
-            decode = partial(self._chunk_worker, image, tokens, min_iou, size)
-            return single_thread_map(decode, list(prompts.chunks(size))), size
-        with torch.autocast(device, enabled=False):
+        with torch.autocast(device, enabled=False):  # tokens in the dtype of the weights: few, and they decide
+            if device == "cpu":
+                size = max(1, min(CPU_CHUNK, CPU_CHUNK_TOKENS // math.prod(image.grid)))
+                decode = partial(self._chunk_worker, image, tokens, min_iou, size)
+                return single_thread_map(decode, list(prompts.chunks(size))), size
             worker = self._chunk_worker(image, tokens, min_iou, None)
             return [worker(piece) for piece in prompts.chunks(chunk)], chunk
 
