@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,32 +21,37 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.engine_networks import (
+    compile_network,
+    in_a_process,
+    network_of,
+    picture_of,
+    prepare,
+    quantise_graph,
+    quantised,
+    shared,
+)
 from no_time_to_train import Segmenter
 from no_time_to_train.bench.stages.case import Case, make_bank, set_threshold
 from no_time_to_train.bench.stages.costs import measure, read_peak, start_peak
 from no_time_to_train.bench.stages.fast_path import grid_of, grid_points
-from no_time_to_train.bench.stages.random_weights import spread_weights
-from no_time_to_train.config import EncoderConfig, EngineConfig
+from no_time_to_train.config import EngineConfig
 from no_time_to_train.dataset.coco.file import CocoFile
 from no_time_to_train.evaluation.coco_ap import evaluate_coco
-from no_time_to_train.models.encoders.feature_encoder import FeatureEncoder, build_encoder
+from no_time_to_train.models.encoders.feature_encoder import FeatureEncoder
 from no_time_to_train.models.engines.agreement import agreement
-from no_time_to_train.models.engines.backends import Network, truth_of, use_backend
-from no_time_to_train.models.engines.compiled import compile_encoders
-from no_time_to_train.models.engines.export import export_decoder, export_image_graph
-from no_time_to_train.models.engines.graph import encoder_facts, sam2_facts
-from no_time_to_train.models.engines.int8 import quantise
+from no_time_to_train.models.engines.backends import truth_of, use_backend
+from no_time_to_train.models.engines.export import export_decoder
+from no_time_to_train.models.engines.graph import sam2_facts
 from no_time_to_train.models.engines.sessions import decoder_session, open_session
-from no_time_to_train.models.sam.build import RANDOM, build_sam2
-from no_time_to_train.models.sam.prompts import point_prompts
+from no_time_to_train.models.proposals.point_grid import half_cell_grid
+from no_time_to_train.models.sam.prompts import ImageEmbedding, point_prompts
 from no_time_to_train.models.segmenter import ReferenceSegmenter
-from no_time_to_train.pipeline.graphs import found_again
-from no_time_to_train.preprocess import to_square
+from no_time_to_train.pipeline.graphs import GRID, found_again, mean_iou
 from no_time_to_train.scenes import write_demo_dataset
 
 Row = dict[str, Any]
 CPU = torch.device("cpu")
-OWN_WEIGHTS = ("sam2_nano", "dinov3_nano", "lite2_photographs")
 POINTS, BATCH = 64, 8
 """Of the decoder's row, and of one call of its graph."""
 
@@ -60,23 +63,23 @@ def measured(what: str, engine: str, precision: str, threads: int, args: argpars
 
 def network_row(what: str, engine: str, precision: str, threads: int, args: argparse.Namespace) -> Row:
     """An image encoder on one picture."""
-    graph = _shared(what, args.graphs, precision == "int8")
+    graph = shared(what, args.graphs, precision == "int8")
     side, axis, expected = torch.load(graph.with_suffix(".pt"))
-    picture, row = _picture(side), Row()
+    picture, row = picture_of(side), Row()
     before, short = _memory(), nullcontext()
     call: Callable[[], Sequence[Tensor]]
     if engine in ("torch", "compiled"):
-        network = _network(what)
+        network = network_of(what)
         if precision == "bf16" and isinstance(network, FeatureEncoder):
             network.backbone.to(torch.bfloat16)
         elif precision == "bf16":
             short = torch.autocast("cpu", torch.bfloat16)
         if engine == "compiled":
-            _compile(network)
+            compile_network(network)
         truth = truth_of(network)
         call = lambda: truth.compute(picture)  # noqa: E731
     else:
-        path = _quantised(graph) if precision == "int8" else graph
+        path = quantised(graph) if precision == "int8" else graph
         hint = "fp32" if precision == "int8" else precision
         session = open_session(path, engine, hint, EngineConfig(threads=threads))  # type: ignore[arg-type]
         row["file_mb"] = sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*")) / 1e6
@@ -94,10 +97,10 @@ def network_row(what: str, engine: str, precision: str, threads: int, args: argp
 
 def decoder_row(what: str, engine: str, precision: str, threads: int, args: argparse.Namespace) -> Row:
     """The points of one embedding, each with its best mask."""
-    sam, row = _network("sam2_tiny"), Row()
+    sam, row = network_of("sam2_tiny"), Row()
     points = torch.rand(POINTS, 2, generator=torch.Generator().manual_seed(0)) * sam.image_size
     with torch.inference_mode():
-        embedding = sam.encode(_picture(sam.image_size))[0]
+        embedding = sam.encode(picture_of(sam.image_size))[0]
         expected = sam.decode(embedding, point_prompts(points)).logits
         before = _memory()
         call: Callable[[], Tensor]
@@ -130,7 +133,7 @@ def whole_row(what: str, engine: str, precision: str, threads: int, args: argpar
     args.graphs.mkdir(parents=True, exist_ok=True)
     fp32 = (engine, precision) == ("torch", "fp32")
     if not fp32 and not path.exists():
-        _in_a_process("whole", "torch:fp32", args)
+        in_a_process("whole", "torch:fp32", args)
     if engine != "torch":
         use_backend(model.encoder, model.sam, engine, precision, EngineConfig(threads=threads))  # type: ignore[arg-type]
         for network in (model.encoder, model.sam):
@@ -157,9 +160,21 @@ def whole_row(what: str, engine: str, precision: str, threads: int, args: argpar
         exact = [features, outputs, found]
     cosines = agreement([features], [exact[0]], -1).cosine, agreement(outputs, exact[1], 1).cosine
     note = ", ".join(f"{name} {spent:.1f}" for name, spent in parts.items())
+    note += f"; masks of the same {GRID**2} points: mean IoU {_masks_alike(model, outputs, exact[1]):.4f}"
     note += f"; of {len(exact[2])} instances found again {found_again([found], [exact[2]]):.3f}"
     row = {"cpu_s": cost.cpu, "wall_s": cost.wall, "mb": (cost.peak_mb or 0) - before, "note": note}
     return row | {"cosine": f"encoder {cosines[0]:.5f}, SAM 2 {cosines[1]:.5f}"}
+
+
+def _masks_alike(model: ReferenceSegmenter[Any], outputs: Sequence[Tensor], exact: Sequence[Tensor]) -> float:
+    """Mean IoU of the model's masks with those in fp32, image encoder and decoder together."""
+    asked, logits = point_prompts(half_cell_grid(GRID, model.sam.image_size)), []
+    with torch.inference_mode():
+        for coarse, *high_res in (outputs, exact):
+            embedding = ImageEmbedding(coarse, (high_res[0], high_res[1]))
+            logits.append(model.sam.decode(embedding, asked, tokens="single").logits)
+            model.sam.precision = None
+    return mean_iou(*logits)
 
 
 @contextmanager
@@ -216,74 +231,9 @@ def ap_row(what: str, engine: str, precision: str, threads: int, args: argparse.
 ROWS = {"decoder": decoder_row, "whole": whole_row, "ap-demo": ap_row, "ap-fruits": ap_row}
 
 
-def _network(what: str) -> Any:
-    network: Network
-    if what.startswith("sam2"):
-        name = what.replace("sam2", "sam2" if what == "sam2_nano" else "sam2.1_hiera")
-        network = build_sam2(name, None if what == "sam2_nano" else RANDOM).requires_grad_(False)
-    else:
-        network = build_encoder(EncoderConfig(what, allow_random_weights=what not in OWN_WEIGHTS), None)
-    if what not in OWN_WEIGHTS:
-        spread_weights(network)
-    return network
-
-
-def _picture(side: int) -> Tensor:
-    """(1, 3, side, side)."""
-    return to_square(Case(height=1024, width=1024).picture(), side)[None].contiguous()
-
-
 def _memory() -> float:
     start_peak(CPU)
     return read_peak(CPU) or 0.0
-
-
-def _shared(what: str, folder: Path, int8: bool) -> Path:
-    """Where the graph lies; what torch gives in a ``.pt`` of the same name, and the graph in eight bits."""
-    graph = folder / f"{what}.onnx"
-    if not graph.with_suffix(".pt").exists():
-        _in_a_process(what, "prepare", argparse.Namespace(graphs=folder))
-    if int8 and not _quantised(graph).exists():
-        _in_a_process(what, "quantise", argparse.Namespace(graphs=folder))
-    return graph
-
-
-def _in_a_process(what: str, task: str, args: argparse.Namespace) -> None:
-    words = [sys.executable, "-m", "benchmarks.engine_rows", what, task, "--graphs", str(args.graphs)]
-    subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
-
-
-def prepare(what: str, graph: Path) -> None:
-    """Export a network, and note what torch makes of the picture."""
-    network = _network(what)
-    facts = sam2_facts(network) if what.startswith("sam2") else encoder_facts(network)
-    export_image_graph(network, facts, graph)
-    truth = truth_of(network)
-    with torch.inference_mode():
-        given = truth.compute(_picture(facts.side))
-    torch.save((facts.side, truth.channels, given), graph.with_suffix(".pt"))
-
-
-def _quantised(graph: Path) -> Path:
-    return graph.with_name(f"{graph.stem}-int8.onnx")
-
-
-def quantise_graph(what: str, graph: Path) -> None:
-    """Calibrated on four generated scenes; the picture that is measured is not one of them."""
-    side, *_ = torch.load(graph.with_suffix(".pt"))
-    made = graph.with_name("partial.onnx")
-    made.write_bytes(graph.read_bytes())
-    scenes = [Case(height=512, width=512, seed=seed).picture() for seed in range(1, 5)]
-    images = [to_square(scene, side)[None].contiguous() for scene in scenes]
-    quantise(made, images, attention=not what.startswith("sam2"))
-    made.replace(_quantised(graph))
-
-
-def _compile(network: Network) -> None:
-    if isinstance(network, FeatureEncoder):
-        compile_encoders(network, _network("sam2_nano"))
-    else:
-        compile_encoders(_network("dinov3_nano"), network)
 
 
 def main() -> None:

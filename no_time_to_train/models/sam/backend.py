@@ -158,7 +158,7 @@ class Sam2Backend(nn.Module):
         self, embedding: ImageEmbedding, prompts: Prompts, tokens: Tokens, min_iou: float, chunk: int
     ) -> tuple[list[DecodedMasks], int]:
         device, image = embedding.image.device.type, self._prepare(embedding)
-        with torch.autocast(device, enabled=False):  # tokens in the dtype of the weights: few, and they decide
+        with torch.autocast(device, enabled=False):  # tokens have the dtype of the weights
             if device == "cpu":
                 size = max(1, min(CPU_CHUNK, CPU_CHUNK_TOKENS // math.prod(image.grid)))
                 decode = partial(self._chunk_worker, image, tokens, min_iou, size)
