@@ -182,6 +182,25 @@ def test_autocast_reaches_image_tokens_alone_on_any_number_of_threads(nano: Sam2
 
 
 @pytest.mark.parametrize("tokens", ["best", "all"])
+def test_in_short_arithmetic_fewer_are_upscaled_than_decoded_together(
+    nano: Sam2Backend, tokens: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of the large models: 4 prompts are decoded at a time, and each that is wanted is upscaled alone."""
+    embedding, prompts = random_embedding(nano), random_prompts(nano, "point", 10)
+    with torch.autocast("cpu", torch.bfloat16):
+        together = nano.decode(embedding, prompts, tokens=tokens)
+        monkeypatch.setattr(sam2_backend, "CPU_CHUNK_TOKENS", 256)
+        monkeypatch.setattr(sam2_backend, "SHORT_CHUNK_TOKENS", 1024)
+        every = nano.decode(embedding, prompts, tokens=tokens)
+        least = every.ious.median().item()
+        some = nano.decode(embedding, prompts, tokens=tokens, min_iou=least)
+    assert torch.equal(every.prompts, together.prompts)
+    torch.testing.assert_close(every.logits, together.logits, atol=0.05, rtol=0.05)
+    assert 0 < len(some) < len(every)
+    assert same_bits(some, every[every.ious > least])
+
+
+@pytest.mark.parametrize("tokens", ["best", "all"])
 def test_upscaling_only_survivors_as_a_gpu_does(
     nano: Sam2Backend, tokens: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
