@@ -248,6 +248,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    torch.manual_seed(0)  # SAM 2 draws its code of positions too, which is no parameter
     engine, _, precision = args.engine.partition(":")
     if precision:
         print(json.dumps(measured(args.what, engine, precision, args.threads, args)))
