@@ -14,7 +14,7 @@ from no_time_to_train.errors import ConfigError
 LEAST_COSINE = {"fp32": 0.999, "bf16": 0.999, "fp16": 0.999, "int8": 0.99}
 """Mean over places of the cosine to what torch computes in float32; of the worst output of a graph."""
 
-SHORT = "precision fp32 with this backend, not fast (engine.sam2_precision is that of SAM 2 alone)"
+SHORT = "precision fp32 (in place of fast: backend openvino; for SAM 2 alone: engine.sam2_precision)"
 INSTEAD = {"fp32": "backend torch", "bf16": SHORT, "fp16": SHORT, "int8": "a graph in float"}
 
 LEAST_IOU = 0.95

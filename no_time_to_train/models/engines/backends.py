@@ -1,7 +1,7 @@
 """``backend: onnxruntime`` or ``openvino``: both image encoders of a model in an engine.
 
-SAM 2's mask decoder stays in torch: ours does the work of all prompts once, and took half of the time that
-its graph took in either engine (docs/engines.md).
+SAM 2's mask decoder stays in torch: ours does the work of all prompts once, and took a third of the time that
+its graph took in ONNX Runtime (docs/engines.md).
 """
 
 from __future__ import annotations
