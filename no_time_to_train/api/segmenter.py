@@ -94,7 +94,7 @@ class Segmenter:
             progress, of a model that was named.
         device: None takes CUDA or MPS where there is one, else the CPU.
         adapter: a file of ``ntt fit``, added to the weights of both networks (docs/learning.md).
-        precision: of both networks: fp32, bf16 or fp16. Short ones are for a GPU; bf16 also for a CPU with it.
+        precision: of both networks: fp32, bf16 or fp16. Short ones are for a GPU; bf16 for some CPUs too.
         compile: both image encoders through ``torch.compile``; the first image takes minutes.
         backend: what computes both image encoders: ``torch``, ``onnxruntime`` or ``openvino``.
         engine: options of another backend than torch: keys of the YAML block ``model_cfg.engine``.
