@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import io
 import json
 import os
 import uuid
@@ -145,5 +146,7 @@ def write_json(path: str | Path, value: Any, indent: int | None = None) -> None:
 def write_picture(path: str | Path, picture: Image, **options: Any) -> None:
     """Write a whole picture in the format of its suffix; ``options`` are Pillow's."""
     kinds = {".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+    content = io.BytesIO()  # given a file, Pillow does not see that a full disk took a part of its bytes only
+    picture.save(content, kinds.get(Path(path).suffix.lower(), "PNG"), **options)
     with whole_file(path, "wb", durable=False) as file:
-        picture.save(file, kinds.get(Path(path).suffix.lower(), "PNG"), **options)
+        file.write(content.getbuffer())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 from pathlib import Path
@@ -30,6 +31,12 @@ def shared() -> Path:
 def no_weights_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> None:
     """What a user has downloaded changes what is chosen by default; here that is always the nano weights."""
     os.environ.setdefault("NTT_CHECKPOINTS", str(tmp_path_factory.mktemp("checkpoints")))
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays; the collector need not look through it again at every turn."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -5,9 +5,18 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from no_time_to_train.files import table_row, whole_file, write_bytes, write_json, write_text
+from no_time_to_train.files import (
+    table_row,
+    whole_file,
+    write_bytes,
+    write_json,
+    write_picture,
+    write_text,
+)
 
 
 def test_what_is_written_is_what_lies_there(tmp_path: Path) -> None:
@@ -37,6 +46,32 @@ def test_a_table_holds_no_formula(name: str) -> None:
     assert number == -3
     assert cell.lstrip("'") == name
     assert cell.startswith("'") == (name[:1] in ("=", "+", "-", "@", "\t") and name != "")
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp", "a.json"])
+def test_a_disk_that_takes_a_part_only_leaves_the_old_file(name: str, tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 48, 3), dtype=np.uint8))
+    path = tmp_path / name
+
+    def write(picture: Image.Image) -> None:
+        if name.endswith("json"):
+            write_json(path, picture.tobytes().hex())
+        else:
+            write_picture(path, picture)
+
+    write(noise.resize((4, 4)))
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limits[1]))
+        with pytest.raises(OSError, match="File too large") as caught:
+            write(noise)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.filename == str(path)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == [name]
 
 
 def test_who_reads_a_file_while_it_is_replaced_reads_the_old_one(tmp_path: Path) -> None:

@@ -291,14 +291,14 @@ def test_a_full_disk_is_a_sentence_and_leaves_no_half_file(
 
 
 def test_a_signal_is_said_and_the_run_gone_on_with(
-    predict: Callable[..., int], layout: Layout, tmp_path: Path
+    predict: Callable[..., int], layout: Layout, quick_python: str, tmp_path: Path
 ) -> None:
     pictures, out = tmp_path / "pictures", tmp_path / "out"
     pictures.mkdir()
     for number in range(60):
         shutil.copy(sorted(layout.pictures.iterdir())[number % 2], pictures / f"{number:02d}.png")
     command = [
-        sys.executable,
+        quick_python,
         "-m",
         "no_time_to_train.cli",
         "predict",

@@ -146,11 +146,13 @@ def test_real_process_prints_ap_and_exits_with_zero(config: Path, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_real_process_with_a_wrong_key_ends_in_one_sentence(config: Path, tmp_path: Path) -> None:
+def test_real_process_with_a_wrong_key_ends_in_one_sentence(
+    config: Path, quick_python: str, tmp_path: Path
+) -> None:
     script = ROOT / "run_lightning.py"
     words = ["test", "--config", str(config), "--model.model_cfg.encoder_cfg.nmae", "x"]
     done = subprocess.run(
-        [sys.executable, script, *words], cwd=tmp_path, capture_output=True, text=True, check=False
+        [quick_python, script, *words], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
     assert "Traceback" not in done.stderr

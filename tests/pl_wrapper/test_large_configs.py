@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -46,9 +45,9 @@ def test_what_is_missing_is_said_with_the_way_to_the_demo(
 
 
 @pytest.mark.slow
-def test_the_same_as_a_process(tmp_path: Path) -> None:
+def test_the_same_as_a_process(quick_python: str, tmp_path: Path) -> None:
     config = FOLDER / "matching_baseline_dinov3_test.yaml"
-    command = [sys.executable, str(ROOT / "run_lightening.py"), "--config", str(config)]
+    command = [quick_python, str(ROOT / "run_lightening.py"), "--config", str(config)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr

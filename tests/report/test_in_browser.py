@@ -344,9 +344,9 @@ def test_shows_masks_without_javascript(report: Path, open_page: Callable[..., A
 def test_a_hundred_images_open_within_two_seconds_and_thirty_megabytes(page: Any, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:600, :800]
-    masks = np.stack([(x - a) ** 2 + (y - b) ** 2 < 50**2 for a, b in rng.integers(50, 550, (30, 2))])
+    masks = np.stack([(x - a) ** 2 + (y - b) ** 2 < 50**2 for a, b in rng.integers(50, 550, (12, 2))])
     found = Instances.from_masks(
-        torch.from_numpy(masks), torch.linspace(1, 0.01, 30), torch.arange(30) % 2, NAMES
+        torch.from_numpy(masks), torch.linspace(1, 0.01, 12), torch.arange(12) % 2, NAMES
     )
     # Noisier than photographs are: none fits its share of the budget at full size.
     pictures = rng.normal(128, 40, (5, 600, 800, 3)).clip(0, 255).astype(np.uint8)

@@ -7,7 +7,6 @@ import json
 import re
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -192,10 +191,10 @@ def test_a_search_that_fails_fails_alone(finder: Segmenter, picture: Path, tmp_p
 
 @pytest.mark.slow
 def test_nothing_is_lost_when_the_process_is_told_to_stop(
-    finder: Segmenter, picture: Path, tmp_path: Path
+    finder: Segmenter, picture: Path, quick_python: str, tmp_path: Path
 ) -> None:
     memory = finder.save(tmp_path / "memory.safetensors")
-    command = [sys.executable, "-m", "no_time_to_train.cli", "serve", "--memory", str(memory), "--port", "0"]
+    command = [quick_python, "-m", "no_time_to_train.cli", "serve", "--memory", str(memory), "--port", "0"]
     process = subprocess.Popen([*command, "--device", "cpu"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:

@@ -9,7 +9,8 @@ from random import Random
 import pytest
 
 from no_time_to_train.runs.result_writer import ResultWriter
-from tools import soak
+from tools.soak import __main__ as soak
+from tools.soak import runs
 
 
 @pytest.mark.slow
@@ -28,9 +29,9 @@ def test_what_is_lost_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
         (out / "mine.txt").write_text("theirs")
         (out / "half.json").write_text("{")
 
-    monkeypatch.setattr(soak, "_run", careless)
+    monkeypatch.setattr(runs, "_run", careless)
     counts = Counter[str]()
-    soak.one_round(soak.Kind(lambda out: [str(out)], ["--resume"]), {}, 1.0, Random(0), counts)
+    runs.one_round(runs.Kind(lambda out: [str(out)], ["--resume"]), {}, 1.0, Random(0), counts)
     assert counts["tracebacks"] > 0
     assert counts["half files"] > 0
     assert counts["files of others changed"] == 1

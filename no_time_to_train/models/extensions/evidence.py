@@ -103,6 +103,10 @@ def sure_masks(scores: Tensor, threshold: float, most: int) -> Tensor:
     return (place < most) & best_class & (scores >= threshold) & (scores > 0)
 
 
+SHORTEST = 0.01
+"""Length of a sum of unit features below which it has no direction: all of it is rounding."""
+
+
 @dataclass(frozen=True)
 class SecondPass:
     """Takes the surest masks of the image as further references: ``s = (1 − w) · s + w · cos(f, q)``.
@@ -124,9 +128,10 @@ class SecondPass:
             return scores
         sure = sure_masks(scores, self.threshold, self.most).to(seen.pooled)  # (N, K)
         others = sure.sum(dim=0) - sure > 0  # (N, K)
-        along = seen.pooled @ (sure.T @ seen.pooled).T - sure  # f · Σ q less f · f
         alike = seen.pooled @ seen.pooled.T  # (N, N)
-        inner = torch.einsum("nk,nm,mk->k", sure, alike, sure)  # ‖Σ q‖²
-        length = (inner - sure * (2 * (along + sure) - 1)).clamp(min=1e-12).sqrt()  # without the mask itself
+        own = sure * alike.diagonal()[:, None]  # f · f: 1, and 0 for a mask without a feature
+        along = alike @ sure - own  # f · q, times the length of q
+        inner = torch.einsum("nk,nm,mk->k", sure, alike, sure)  # of q with the mask itself
+        length = (inner - 2 * sure * along - own).clamp(min=SHORTEST**2).sqrt()
         again = (along / length).clamp(0, 1)
         return torch.where(others, (1 - self.weight) * scores + self.weight * again, scores)

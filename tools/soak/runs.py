@@ -1,19 +1,15 @@
-"""``python -m tools.soak``: many small runs that are killed, stopped, or run out of disk, and gone on with.
+"""Runs that write results: each is ended, gone on with until it ends, and compared with a whole one.
 
-Runs of ``ntt predict``, ``run_lightening.py`` and ``ntt demo`` end at random moments by SIGKILL, SIGTERM,
-SIGINT or a full disk, are gone on with until they end by themselves, and are compared with a run that
-nothing happened to. Counted is what was lost: a finished picture that was searched again, a result that
-differs, a file of somebody else that changed, a half file, a traceback.
+Counted is what was lost: a finished picture that was searched again, a result that differs, a file of
+somebody else that changed, a half file, a traceback.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import multiprocessing
 import os
 import resource
-import shutil
 import signal
 import sys
 import tempfile
@@ -27,11 +23,22 @@ from random import Random
 
 import yaml
 
-from no_time_to_train.scenes import DemoDataset, write_demo_dataset
+from no_time_to_train.scenes import DemoDataset
 
 FAST = {"points_per_side": 4, "iou_thr": 0.0, "img_size": 96}
 VARYING = {"run.json", "log.txt", "report.html", "settings.json"}
 """Hold times, or what the command line was; everything else is the same to the byte."""
+
+LOST = (
+    "tracebacks",
+    "half files",
+    "runs that did not end well",
+    "finished pictures searched again",
+    "files of others changed",
+    "results that differ",
+    "answers lost",
+)
+"""What is counted beside the ends."""
 
 ENDS = ("kill", "kill", "kill", "terminate", "interrupt", "full disk")
 SIGNALS = {"kill": signal.SIGKILL, "terminate": signal.SIGTERM, "interrupt": signal.SIGINT}
@@ -48,6 +55,12 @@ class Kind:
 
     words: Callable[[Path], Sequence[str]]
     going_on: Sequence[str]
+
+
+def models() -> list[str]:
+    """The smallest ones, searching little."""
+    options = [f"--option={name}={value}" for name, value in FAST.items()]
+    return ["--encoder", "dinov3_nano", "--sam2", "sam2_nano", "--device", "cpu", *options]
 
 
 def kinds_of(data: DemoDataset) -> dict[str, Kind]:
@@ -68,8 +81,6 @@ def kinds_of(data: DemoDataset) -> dict[str, Kind]:
     }
     trainer = {"accelerator": "cpu", "devices": 1, "enable_progress_bar": False}
     config.write_text(yaml.safe_dump({"trainer": trainer, "model": {"init_args": blocks}}))
-    options = [f"--option={name}={value}" for name, value in FAST.items()]
-    models = ["--encoder", "dinov3_nano", "--sam2", "sam2_nano", "--device", "cpu", *options]
     sources = ["--references", str(data.references), "--reference-images", str(data.root)]
     formats = ["--format", "coco,png,csv,yolo,labelme,overlay,html", "--min-score", "0"]
     return {
@@ -81,7 +92,7 @@ def kinds_of(data: DemoDataset) -> dict[str, Kind]:
                 str(data.images),
                 "--out",
                 str(out),
-                *models,
+                *models(),
                 *formats,
             ],
             ["--resume"],
@@ -151,6 +162,16 @@ def content(out: Path) -> dict[str, bytes]:
     return kept
 
 
+def whole_run(kind: Kind, out: Path) -> tuple[dict[str, bytes], float]:
+    """What a run that nothing happens to leaves, and its seconds."""
+    log, started = out.with_suffix(".log"), time.monotonic()
+    process = start(kind.words(out), log)
+    process.join()
+    if process.exitcode:
+        raise RuntimeError(log.read_text())
+    return content(out), time.monotonic() - started
+
+
 def one_round(kind: Kind, whole: dict[str, bytes], took: float, random: Random, counts: Counter[str]) -> None:
     """One run that is ended at random moments until it ends by itself."""
     with tempfile.TemporaryDirectory() as place:
@@ -170,8 +191,10 @@ def one_round(kind: Kind, whole: dict[str, bytes], took: float, random: Random, 
             process.join(60)
             counts[end] += process.exitcode != 0
             counts["tracebacks"] += b"Traceback" in log.read_bytes()
-            for path in [*out.rglob("*.json"), *out.rglob("*.jpg")]:
-                counts["half files"] += not _is_whole(path)
+            halves = [
+                path.name for path in [*out.rglob("*.json"), *out.rglob("*.jpg")] if not _is_whole(path)
+            ]
+            counts["half files"] += _said(end, halves)
             before = finished(out)
             if process.exitcode == 0:
                 break
@@ -187,8 +210,16 @@ def one_round(kind: Kind, whole: dict[str, bytes], took: float, random: Random, 
         found = content(out)
         counts["files of others changed"] += found.pop("mine.txt", b"") != b"mine"
         counts["files of others changed"] += found.pop("masks/mine.png", b"") != b"mine"
-        counts["results that differ"] += found != whole
+        differ = [name for name in sorted({*found, *whole}) if found.get(name) != whole.get(name)]
+        counts["results that differ"] += _said("at the end", differ) > 0
         counts["rounds"] += 1
+
+
+def _said(when: str, names: list[str]) -> int:
+    """How many were lost; says which."""
+    if names:
+        print(f"{when}: {', '.join(names)}")
+    return len(names)
 
 
 def _is_whole(path: Path) -> bool:
@@ -199,61 +230,3 @@ def _is_whole(path: Path) -> bool:
     except ValueError:
         return False
     return True
-
-
-LOST = (
-    "tracebacks",
-    "half files",
-    "runs that did not end well",
-    "finished pictures searched again",
-    "files of others changed",
-    "results that differ",
-)
-
-
-def main(words: list[str] | None = None) -> int:
-    """Run, print counts, and return 1 where anything was lost."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=10, help="at most (%(default)s)")
-    parser.add_argument("--ends", type=int, default=200, help="kills, signals and full disks (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args(words)
-    import no_time_to_train.api
-    import no_time_to_train.pl_wrapper.lightning_cli  # noqa: F401  # so that no run waits for it
-
-    until, random = time.monotonic() + 60 * arguments.minutes, Random(arguments.seed)
-    counts: dict[str, Counter[str]] = {}
-    with tempfile.TemporaryDirectory() as place:
-        data = write_demo_dataset(Path(place) / "data", num_targets=4, num_classes=2, shots=1, size=96)
-        kinds, wholes = kinds_of(data), {}
-        for name, kind in kinds.items():
-            out, started = Path(place) / name, time.monotonic()
-            process = start(kind.words(out), Path(place) / "log")
-            process.join()
-            if process.exitcode:
-                print((Path(place) / "log").read_text())
-                return 1
-            wholes[name] = (content(out), time.monotonic() - started)
-            shutil.rmtree(out)
-            counts[name] = Counter()
-        while time.monotonic() < until and _ended(counts) < arguments.ends:
-            name = random.choice([*kinds])
-            one_round(kinds[name], *wholes[name], random, counts[name])
-    for name, found in counts.items():
-        ends = ", ".join(f"{found[end]} {end}" for end in dict.fromkeys(ENDS))
-        print(
-            f"{name}: {found['rounds']} runs, ended early {sum(found[e] for e in set(ENDS))} times ({ends})"
-        )
-        for what in LOST:
-            print(f"    {found[what]:4} {what}")
-    lost = sum(found[what] for found in counts.values() for what in LOST)
-    print(f"{_ended(counts)} ends, {lost} losses")
-    return int(lost > 0)
-
-
-def _ended(counts: dict[str, Counter[str]]) -> int:
-    return sum(found[end] for found in counts.values() for end in set(ENDS))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
