@@ -244,7 +244,7 @@ def main() -> None:
     parser.add_argument("engine", help="ENGINE:PRECISION; or prepare, quantise")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=1)
-    parser.add_argument("--graphs", type=Path, default=Path("graphs"))
+    parser.add_argument("--graphs", type=Path, default=Path("runs/graphs"))
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     args = parser.parse_args()
     torch.set_num_threads(args.threads)

@@ -121,7 +121,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--engines", nargs="*", default=[":".join(pair) for pair in ENGINES])
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--graphs", type=Path, default=Path("graphs"), help="where graphs are kept")
+    parser.add_argument("--graphs", type=Path, default=Path("runs/graphs"), help="where graphs are kept")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--ledger", type=Path, default=Path("runs/engines.jsonl"), help="of finished rows")
     return parser.parse_args()
