@@ -94,7 +94,7 @@ class Segmenter:
             progress, of a model that was named.
         device: None takes CUDA or MPS where there is one, else the CPU.
         adapter: a file of ``ntt fit``, added to the weights of both networks (docs/learning.md).
-        precision: of both networks: fp32, bf16 or fp16. The two short ones are for a GPU, or a CPU with AMX.
+        precision: of both networks: fp32, bf16 or fp16. Short ones are for a GPU; bf16 for some CPUs too.
         compile: both image encoders through ``torch.compile``; the first image takes minutes.
         backend: what computes both image encoders: ``torch``, ``onnxruntime`` or ``openvino``.
         engine: options of another backend than torch: keys of the YAML block ``model_cfg.engine``.
@@ -154,6 +154,8 @@ class Segmenter:
         chosen = {name: getattr(self.config, name) for name in speed}
         usual = {name: getattr(ModelConfig, name) for name in speed}
         self._options = {**own, **{name: value for name, value in chosen.items() if value != usual[name]}}
+        if self.config.engine is not None and self.config.engine.sam2_precision is not None:
+            self._options["engine"] = {"sam2_precision": self.config.engine.sam2_precision}
         self._model = build_model(self.config).to(where)
         self._lock = RLock()  # references are added and replaced as a whole
         self._references: tuple[StoredReference, ...] = ()

@@ -158,20 +158,24 @@ def build_segmenter(arguments: argparse.Namespace) -> Segmenter:
 
 
 def _say_options(arguments: argparse.Namespace, finder: Segmenter) -> None:
-    """In one line, what a preset or the small models changed of the published values."""
+    """In a line each, what a preset or the small models changed of the published values, and what fast took."""
     from no_time_to_train.config.presets import preset_options, what_it_sets
     from no_time_to_train.runs.once_a_day import for_screen
     from no_time_to_train.words import Advice
 
+    said = None
     if arguments.preset is not None:
         options, short = preset_options(arguments.preset), f"preset {arguments.preset}"
         said = Advice(f"{short} sets {what_it_sets(options)}", short)
     elif finder.usual_options and arguments.memory is None:
         short = "small models, with values of their own"
         said = Advice(f"small models: {what_it_sets(finder.usual_options)}", short)
-    else:
-        return
-    print(for_screen(said, sys.stdout, verbose=arguments.verbose))
+    if said is not None:
+        print(for_screen(said, sys.stdout, verbose=arguments.verbose))
+    if arguments.fast:
+        cfg = finder.config
+        of_sam = (cfg.engine and cfg.engine.sam2_precision) or cfg.precision
+        print(f"fast: backend {cfg.backend}, encoder in {cfg.precision}, SAM 2 in {of_sam}")
 
 
 def model_arguments(arguments: argparse.Namespace) -> dict[str, Any]:

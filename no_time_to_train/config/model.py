@@ -62,7 +62,8 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         if self.backend == "torch":
-            require(self.engine is None, "engine", "left out with backend torch", self.engine)
+            alone = self.engine is None or self.fast  # which takes another one
+            require(alone, "engine", "left out with backend torch", self.engine)
             return
         require(not self.compile, "compile", f"false with backend {self.backend}", self.compile)
         dtype = self.encoder_cfg.dtype

@@ -171,7 +171,7 @@ def _checked_decoder(
         expected = model.sam.decode(embedding, point_prompts(asked))
         parts = (embedding.image, *embedding.high_res, asked)
         logits = torch.from_numpy(decode(*(part.numpy() for part in parts))[1])
-        ious.append(_mean_iou(logits, expected.logits))
+        ious.append(mean_iou(logits, expected.logits))
     _require(min(ious), LEAST_IOU, f"the decoder {facts.model}", "mean IoU of masks")
     return GraphReport(path, facts, len(shown), None, min(ious), None)
 
@@ -230,11 +230,11 @@ def _embedded(parts: Sequence[Tensor]) -> ImageEmbedding:
 def _iou_of_grid(model: ReferenceSegmenter[Any], one: ImageEmbedding, other: ImageEmbedding) -> float:
     asked = point_prompts(half_cell_grid(GRID, model.sam.image_size))
     found: list[DecodedMasks] = [model.sam.decode(each, asked) for each in (one, other)]
-    return _mean_iou(found[0].logits, found[1].logits)
+    return mean_iou(found[0].logits, found[1].logits)
 
 
-def _mean_iou(one: Tensor, other: Tensor) -> float:
-    """Of (M, q, q) logits, mask by mask; 1 for two empty ones."""
+def mean_iou(one: Tensor, other: Tensor) -> float:
+    """Of two times (M, q, q) logits, mask by mask; 1 for two empty ones."""
     both, any_of = ((one > 0) & (other > 0)).flatten(1).sum(1), ((one > 0) | (other > 0)).flatten(1).sum(1)
     return float(torch.where(any_of == 0, 1.0, both / any_of.clamp(min=1)).mean())
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -76,6 +79,23 @@ def test_without_a_compiler_it_says_so(monkeypatch: pytest.MonkeyPatch, own: str
     monkeypatch.setenv("CXX", own)
     with pytest.raises(ConfigError, match=said):
         built(compile=True)
+
+
+@pytest.mark.parametrize("chosen", [None, "torch", "user"])
+def test_what_was_compiled_is_kept_beside_the_weights(
+    chosen: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torch writes its own default into its variable, which must not look like a choice of the user."""
+    try:
+        compiled.require_compiler()
+    except ConfigError as error:
+        pytest.skip(str(error))
+    folders = {"torch": f"{tempfile.gettempdir()}/torchinductor_somebody", "user": str(tmp_path / "own")}
+    monkeypatch.setenv("NTT_CHECKPOINTS", str(tmp_path))
+    monkeypatch.setenv(compiled.INDUCTOR_FOLDER, folders.get(chosen or "", ""))
+    built(compile=True)
+    wanted = folders["user"] if chosen == "user" else str(tmp_path / "compiled")
+    assert os.environ[compiled.INDUCTOR_FOLDER] == wanted
 
 
 @pytest.mark.skipif(not hasattr(torch.compiler, "set_stance"), reason="needs torch 2.6")

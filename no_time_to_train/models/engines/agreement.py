@@ -14,6 +14,9 @@ from no_time_to_train.errors import ConfigError
 LEAST_COSINE = {"fp32": 0.999, "bf16": 0.999, "fp16": 0.999, "int8": 0.99}
 """Mean over places of the cosine to what torch computes in float32; of the worst output of a graph."""
 
+SHORT = "precision fp32 (in place of fast: backend openvino; for SAM 2 alone: engine.sam2_precision)"
+INSTEAD = {"fp32": "backend torch", "bf16": SHORT, "fp16": SHORT, "int8": "a graph in float"}
+
 LEAST_IOU = 0.95
 """Mean IoU of the masks that SAM 2 makes of the same prompts, below which a graph is refused."""
 
@@ -46,7 +49,7 @@ class Agreement:
         if not self.cosine >= bound:  # so that NaN is refused too
             raise ConfigError(
                 f"{what} does not compute what torch does: {self}, and in {arithmetic} it must be at least "
-                f"{bound}; use backend torch, or a more exact graph or precision"
+                f"{bound}; use {INSTEAD[arithmetic]}"
             )
 
 

@@ -1,7 +1,7 @@
 """``backend: onnxruntime`` or ``openvino``: both image encoders of a model in an engine.
 
-SAM 2's mask decoder stays in torch: ours does the work of all prompts once, and took half of the time that
-its graph took in either engine (docs/engines.md).
+SAM 2's mask decoder stays in torch: ours does the work of all prompts once, and took a third of the time that
+its graph took in ONNX Runtime (docs/engines.md).
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ def use_backend(
     unused = [str(path) for path, facts in graphs.items() if facts.part == "decoder"]
     if unused:
         raise ConfigError(f"{', '.join(unused)}: the mask decoder stays in torch; leave its graph out")
-    networks: tuple[tuple[Network, GraphFacts], ...] = (
-        (encoder, encoder_facts(encoder)),
-        (sam, sam2_facts(sam)),
+    networks: tuple[tuple[Network, GraphFacts, Precision], ...] = (
+        (encoder, encoder_facts(encoder), precision),
+        (sam, sam2_facts(sam), cfg.sam2_precision or precision),
     )
-    for network, wanted in networks:
+    for network, wanted, own in networks:
         path, facts = _graph_of(network, wanted, graphs)
-        network.engine = open_engine(network, path, facts, backend, precision, cfg)
+        network.engine = open_engine(network, path, facts, backend, own, cfg)
 
 
 def open_engine(

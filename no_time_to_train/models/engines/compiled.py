@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import tempfile
 from importlib.util import find_spec
+from pathlib import Path
 
 import torch
 
@@ -32,11 +34,18 @@ def compile_encoders(encoder: FeatureEncoder, sam: Sam2Backend) -> None:
     """
     require_compiler()
     with contextlib.suppress(CheckpointError):  # no home folder: torch has a place of its own
-        os.environ.setdefault(INDUCTOR_FOLDER, str(checkpoint_folder() / "compiled"))
+        if _is_default(os.environ.get(INDUCTOR_FOLDER)):
+            os.environ[INDUCTOR_FOLDER] = str(checkpoint_folder() / "compiled")
     for name in ENTRIES:
         if hasattr(encoder.backbone, name):
             setattr(encoder.backbone, name, torch.compile(getattr(encoder.backbone, name)))
     sam.image_encoder.compile()
+
+
+def _is_default(folder: str | None) -> bool:
+    """Whether nobody chose it; torch writes its own default into the variable, often when it is imported."""
+    own = Path(tempfile.gettempdir()), "torchinductor_"
+    return not folder or (Path(folder).parent == own[0] and Path(folder).name.startswith(own[1]))
 
 
 def require_compiler() -> None:

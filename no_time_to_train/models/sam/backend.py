@@ -39,6 +39,9 @@ One at 64 x 64, whose 4 MB of image tokens fill the cache; 8 at nano's 16 x 16, 
 arithmetic. Fixed, and the last chunk filled up, so that all products have the same shape and round the same.
 """
 
+SHORT_CHUNK_TOKENS = 16384
+"""The same in bf16 and fp16, where image tokens cost less, and the prompts' own, in float32, the more."""
+
 UPSCALE_CHUNK = 32
 """Masks upscaled together on a GPU, 30 MB each in float32."""
 
@@ -158,11 +161,15 @@ class Sam2Backend(nn.Module):
         self, embedding: ImageEmbedding, prompts: Prompts, tokens: Tokens, min_iou: float, chunk: int
     ) -> tuple[list[DecodedMasks], int]:
         device, image = embedding.image.device.type, self._prepare(embedding)
-        if device == "cpu":
-            size = max(1, min(CPU_CHUNK, CPU_CHUNK_TOKENS // math.prod(image.grid)))
-            decode = partial(self._chunk_worker, image, tokens, min_iou, size)
-            return single_thread_map(decode, list(prompts.chunks(size))), size
-        with torch.autocast(device, enabled=False):
+        with torch.autocast(device, enabled=False):  # tokens have the dtype of the weights
+            if device == "cpu":
+                most = SHORT_CHUNK_TOKENS if image.state.itemsize < 4 else CPU_CHUNK_TOKENS
+                size, upscaled = (
+                    max(1, min(CPU_CHUNK, together // math.prod(image.grid)))
+                    for together in (most, CPU_CHUNK_TOKENS)
+                )
+                decode = partial(self._chunk_worker, image, tokens, min_iou, (size, upscaled))
+                return single_thread_map(decode, list(prompts.chunks(size))), size
             worker = self._chunk_worker(image, tokens, min_iou, None)
             return [worker(piece) for piece in prompts.chunks(chunk)], chunk
 
@@ -179,25 +186,31 @@ class Sam2Backend(nn.Module):
         return embedding.prepared[dtype]
 
     def _chunk_worker(
-        self, image: PreparedImage, tokens: Tokens, min_iou: float, fill: int | None
+        self, image: PreparedImage, tokens: Tokens, min_iou: float, fill: tuple[int, int] | None
     ) -> Callable[[Prompts], DecodedMasks]:
         """Decoding of one chunk, with buffers of its own.
 
         Args:
-            fill: on a CPU, fill up the chunk to this many prompts and upscale it as a whole if at all, so
-                that shapes stay the same; None upscales only the survivors, and waits once for the device.
+            fill: on a CPU, fill up the chunk to so many prompts, and upscale so many of them together if at
+                all, so that shapes stay the same; None upscales only the survivors, and waits once for the
+                device.
         """
         decoder = PointDecoder(self.sam_prompt_encoder, self.sam_mask_decoder)
 
         def decode(prompts: Prompts) -> DecodedMasks:
-            asked = prompts if fill is None else prompts.filled(fill)
+            asked = prompts if fill is None else prompts.filled(fill[0])
             decoded = decoder.run(image, self._embed(asked))
             wanted, keep = choose_tokens(decoded.ious, tokens, min_iou)
             keep[len(prompts) :] = False
             prompt, rank = torch.nonzero(keep, as_tuple=True)  # where a GPU is waited for
             ious = decoded.ious.gather(1, wanted)[prompt, rank]
             if fill is not None and len(prompt):
-                logits = [decoder.masks(image, decoded, wanted)[prompt, rank]]
+                places = (slice(first, first + fill[1]) for first in range(0, *fill))
+                logits = [
+                    decoder.masks(image, decoded[part], wanted[part])[keep[part]]
+                    for part in places
+                    if keep[part].any()
+                ]
             else:
                 one_each = wanted.shape[1] == 1  # then no mask of a surviving prompt is left out
                 rows = prompt if one_each else prompt.unique_consecutive()

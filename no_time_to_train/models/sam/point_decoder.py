@@ -74,7 +74,7 @@ class Decoded:
     state: Tensor
     placed: Tensor
 
-    def __getitem__(self, index: Tensor) -> Decoded:
+    def __getitem__(self, index: Tensor | slice) -> Decoded:
         parts = (self.ious, self.tokens, self.asking, self.state, self.placed)
         return Decoded(*(part[index] for part in parts))
 

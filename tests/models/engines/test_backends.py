@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from no_time_to_train.cli import main
 from no_time_to_train.config import ModelConfig, parse_block
 from no_time_to_train.errors import ConfigError, MemoryMismatchError
 from no_time_to_train.models.encoders.feature_encoder import FeatureEncoder
+from no_time_to_train.models.engines import fastest
 from no_time_to_train.models.engines.export import export_image_graph
 from no_time_to_train.models.engines.fastest import with_fast
 from no_time_to_train.models.engines.graph import encoder_facts
@@ -282,7 +284,46 @@ def test_the_matcher_stays_with_torch() -> None:
         build_model(parse_block(ModelConfig, {**block, "encoder_cfg": encoder}, "model_cfg"))
 
 
-def test_fast_is_measured_not_guessed() -> None:
+class Able:
+    """Of OpenVINO what ``fast`` asks it, on a processor with bf16."""
+
+    @staticmethod
+    def get_property(*_: str) -> list[str]:
+        return ["FP32", "BF16"]
+
+
+@pytest.mark.parametrize(
+    ("encoder", "sam2", "precisions"),
+    [
+        ("dinov3_nano", "sam2_nano", ("fp32", None)),
+        ("dinov2_large", "sam2_hiera_l.yaml", ("bf16", None)),
+        ("dinov2_large", "sam2_nano", ("bf16", "fp32")),
+        ("dinov3_nano", "sam2_hiera_l.yaml", ("fp32", "bf16")),
+    ],
+)
+def test_fast_takes_for_each_network_what_passes(
+    encoder: str, sam2: str, precisions: tuple[str, str | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The embedded ones are refused in bf16, so neither of them may get it, whatever stands beside it."""
     pytest.importorskip("openvino")
-    small = with_fast(parse_block(ModelConfig, {"fast": True, "encoder_cfg": {"name": "dinov3_nano"}}, "m"))
-    assert (small.backend, small.precision, small.fast) == ("openvino", "fp32", False)
+    monkeypatch.setattr(fastest, "openvino_core", Able)
+    block = {"fast": True, "sam2_cfg_file": sam2, "encoder_cfg": {"name": encoder}, "engine": {"threads": 1}}
+    chosen = with_fast(parse_block(ModelConfig, block, "m"))
+    assert chosen.engine is not None
+    assert (chosen.precision, chosen.engine.sam2_precision) == precisions
+    assert (chosen.backend, chosen.fast, chosen.engine.threads) == ("openvino", False, 1)
+    assert with_fast(replace(chosen, fast=True)) == chosen  # as of a memory that was made with it
+
+
+@pytest.mark.slow
+def test_each_network_has_its_precision_and_a_memory_keeps_both(tmp_path: Path) -> None:
+    openvino_core = pytest.importorskip("openvino").Core
+    if "BF16" not in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("this processor has no bf16")
+    finder = shown(backend="openvino", engine={"sam2_precision": "bf16"})
+    for one in (finder, Segmenter.load(finder.save(tmp_path / "memory.safetensors"), device="cpu")):
+        assert [part.engine.name for part in (one.model.encoder, one.model.sam)] == [
+            "openvino fp32",
+            "openvino bf16",
+        ]
+        assert one.model.sam.precision == torch.bfloat16

@@ -167,6 +167,39 @@ def test_what_is_shared_is_made_once_per_precision(nano: Sam2Backend) -> None:
     assert ((found.logits > 0) == (expected.logits > 0)).float().mean() > 0.95
 
 
+def test_autocast_reaches_image_tokens_alone_on_any_number_of_threads(nano: Sam2Backend) -> None:
+    embedding, prompts = random_embedding(nano), random_prompts(nano, "point", 20)
+    exact, threads, found = nano.decode(embedding, prompts), torch.get_num_threads(), []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            with torch.autocast("cpu", torch.bfloat16):
+                found.append(nano.decode(embedding, prompts))
+    finally:
+        torch.set_num_threads(threads)
+    assert same_bits(*found)
+    assert not same_bits(found[0], exact)
+
+
+@pytest.mark.parametrize("tokens", ["best", "all"])
+def test_in_short_arithmetic_fewer_are_upscaled_than_decoded_together(
+    nano: Sam2Backend, tokens: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of the large models: 4 prompts are decoded at a time, and each that is wanted is upscaled alone."""
+    embedding, prompts = random_embedding(nano), random_prompts(nano, "point", 10)
+    with torch.autocast("cpu", torch.bfloat16):
+        together = nano.decode(embedding, prompts, tokens=tokens)
+        monkeypatch.setattr(sam2_backend, "CPU_CHUNK_TOKENS", 256)
+        monkeypatch.setattr(sam2_backend, "SHORT_CHUNK_TOKENS", 1024)
+        every = nano.decode(embedding, prompts, tokens=tokens)
+        least = every.ious.median().item()
+        some = nano.decode(embedding, prompts, tokens=tokens, min_iou=least)
+    assert torch.equal(every.prompts, together.prompts)
+    torch.testing.assert_close(every.logits, together.logits, atol=0.05, rtol=0.05)
+    assert 0 < len(some) < len(every)
+    assert same_bits(some, every[every.ious > least])
+
+
 @pytest.mark.parametrize("tokens", ["best", "all"])
 def test_upscaling_only_survivors_as_a_gpu_does(
     nano: Sam2Backend, tokens: Any, monkeypatch: pytest.MonkeyPatch
