@@ -158,7 +158,7 @@ def build_segmenter(arguments: argparse.Namespace) -> Segmenter:
 
 
 def _say_options(arguments: argparse.Namespace, finder: Segmenter) -> None:
-    """In a line each, what a preset or the small models changed of the published values, and what fast took."""
+    """What a preset or the small models changed of the published values, and what fast took, a line each."""
     from no_time_to_train.config.presets import preset_options, what_it_sets
     from no_time_to_train.runs.once_a_day import for_screen
     from no_time_to_train.words import Advice

@@ -183,17 +183,24 @@ def test_autocast_reaches_image_tokens_alone_on_any_number_of_threads(nano: Sam2
 
 @pytest.mark.parametrize("tokens", ["best", "all"])
 def test_in_short_arithmetic_fewer_are_upscaled_than_decoded_together(
-    nano: Sam2Backend, tokens: Any, monkeypatch: pytest.MonkeyPatch
+    tokens: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As of the large models: 4 prompts are decoded at a time, and each that is wanted is upscaled alone."""
-    embedding, prompts = random_embedding(nano), random_prompts(nano, "point", 10)
+    sam = build_sam2("sam2_nano", None)
+    y, x = torch.meshgrid(torch.arange(512), torch.arange(512), indexing="ij")
+    discs = ((x % 128 - 64) ** 2 + (y % 128 - 64) ** 2 < 40**2).float()
+    with torch.no_grad():
+        (embedding,) = sam.encode(torch.stack([discs, 0.5 * discs, x / 512])[None])
+    prompts = random_prompts(sam, "point", 12)
+    each = sam.decode(embedding, prompts, tokens="all").ious.unflatten(0, (12, -1)).argmax(dim=1)
+    assert len(each.unique()) > 1  # prompts whose best masks are of other tokens
     with torch.autocast("cpu", torch.bfloat16):
-        together = nano.decode(embedding, prompts, tokens=tokens)
-        monkeypatch.setattr(sam2_backend, "CPU_CHUNK_TOKENS", 256)
-        monkeypatch.setattr(sam2_backend, "SHORT_CHUNK_TOKENS", 1024)
-        every = nano.decode(embedding, prompts, tokens=tokens)
+        together = sam.decode(embedding, prompts, tokens=tokens)
+        monkeypatch.setattr(sam2_backend, "CPU_CHUNK_TOKENS", 1024)
+        monkeypatch.setattr(sam2_backend, "SHORT_CHUNK_TOKENS", 4096)
+        every = sam.decode(embedding, prompts, tokens=tokens)
         least = every.ious.median().item()
-        some = nano.decode(embedding, prompts, tokens=tokens, min_iou=least)
+        some = sam.decode(embedding, prompts, tokens=tokens, min_iou=least)
     assert torch.equal(every.prompts, together.prompts)
     torch.testing.assert_close(every.logits, together.logits, atol=0.05, rtol=0.05)
     assert 0 < len(some) < len(every)
