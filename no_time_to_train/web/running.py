@@ -85,8 +85,9 @@ def run_server(
         timeout_graceful_shutdown=seconds,
         lifespan="off",
     )
-    with _signals_end_here(), listening:
-        Server(config).run(sockets=[listening])
+    server = Server(config)
+    with _signals_end_here(server), listening:
+        server.run(sockets=[listening])
 
 
 def require_uvicorn() -> Any:
@@ -106,10 +107,17 @@ def require_uvicorn() -> Any:
 
 
 @contextmanager
-def _signals_end_here() -> Iterator[None]:
-    """Uvicorn raises the signal again when it has stopped; by then all is done that it asked for."""
+def _signals_end_here(server: Any) -> Iterator[None]:
+    """Before the server has handlers of its own, a signal stops it as it begins.
+
+    Uvicorn raises the signal again when it has stopped; by then all is done that it asked for.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        server.should_exit = True
+
     numbers = (signal.SIGINT, signal.SIGTERM)
-    former = {number: signal.signal(number, lambda *_: None) for number in numbers}
+    former = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield
     finally:

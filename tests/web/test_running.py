@@ -22,6 +22,17 @@ run_server(app, listening, lambda: print("told", flush=True))
 print("after", flush=True)
 """
 
+EARLY = """
+import signal, socket, sys
+
+class Early(socket.socket):
+    def __enter__(self):  # after the last line that raises at a signal, before uvicorn has a handler
+        signal.raise_signal(int(sys.argv[1]))
+        return super().__enter__()
+
+listening = Early(fileno=listening.detach())
+run_server("""
+
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_in_an_orderly_way(number: signal.Signals) -> None:
@@ -33,3 +44,12 @@ def test_a_signal_ends_it_in_an_orderly_way(number: signal.Signals) -> None:
     process.send_signal(number)
     assert process.communicate(timeout=30)[0] == "told\nafter\n"
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_at_the_last_moment_before_it_begins_ends_it(number: signal.Signals) -> None:
+    code = SERVER.replace("run_server(app", EARLY.strip() + "app")
+    command = [sys.executable, "-c", code, str(int(number))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("after\n")

@@ -9,6 +9,7 @@ import shutil
 import signal
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Sequence
 from http.client import HTTPException
@@ -24,6 +25,9 @@ from tools.soak.runs import ENDS, SIGNALS, models, start
 
 LONGEST = 5.0
 """Seconds until a server is ended at the latest."""
+
+SILENT = 120.0
+"""Seconds without an address after which a server counts as one that hangs."""
 
 REFUSED = 5
 """Operations that a full disk refuses until somebody gives up."""
@@ -78,22 +82,26 @@ def app_round(data: DemoDataset, longest: float, random: Random, counts: Counter
             if not limit:
                 timer.start()
             if page := page_of(process, log):
-                work(page, answered)
+                work(page, answered, time.monotonic() + longest + 30)
             if limit:
                 _end(process, stroke)
             process.join(60)
             timer.cancel()
+            stays = process.exitcode is None
+            process.kill()
             counts[end] += 1
             counts["tracebacks"] += b"Traceback" in log.read_bytes()
-            counts["runs that did not end well"] += end != "kill" and process.exitcode not in (0, 2, 130, 143)
+            ended = end == "kill" or process.exitcode in (0, 2, 130, 143)
+            counts["runs that did not end well"] += stays or not ended
         _look_through(words, log, answered, counts)
         counts["files of others changed"] += _bytes_of(pictures) != before
         counts["rounds"] += 1
 
 
 def page_of(process: BaseProcess, log: Path) -> Page | None:
-    """Its page, once the address is printed; None if it ends before."""
-    while process.is_alive():
+    """Its page, once the address is printed; None if it ends before, or says nothing for long."""
+    until = time.monotonic() + SILENT
+    while process.is_alive() and time.monotonic() < until:
         said = log.read_text() if log.exists() else ""
         if found := re.search(r"http\S+/\?token=\S+\n", said):
             return Page(found[0].strip())
@@ -101,16 +109,17 @@ def page_of(process: BaseProcess, log: Path) -> Page | None:
     return None
 
 
-def work(page: Page, answered: list[str]) -> None:
+def work(page: Page, answered: list[str], until: float) -> None:
     """A reference, so that it searches, then class after class until it answers no more.
 
     Args:
         answered: gets the name of every class whose operation was answered.
+        until: when it should have ended long ago, in seconds of the monotonic clock.
     """
     outline = [[10, 10, 40, 10, 40, 40, 10, 40]]
     name, part = "thing", {"op": "add", "image": 0, "class": "thing", "outline": outline, "role": "reference"}
     refused = 0
-    while refused < REFUSED:
+    while refused < REFUSED and time.monotonic() < until:
         try:
             page.do(part)
             answered.append(name)
@@ -132,7 +141,9 @@ def _look_through(words: Sequence[str], log: Path, answered: list[str], counts: 
     counts["answers lost"] += len(set(answered) - names)
     _end(process, signal.SIGINT)
     process.join(60)
+    process.kill()
     counts["tracebacks"] += b"Traceback" in log.read_bytes()
+    process.join()
     counts["runs that did not end well"] += process.exitcode != 0
 
 
