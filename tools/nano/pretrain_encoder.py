@@ -27,6 +27,7 @@ SUMMARY = "Teach the nano DINOv3 encoder which families of shape and texture obj
 SCENES, SIDE = 64, 128
 POOL = 8000
 """Scenes are drawn once and shown in other colours and turned, since drawing takes as long as learning."""
+NAME = "dinov3_nano_families"
 MUON_SHARE = 6.0
 """Rate of the matrices, in units of that of the rest."""
 OPPONENT = torch.tensor([[1 / 3**0.5] * 3, [0.5**0.5, 0, -(0.5**0.5)], [6**-0.5, -2 * 6**-0.5, 6**-0.5]])
@@ -128,7 +129,7 @@ def main() -> None:
     model, families = build_encoder(), Families()
     if args.init:
         load_exported(model, args.init)
-    else:
+    elif not (args.work / f"{NAME}.pt").exists():  # which a resumed training reads
         prepare(model, torch.cat([_scene(args.seed, number).images for number in range(512)]))
     both = nn.ModuleDict({"encoder": model, "families": families})
     checks = judging_sets(args.check_scenes // 2, side=256, context=4.0)
@@ -141,7 +142,7 @@ def main() -> None:
     held = {id(p) for p in matrices}
     others = [p for p in both.parameters() if id(p) not in held]
     optimizer = Muon(matrices, others, MUON_SHARE)
-    train(encoder_task("dinov3_nano_families", both, step_losses, checks), args, optimizer)
+    train(encoder_task(NAME, both, step_losses, checks), args, optimizer)
 
 
 if __name__ == "__main__":
