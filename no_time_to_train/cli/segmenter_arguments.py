@@ -174,8 +174,7 @@ def _say_options(arguments: argparse.Namespace, finder: Segmenter) -> None:
         print(for_screen(said, sys.stdout, verbose=arguments.verbose))
     if arguments.fast:
         cfg = finder.config
-        of_sam = (cfg.engine and cfg.engine.sam2_precision) or cfg.precision
-        print(f"fast: backend {cfg.backend}, encoder in {cfg.precision}, SAM 2 in {of_sam}")
+        print(f"fast: backend {cfg.backend}, encoder in {cfg.precision}, SAM 2 in {cfg.sam2_precision}")
 
 
 def model_arguments(arguments: argparse.Namespace) -> dict[str, Any]:

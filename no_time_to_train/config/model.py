@@ -60,6 +60,11 @@ class ModelConfig:
     online_vis: bool = False  # a picture of each image, truth beside prediction
     vis_thr: float = 0.5  # least score shown in them
 
+    @property
+    def sam2_precision(self) -> Precision:
+        """What SAM 2 computes in: its own where the engine's block names one."""
+        return (self.engine and self.engine.sam2_precision) or self.precision
+
     def __post_init__(self) -> None:
         if self.backend == "torch":
             alone = self.engine is None or self.fast  # which takes another one

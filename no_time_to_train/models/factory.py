@@ -65,9 +65,8 @@ def build_model(cfg: ModelConfig) -> ReferenceSegmenter:
     if cfg.adapter is not None:
         add_adapter(cfg.adapter, model.encoder, model.sam, cfg.sam2_cfg_file)
         model.encoder.backbone.to(DTYPES[encoder.dtype])
-    of_sam = (cfg.engine and cfg.engine.sam2_precision) or cfg.precision
-    if of_sam != "fp32":
-        model.sam.precision = DTYPES[of_sam]
+    if cfg.sam2_precision != "fp32":
+        model.sam.precision = DTYPES[cfg.sam2_precision]
     if cfg.compile:
         compile_encoders(model.encoder, model.sam)
     if cfg.backend != "torch":

@@ -245,9 +245,9 @@ FAULTS = tuple(
             "models/engines/test_backends.py::test_fast_takes_for_each_network_what_passes",
         ),
         (
-            "models/factory.py",
-            "(cfg.engine and cfg.engine.sam2_precision) or cfg.precision",
-            "cfg.precision",
+            "config/model.py",
+            "(self.engine and self.engine.sam2_precision) or self.precision",
+            "self.precision",
             "models/engines/test_backends.py::test_each_network_has_its_precision_and_a_memory_keeps_both",
         ),
         (

@@ -16,6 +16,7 @@ LEAST_COSINE = {"fp32": 0.999, "bf16": 0.999, "fp16": 0.999, "int8": 0.99}
 
 SHORT = "precision fp32 (in place of fast: backend openvino; for SAM 2 alone: engine.sam2_precision)"
 INSTEAD = {"fp32": "backend torch", "bf16": SHORT, "fp16": SHORT, "int8": "a graph in float"}
+"""What to take where the bound of an arithmetic is not kept."""
 
 LEAST_IOU = 0.95
 """Mean IoU of the masks that SAM 2 makes of the same prompts, below which a graph is refused."""
