@@ -1,4 +1,4 @@
-"""SAM 2 nano as it is trained: many images and many prompts at once, and a head that says where to ask."""
+"""SAM 2 nano as it is trained: many images and many prompts at once."""
 
 from __future__ import annotations
 
@@ -20,38 +20,25 @@ FINE_SHARE, FINE_FACTOR = 0.5, 3.0
 
 
 class LiteSam2(nn.Module):
-    """Parameter names as in the released files, but for the trunk and ``prompt_head``.
-
-    ``prompt_head`` says where objects have their middle, on a grid of 8 pixels; it reads the features of the
-    neck and does not teach them.
-    """
+    """Parameter names as in the released files, but for the trunk."""
 
     def __init__(self) -> None:
         super().__init__()
         self.image_encoder = build_image_encoder(SPEC)
         self.sam_prompt_encoder, self.sam_mask_decoder = build_heads(SPEC)
         self.no_mem_embed = nn.Parameter(torch.zeros(1, 1, WIDTH), requires_grad=False)
-        self.prompt_head = nn.Sequential(
-            nn.Conv2d(WIDTH, 48, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(48, 48, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(48, 1, 1),
-        )
-        nn.init.constant_(self.prompt_head[-1].bias, -4.0)
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
 
-    def encode(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def encode(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, 3, S, S) RGB in [0, 1] to features.
 
         Returns:
-            (B, C/8, S/4, S/4), (B, C/4, S/8, S/8), (B, C, S/16, S/16), and (B, 1, S/8, S/8) logits of
-            middles.
+            (B, C/8, S/4, S/4), (B, C/4, S/8, S/8) and (B, C, S/16, S/16).
         """
         levels = self.image_encoder((images - self.mean) / self.std)["backbone_fpn"]
         fine, middle = self.sam_mask_decoder.conv_s0(levels[0]), self.sam_mask_decoder.conv_s1(levels[1])
-        return fine, middle, levels[2], self.prompt_head(levels[1].detach())
+        return fine, middle, levels[2]
 
     def decode(self, features: tuple[Tensor, ...], points: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Masks of P prompts for each of B images.
@@ -67,7 +54,7 @@ class LiteSam2(nn.Module):
         count, each = labels.shape[:2]
         prompts = self.sam_prompt_encoder
         sparse = prompts._embed_points(points.flatten(0, 1), labels.flatten(0, 1), pad=False)
-        fine, middle, coarse = (level.repeat_interleave(each, 0) for level in features[:3])
+        fine, middle, coarse = (level.repeat_interleave(each, 0) for level in features)
         dense = prompts.no_mask_embed.weight.view(1, -1, 1, 1).expand(len(sparse), -1, *coarse.shape[-2:])
         logits, ious, _, _ = self.sam_mask_decoder.predict_masks(
             image_embeddings=coarse,
@@ -97,8 +84,7 @@ def from_study(model: LiteSam2, values: Mapping[str, Tensor], trunk_order: Seque
     kept = {name: value.clone() for name, value in values.items() if not name.startswith(TRUNK)}
     frequencies = kept["sam_prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"]
     frequencies[:, round(frequencies.shape[1] * (1 - FINE_SHARE)) :] *= FINE_FACTOR
-    head = {f"prompt_head.{name}": value for name, value in model.prompt_head.state_dict().items()}
-    model.load_state_dict({**kept, **{TRUNK + name: value for name, value in folded.items()}, **head})
+    model.load_state_dict({**kept, **{TRUNK + name: value for name, value in folded.items()}})
 
 
 def half(values: Mapping[str, Tensor]) -> dict[str, Tensor]:

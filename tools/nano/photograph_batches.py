@@ -30,8 +30,6 @@ class Views:
         masks: (B, K, S, S) in [0, 1], in half precision on a GPU.
         open: (B, 1, S, S) bool, where there is surely no object.
         free: (B, 1, S, S) bool, where no object is named.
-        middles: (B, N, 2) xy in pixels of objects, those asked for and others.
-        areas: (B, N) of them in pixels; 0 means none.
         sources: (B, K) where the masks are from: numbers in the store, -2 - c for cut-out c, -1 for none.
     """
 
@@ -39,21 +37,17 @@ class Views:
     masks: Tensor
     open: Tensor
     free: Tensor
-    middles: Tensor
-    areas: Tensor
     sources: Tensor
 
     @staticmethod
     def join(parts: list[Views]) -> Views:
-        """Side by side in B; K and N filled up with nothing."""
-        most, many = max(p.masks.shape[1] for p in parts), max(p.areas.shape[1] for p in parts)
+        """Side by side in B; K filled up with nothing."""
+        most = max(p.masks.shape[1] for p in parts)
         return Views(
             torch.cat([p.images for p in parts]),
             torch.cat([F.pad(p.masks, (0, 0, 0, 0, 0, most - p.masks.shape[1])) for p in parts]),
             torch.cat([p.open for p in parts]),
             torch.cat([p.free for p in parts]),
-            torch.cat([F.pad(p.middles, (0, 0, 0, many - p.middles.shape[1])) for p in parts]),
-            torch.cat([F.pad(p.areas, (0, many - p.areas.shape[1])) for p in parts]),
             torch.cat([F.pad(p.sources, (0, most - p.sources.shape[1]), value=-1) for p in parts]),
         )
 
@@ -162,18 +156,12 @@ class Augment:
             self.look(torch.ones(count, 1, 8, 8, device=self.device, dtype=self.dtype), maps, "zeros") > 0.99
         )
         free = (F.max_pool2d(union, 17, 1, 8) < 0.01) & inside
-        back = torch.linalg.inv(maps[:, :, :2])
-        middles = torch.einsum("bij,bnj->bni", back, 2 * facts[..., :2] / S - 1 - maps[:, None, :, 2])
-        areas = facts[..., 2] / torch.linalg.det(maps[:, :, :2]).abs()[:, None]
-        seen = (middles.abs() < 1).all(-1) & exists
         sure = free & store.closed[rows].view(-1, 1, 1, 1)
         return Views(
             images,
             masks,
             sure,
             free,
-            (middles + 1) * S / 2,
-            areas * seen,
             torch.where(exists, numbers, -1)[:, :most],
         )
 
@@ -192,15 +180,11 @@ class Augment:
         for part in range(4):
             top, left = (part // 2) * S // 2, (part % 2) * S // 2
             masks[:, part, :, top : top + S // 2, left : left + S // 2] = small[:, part]
-        corner = torch.tensor([[0, 0], [1, 0], [0, 1], [1, 1]], device=self.device) * S / 2
-        middles = four.middles.reshape(count, 4, -1, 2) / 2 + corner[:, None]
         return Views(
             images,
             masks.flatten(1, 2),
             tiled(four.open),
             tiled(four.free),
-            middles.flatten(1, 2),
-            four.areas.reshape(count, -1) / 4,
             four.sources.reshape(count, -1),
         )
 
@@ -323,21 +307,13 @@ class Augment:
         images = base.images * through[:, 0] + (visible * colours).sum(1)
         masks = torch.cat([visible[:, :, 0], base.masks * through[:, 0]], 1)
         covered = F.max_pool2d(1 - through[:, 0], 17, 1, 8) > 0.01
-        areas = (masks[:, :most] > 0.5).float().sum((2, 3))
         return Views(
             images,
             masks,
             base.open & ~covered,
             base.free & ~covered,
-            torch.cat([place, base.middles], 1),
-            torch.cat([areas, base.areas * (self._at(through[:, 0], base.middles) > 0.5)], 1),
             torch.cat([-2 - picked, base.sources], 1),
         )
-
-    def _at(self, image: Tensor, points: Tensor) -> Tensor:
-        """(B, 1, S, S) at (B, N, 2) pixels -> (B, N)."""
-        x, y = points.long().clamp(0, S - 1).unbind(-1)
-        return image.flatten(1).gather(1, y * S + x)
 
     def compositions(
         self, count: int, level: int, most: int, low: float, high: float, picked: Tensor | None = None
@@ -352,8 +328,6 @@ class Augment:
             nothing,
             free,
             torch.ones_like(free),
-            empty[..., None].expand(-1, -1, 2),
-            empty,
             empty.long(),
         )
         return self.pasted(base, level, most, low, high, picked)
@@ -506,12 +480,3 @@ class Augment:
             return torch.stack([x, y], -1) + noise * spread
 
         return near(left, top), near(right, bottom)
-
-    def heat(self, views: Views) -> Tensor:
-        """(B, 1, S/8, S/8) in [0, 1]: how near to the middle of an object, by its size."""
-        cells = (torch.arange(S // 8, device=self.device) + 0.5) * 8
-        width = (0.18 * views.areas.clamp(min=1).sqrt()).clamp(4.0, 24.0)[..., None]
-        x = (-0.5 * ((cells - views.middles[..., :1]) / width) ** 2).exp()
-        y = (-0.5 * ((cells - views.middles[..., 1:]) / width) ** 2).exp()
-        alive = (views.areas >= MIN_AREA).float()[..., None, None]
-        return (y[..., :, None] * x[..., None, :] * alive).amax(1, keepdim=True)
