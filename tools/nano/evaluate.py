@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import process_time
@@ -137,6 +137,7 @@ def build(row: Row) -> ReferenceSegmenter[Any]:
         model.encoder.backbone = build_backbone(model.encoder.spec)
     elif row.name == "colours":
         model.encoder = FeatureEncoder(COLOURS, ColourBackbone())
+        model.new_bank = replace(model.new_bank, embed_dim=COLOURS.embed_dim)
     return model.eval()
 
 

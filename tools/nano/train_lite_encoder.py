@@ -268,7 +268,8 @@ def run(store: Store, args: argparse.Namespace) -> None:
                 flush=True,
             )
     half = {name: value.half().contiguous().cpu() for name, value in average.items()}
-    save_file(half, args.out / "lite2_tuned.safetensors", {"model": "lite2", "step": str(step)})
+    about = {"model": "lite2_photographs", "step": str(step)}
+    save_file(half, args.out / "lite2_photographs.safetensors", about)
     means = {name: value.float().cpu() for name, value in first.items() if name.startswith("mean")}
     save_file(means, args.out / "lite2_imagenet_means.safetensors")
     print(f"encoder: done, {step} steps", flush=True)
