@@ -109,7 +109,7 @@ def candidate_of(project: Project, candidate: Candidate) -> dict[str, Any]:
         "id": candidate.id,
         "image": candidate.image,
         "class": candidate.name,
-        "score": round(candidate.score, 4),
+        "score": candidate.score,
         "doubt": round(doubt_of(candidate.score, threshold), 3),
         **_shape(candidate.rle),
     }

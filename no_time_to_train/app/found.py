@@ -56,13 +56,16 @@ class Row:
 
 
 def candidates_of(image: int, found: Instances, floor: float) -> list[Candidate]:
-    """The instances of a search that score at least ``floor`` and have a mask."""
+    """The instances of a search that score at least ``floor`` and have a mask.
+
+    Scores have four digits from here on: what the page shows is what thresholds are compared with.
+    """
     made = []
     for rle, score, label in zip(found.rles, found.scores.tolist(), found.labels.tolist(), strict=True):
         if score >= floor:
             name = found.class_names[label]
             told = hashlib.blake2b(name.encode() + b"\0" + rle["counts"], digest_size=6).hexdigest()
-            made.append(Candidate(f"c{image}-{told}", image, name, score, rle))
+            made.append(Candidate(f"c{image}-{told}", image, name, round(score, 4), rle))
     return made
 
 

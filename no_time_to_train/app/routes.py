@@ -128,7 +128,7 @@ class App:
     async def counts(self, request: Request) -> Response:
         name = request.query_params.get("class", "")
         return await self._locked(
-            lambda: {"scores": [round(one.score, 4) for one in self.project.found.of_class(name)]}
+            lambda: {"scores": [one.score for one in self.project.found.of_class(name)]}
         )
 
     async def mask(self, request: Request) -> Response:

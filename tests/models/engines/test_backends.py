@@ -48,6 +48,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def shown(**options: Any) -> Segmenter:
+    """Noise has no objects, so every mask is kept."""
+    options = {"iou_thr": 0.0, **options}
     image, mask = picture(1, (96, 96)), np.zeros((96, 96), bool)
     mask[20:60, 30:70] = True
     return Segmenter(*NAMES, device="cpu", **FEW, **options).add("thing", image, mask=mask)
