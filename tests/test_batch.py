@@ -123,10 +123,10 @@ def test_ray_with_two_workers(
 ) -> None:
     ray = pytest.importorskip("ray", reason="needs the package ray: pip install 'no-time-to-train[ray]'")
     data = pytest.importorskip("ray.data", reason="needs ray[data]: pip install 'no-time-to-train[ray]'")
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    environment = {"env_vars": {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}}
+    for name, value in {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}.items():
+        monkeypatch.setenv(name, value)  # a runtime_env would have all workers started twice
     # More than the two actors hold, or nothing is left for the tasks that feed them.
-    ray.init(num_cpus=4, include_dashboard=False, runtime_env=environment, log_to_driver=False)
+    ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False)
     try:
         options = {"device": "cpu", "min_score": 0.2}
         table = data.from_items([{"path": path} for path in paths], override_num_blocks=4)
