@@ -124,7 +124,8 @@ def tasks_of(split: str, data: Path, folder: Path) -> list[Task]:
         RealTask(name, "report", (train / name / "annotations.json",), train / name / "images", None, 8, 8)
         for name in TEST_SOURCES
     ]
-    real = [task for task in real_tasks(data) if task.name != "bccd"]
+    others = {"bccd", *JUDGES, *TEST_SOURCES}
+    real = [task for task in real_tasks(data) if task.name not in others]
     return [*tests, *real, CoinsTask(folder), *scenes]
 
 
