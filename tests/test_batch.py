@@ -123,7 +123,11 @@ def test_ray_with_two_workers(
 ) -> None:
     ray = pytest.importorskip("ray", reason="needs the package ray: pip install 'no-time-to-train[ray]'")
     data = pytest.importorskip("ray.data", reason="needs ray[data]: pip install 'no-time-to-train[ray]'")
-    for name, value in {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}.items():
+    for name, value in {
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }.items():
         monkeypatch.setenv(name, value)  # a runtime_env would have all workers started twice
     # More than the two actors hold, or nothing is left for the tasks that feed them.
     ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False)

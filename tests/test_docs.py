@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -182,6 +183,13 @@ def test_readme_quotes_the_figures_of_the_nano_weights() -> None:
     quoted = re.search(r"segm AP ([\d.]+) and AP50 ([\d.]+)", readme)
     assert quoted is not None
     assert f"segm AP {quoted[1]}, AP50 {quoted[2]}" in " ".join(nano.split())
+
+
+def test_the_page_of_the_embedded_weights_is_of_the_files_that_come() -> None:
+    folder = ROOT / "no_time_to_train" / "weights"
+    told = re.findall(r"([0-9a-f]{64})  (\S+)", (folder / "NANO.md").read_text(encoding="utf-8"))
+    came = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("*.safetensors")}
+    assert {name: digest for digest, name in told} == came
 
 
 def test_pictures_are_small() -> None:
