@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, DistributedSampler, Sampler
 
 from no_time_to_train.config import CropOptions, FitConfig
 from no_time_to_train.errors import ConfigError
@@ -46,14 +47,16 @@ class FitModule(LightningModule):
         self._began = time.monotonic()
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Numbers of the steps of a round; processes share them."""
-        return DataLoader(Each(range(self.learning.how.steps), int), batch_size=1)
+        """Numbers of the steps of a round; processes share them, and their gradients are averaged."""
+        steps, one = Each(range(self.learning.how.steps), int), self.trainer
+        share: Sampler[int] = DistributedSampler(steps, one.world_size, one.global_rank, shuffle=False)
+        return DataLoader(steps, batch_size=1, sampler=share)  # Lightning's own sampler would shuffle them
 
     def configure_optimizers(self) -> Any:
         """AdamW; the learning rate rises, then falls."""
         how = self.learning.how
         optimizer = torch.optim.AdamW(self.parameters(), how.learning_rate, weight_decay=0.0)
-        steps = how.rounds * how.steps
+        steps = how.rounds * math.ceil(how.steps / self.trainer.world_size)
 
         def share(step: int) -> float:
             return min(1.0, (step + 1) / (RISE * steps), max(1 - step / steps, LAST_SHARE))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -119,6 +120,42 @@ def test_yaml_learns_the_same(
     assert "was made with memory_options" in capsys.readouterr().err
     assert run_lightning(["fit", "--config", str(config), "--output_dir", str(tmp_path / "none")]) == 2
     assert "fit writes an adapter to --out_path FILE" in capsys.readouterr().err
+
+
+LAST_ROUND = """\
+import os, sys
+from no_time_to_train.pipeline.fitting import fit
+from no_time_to_train.pl_wrapper.entry import main
+fit.one_standard_error = lambda losses, choices: (choices[-1], 0.5, 0.1)
+step = fit.Fit.loss
+if os.environ["STEPS"] == "pairs":
+    fit.Fit.loss = lambda own, n: (step(own, 2 * n) + step(own, 2 * n + 1)) / 2
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_take_a_step_as_one_does_of_both(
+    config: Path, tmp_path: Path, quick_python: str
+) -> None:
+    program, made = tmp_path / "program.py", []
+    program.write_text(LAST_ROUND)
+    two = ["--trainer.devices=2", "--trainer.strategy=ddp"]
+    for loss, steps, more in (("pairs", 2, []), ("single", 4, two)):
+        out = tmp_path / f"{loss}.safetensors"
+        words = [f"--model.fit_cfgs.{key}={n}" for key, n in (("rounds", 2), ("steps", steps), ("folds", 2))]
+        words += ["--config", str(config), "--output_dir", str(tmp_path / loss), "--out_path", str(out)]
+        variables = {**os.environ, "PYTHONPATH": str(ROOT), "STEPS": loss, "OMP_NUM_THREADS": "1"}
+        command = [quick_python, program, "fit", *words, *more]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False, timeout=300
+        )
+        assert done.returncode == 0, done.stderr
+        made.append(read_adapter(out)[0])
+    one, both = (learned["decoder"].factors for learned in made)
+    assert any(factors.any() for name, factors in one.items() if name.endswith(".up"))
+    for name, factors in one.items():
+        torch.testing.assert_close(both[name], factors, atol=1e-6, rtol=1e-4)
 
 
 def test_wrong_words_get_a_sentence(
