@@ -10,13 +10,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from pycocotools.coco import COCO
 
 from no_time_to_train.api import Segmenter
+from no_time_to_train.app.answers import candidate_of
+from no_time_to_train.app.found import candidates_of
 from no_time_to_train.app.imports import import_annotations
 from no_time_to_train.app.routes import App
 from no_time_to_train.app.state import ObjectOf
+from no_time_to_train.masks.rle import encode_mask
+from no_time_to_train.results import Instances
 from tests.app.serving import Client, ring, served, squares
 
 SQUARE = ring(*squares(0)[0])
@@ -249,6 +254,18 @@ def test_thresholds_and_names_of_classes(app_and_client: Both) -> None:
     assert names == ["square", "coin", "ring"], "a renamed class keeps its place"
     client.do({"op": "undo"})
     assert [one["name"] for one in client.get("/api/state")["classes"]] == ["square", "disc", "ring"]
+
+
+@pytest.mark.parametrize("score", [0.93466, 0.93464, 0.5, 1.0])
+def test_a_threshold_at_the_score_that_is_shown_keeps_the_candidate(
+    app_and_client: Both, score: float
+) -> None:
+    code = encode_mask(np.ones((4, 4), bool))
+    found = Instances((code,), torch.zeros(1, 4), torch.tensor([score]), torch.tensor([0]), (4, 4), ("one",))
+    (candidate,) = candidates_of(0, found, 0.1)
+    shown = candidate_of(app_and_client[0].project, candidate)["score"]
+    assert shown == round(score, 4)
+    assert candidate.score >= shown, "the server compares with what the page shows"
 
 
 def test_an_image_is_counted_when_it_is_done(app_and_client: Both) -> None:

@@ -743,5 +743,17 @@ FAULTS = tuple(
             "len(self._left)",
             "app/test_server.py::test_an_image_is_counted_when_it_is_done",
         ),
+        (
+            "app/found.py",
+            "name, round(score, 4), rle",
+            "name, score, rle",
+            "app/test_server.py::test_a_threshold_at_the_score_that_is_shown_keeps_the_candidate",
+        ),
+        (
+            "pl_wrapper/fit_module.py",
+            "one.global_rank, shuffle=False",
+            "one.global_rank",
+            "cli/test_fit.py::test_two_processes_take_a_step_as_one_does_of_both",
+        ),
     ]
 )
