@@ -32,5 +32,6 @@ def test_wrong_presets_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture
         Segmenter("dinov3_nano", "sam2_nano", preset="fast")
     Image.new("RGB", (32, 32)).save(tmp_path / "one.png")
     words = ["predict", "--images", str(tmp_path), "--memory", "old.ntt", "--preset", "best"]
+    words += ["--out", str(tmp_path / "found")]
     assert main(words) == 2
     assert "--memory" in capsys.readouterr().err
