@@ -48,9 +48,11 @@ class FitModule(LightningModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Numbers of the steps of a round; processes share them, and their gradients are averaged."""
-        steps, one = Each(range(self.learning.how.steps), int), self.trainer
-        share: Sampler[int] = DistributedSampler(steps, one.world_size, one.global_rank, shuffle=False)
-        return DataLoader(steps, batch_size=1, sampler=share)  # Lightning's own sampler would shuffle them
+        steps, trainer = Each(range(self.learning.how.steps), int), self.trainer
+        share: Sampler[int] = DistributedSampler(  # Lightning's own would shuffle them
+            steps, trainer.world_size, trainer.global_rank, shuffle=False
+        )
+        return DataLoader(steps, batch_size=1, sampler=share)
 
     def configure_optimizers(self) -> Any:
         """AdamW; the learning rate rises, then falls."""

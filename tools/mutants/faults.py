@@ -751,8 +751,8 @@ FAULTS = tuple(
         ),
         (
             "pl_wrapper/fit_module.py",
-            "one.global_rank, shuffle=False",
-            "one.global_rank",
+            "trainer.global_rank, shuffle=False",
+            "trainer.global_rank",
             "cli/test_fit.py::test_two_processes_take_a_step_as_one_does_of_both",
         ),
     ]
