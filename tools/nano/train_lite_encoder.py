@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from no_time_to_train.models.encoders.efficientnet_lite import EfficientNetLite
 from tools.nano.lite_sam2 import SIZE as S
+from tools.nano.lite_sam2 import half
 from tools.nano.photograph_batches import Augment, Views
 from tools.nano.photograph_store import Store
 
@@ -229,7 +230,6 @@ def run(store: Store, args: argparse.Namespace) -> None:
         with torch.autocast(device.type, torch.bfloat16, enabled=cuda):
             return model.stages(images)
 
-    first = {name: value.detach().clone() for name, value in encoder.state_dict().items()}
     scale = torch.tensor(math.log(12.0), device=device, requires_grad=True)
     optimizer = torch.optim.AdamW(
         [{"params": encoder.trunk.parameters(), "share": 1.0}, {"params": [scale], "share": 10.0}],
@@ -267,9 +267,6 @@ def run(store: Store, args: argparse.Namespace) -> None:
                 {name: round(v.item(), 4) for name, v in running.items()},
                 flush=True,
             )
-    half = {name: value.half().contiguous().cpu() for name, value in average.items()}
     about = {"model": "lite2_photographs", "step": str(step)}
-    save_file(half, args.out / "lite2_photographs.safetensors", about)
-    means = {name: value.float().cpu() for name, value in first.items() if name.startswith("mean")}
-    save_file(means, args.out / "lite2_imagenet_means.safetensors")
+    save_file(half(average), args.out / "lite2_photographs.safetensors", about)
     print(f"encoder: done, {step} steps", flush=True)

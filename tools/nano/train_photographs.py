@@ -28,7 +28,8 @@ from torch import Tensor, nn
 from tools.nano import train_lite_encoder
 from tools.nano.lite_sam2 import SIZE as S
 from tools.nano.lite_sam2 import LiteSam2, half
-from tools.nano.photograph_batches import Asked, Augment
+from tools.nano.photograph_batches import Augment
+from tools.nano.photograph_prompts import Asked, ask
 from tools.nano.photograph_store import Store, unpack
 
 PEAK, TRUNK_SHARE = 1e-3, 0.3
@@ -116,7 +117,7 @@ class Trainer:
         """One step; returns the losses as tensors, so that nothing waits for the device."""
         with torch.no_grad():
             views = self.augment.batch(size)
-            asked = self.augment.ask(views, each, points)
+            asked = ask(self.augment, views, each, points)
             images = views.images.contiguous(memory_format=torch.channels_last)
         for group in self.optimizer.param_groups:
             group["lr"] = group["share"] * rate * PEAK
