@@ -171,10 +171,11 @@ def single_points(model: ReferenceSegmenter[Any], episodes: Sequence[Episode]) -
 
 
 def report(tasks: Sequence[Task], rows: Sequence[Row], seeds: Sequence[int], folder: Path) -> None:
-    """Print one table; the columns of proposals do not depend on the encoder."""
+    """Print one table, with means over the tasks; the columns of proposals are the same for all encoders."""
     names = ["task", "features", "best of 3", "picked", "over 0.75", "recall 0.5", "recall 0.75"]
     print("| " + " | ".join(names + [f"AP, {count} shot{'s' * (count > 1)}" for count in SHOTS]) + " |")
     print("|---" * (len(names) + len(SHOTS)) + "|", flush=True)
+    means: dict[str, list[list[float]]] = {row.name: [] for row in rows}
     trials = Trials(DiskStore(folder / "cache", 4 * 10**9), build)
     for task in tasks:
         trials.forget_pictures()
@@ -184,11 +185,16 @@ def report(tasks: Sequence[Task], rows: Sequence[Row], seeds: Sequence[int], fol
             figures = {count: [trials.run(row, episode, count) for episode in episodes] for count in SHOTS}
             recalls = [np.mean([f[key] for f in figures[1]]) for key in ("recall50", "recall75")]
             cells = [f"{value:.3f}" for value in (*points, *recalls)]
-            for count in SHOTS:
-                found = 100 * np.array([f["segm_AP"] for f in figures[count]])
+            precisions = [100 * np.array([f["segm_AP"] for f in figures[count]]) for count in SHOTS]
+            means[row.name].append([*points, *recalls, *(found.mean() for found in precisions)])
+            for found in precisions:
                 spread = f" ± {found.std(ddof=1):.1f}" if len(seeds) > 1 else ""
                 cells.append(f"{found.mean():.1f}{spread}")
             print(f"| {task.name} | {row.name} | " + " | ".join(cells) + " |", flush=True)
+    for name, lines in means.items():
+        *shares, one, five = np.mean(lines, axis=0)
+        cells = [*(f"{value:.3f}" for value in shares), f"{one:.1f}", f"{five:.1f}"]
+        print(f"| mean | {name} | " + " | ".join(cells) + " |")
 
 
 def main() -> None:
