@@ -123,13 +123,16 @@ def test_yaml_learns_the_same(
 
 
 LAST_ROUND = """\
-import os, sys
+import os, signal, sys
 from no_time_to_train.pipeline.fitting import fit
 from no_time_to_train.pl_wrapper.entry import main
 fit.one_standard_error = lambda losses, choices: (choices[-1], 0.5, 0.1)
 step = fit.Fit.loss
-if os.environ["STEPS"] == "pairs":
-    fit.Fit.loss = lambda own, n: (step(own, 2 * n) + step(own, 2 * n + 1)) / 2
+def pairs(own, n):
+    return (step(own, 2 * n) + step(own, 2 * n + 1)) / 2
+def killed(own, n):
+    return step(own, n) if n < 4 else os.kill(os.getpid(), signal.SIGKILL)
+fit.Fit.loss = {"pairs": pairs, "killed": killed, "single": step}[os.environ["STEPS"]]
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -138,20 +141,32 @@ sys.exit(main(sys.argv[1:]))
 def test_two_processes_take_a_step_as_one_does_of_both(
     config: Path, tmp_path: Path, quick_python: str
 ) -> None:
-    program, made = tmp_path / "program.py", []
+    """The two of them killed in the second round, and gone on with."""
+    program = tmp_path / "program.py"
     program.write_text(LAST_ROUND)
     two = ["--trainer.devices=2", "--trainer.strategy=ddp"]
-    for loss, steps, more in (("pairs", 2, []), ("single", 4, two)):
-        out = tmp_path / f"{loss}.safetensors"
+    made = []
+    for loss, steps, ends, more in (
+        ("pairs", 2, True, []),
+        ("killed", 4, False, two),
+        ("single", 4, True, [*two, "--resume", "true"]),
+    ):
+        out = tmp_path / f"of_{steps}.safetensors"
         words = [f"--model.fit_cfgs.{key}={n}" for key, n in (("rounds", 2), ("steps", steps), ("folds", 2))]
         words += ["--config", str(config), "--output_dir", str(tmp_path / loss), "--out_path", str(out)]
-        variables = {**os.environ, "PYTHONPATH": str(ROOT), "STEPS": loss, "OMP_NUM_THREADS": "1"}
-        command = [quick_python, program, "fit", *words, *more]
         done = subprocess.run(
-            command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False, timeout=300
+            [quick_python, program, "fit", *words, *more],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "STEPS": loss, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
         )
-        assert done.returncode == 0, done.stderr
-        made.append(read_adapter(out)[0])
+        assert (done.returncode == 0) == ends, done.stderr
+        assert ("round 1 of 2" in done.stdout) == (loss != "single")
+        if ends:
+            made.append(read_adapter(out)[0])
     one, both = (learned["decoder"].factors for learned in made)
     assert any(factors.any() for name, factors in one.items() if name.endswith(".up"))
     for name, factors in one.items():

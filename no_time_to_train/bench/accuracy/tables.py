@@ -20,6 +20,7 @@ HEADS = {
     "false_at_fixed": "false, fixed",
     "false_at_class": "false, class",
     "prompts": "prompts",
+    "learning": "learning, CPU s",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -117,6 +118,7 @@ class Trials:
         model, watched = self._model(row)
         names, ids = episode.categories.names, episode.categories.ids
         references = self._references(row, model, episode.given(shots))
+        started = time.process_time()
         if row.fit is not None:
             row, references = self._fitted(row, references)
             model, watched = self._model(row)
@@ -124,6 +126,7 @@ class Trials:
         head = row.model.sam2_infer_cfgs.matching.head if row.model.sam2_infer_cfgs else "none"
         if head != "none":
             memory = learned(model, memory, head, self._seen[row.name])
+        learning = time.process_time() - started
         found_rows: list[dict[str, Any]] = []
         overlaps = []
         before = watched.prompts
@@ -137,6 +140,8 @@ class Trials:
         measures = precision_measures(episode, found_rows)
         if overlaps:
             measures |= recall_measures(np.concatenate(overlaps))
+        if row.fit is not None or head != "none":
+            measures["learning"] = learning
         return measures | {"prompts": (watched.prompts - before) / len(episode.truth.images)}
 
     def model(self, row: Row) -> ReferenceSegmenter[Any]:
