@@ -1,6 +1,6 @@
 """What rejected objects bring: precision at fixed recall before, and after rounds of rejecting and learning.
 
-    python -m benchmarks.rejected --data ../shared/data --tasks scenes-test-hard,fruits-nuts
+    python -m benchmarks.rejected --data ../shared/data --seeds 0-4
 
 Half of an episode's targets is looked through, as a user does in the app: in each round the surest ``--each``
 false detections of every class in it (IoU below 0.1 with every object of the class) are rejected, which makes
@@ -146,14 +146,14 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", default="../shared/data")
-    parser.add_argument("--tasks", default="scenes-test-hard,fruits-nuts")
+    parser.add_argument("--tasks", default="scenes-test-hard,fruits-nuts,colour-cubes")
     parser.add_argument("--seeds", default="0-4")
     parser.add_argument("--shots", type=int, default=3)
     parser.add_argument(
         "--each", type=int, default=1, help="rejected of a class in a picture and round (%(default)s)"
     )
     parser.add_argument("--recall", type=float, default=0.8, help="share of the highest (%(default)s)")
-    parser.add_argument("--encoder", default="dinov3_nano")
+    parser.add_argument("--encoder", default="lite2_photographs")
     parser.add_argument("--sam2", default="sam2_nano")
     arguments = parser.parse_args()
     torch.set_num_threads(1)

@@ -58,6 +58,9 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
         help="images a seed of generated scenes (%(default)s)",
     )
     parser.add_argument("--data", metavar="FOLDER", help="of the real data sets (without: generated scenes)")
+    parser.add_argument(
+        "--by-shots", action="store_true", help="also a table by task and number of shots (off)"
+    )
     parser.add_argument("--out", default="runs/accuracy", help="for cells, cache and tables (%(default)s)")
     parser.add_argument("--page", metavar="FILE", help="also write the page docs/accuracy.md from the result")
     return parser
@@ -87,10 +90,11 @@ def run(arguments: argparse.Namespace) -> int:
     torch.set_num_threads(1)  # so that figures do not depend on the machine's number of cores
     cells = run_cells(rows, tasks, shots, seeds, Ledger(out / "cells.jsonl"), out / "cache")
     halves = {task.name: task.half for task in tasks}
-    write_tables(out, rows, cells, halves)
-    print((out / "table.md").read_text(encoding="utf-8"))
+    text = measured_text(rows, cells, halves, by_shots=arguments.by_shots)
+    write_tables(out, rows, cells, halves, text)
+    print(text)
     if arguments.page:
-        write_page(Path(arguments.page), measured_text(rows, cells, halves))
+        write_page(Path(arguments.page), text)
         print(f"page: {arguments.page}")
     print(f"tables: {out / 'table.md'}, {out / 'table.json'}")
     return 0
@@ -131,8 +135,10 @@ def wanted_tasks(arguments: argparse.Namespace) -> list[Task]:
     )
 
 
-def write_tables(out: Path, rows: Sequence[Row], cells: Sequence[Cell], halves: dict[str, Half]) -> None:
-    """Write ``table.md`` and ``table.json``; the same cells give the same bytes."""
+def write_tables(
+    out: Path, rows: Sequence[Row], cells: Sequence[Cell], halves: dict[str, Half], text: str
+) -> None:
+    """Write ``table.md``, which is the text, and ``table.json``; the same cells give the same bytes."""
     summaries = summaries_of(rows, cells, halves)
     content = {
         "baseline": rows[0].name,
@@ -142,7 +148,7 @@ def write_tables(out: Path, rows: Sequence[Row], cells: Sequence[Cell], halves: 
         "cells": [asdict(cell) for cell in cells],
     }
     write_text(out / "table.json", json.dumps(content, indent=1, default=str))
-    write_text(out / "table.md", measured_text(rows, cells, halves))
+    write_text(out / "table.md", text)
 
 
 def split_names(text: str) -> list[str]:

@@ -10,7 +10,7 @@ from no_time_to_train.bench.accuracy.episode import Half
 from no_time_to_train.bench.accuracy.ledger import Cell
 from no_time_to_train.bench.accuracy.rows import Row
 from no_time_to_train.bench.accuracy.summary import summarise
-from no_time_to_train.bench.accuracy.tables import pooled_table, task_table
+from no_time_to_train.bench.accuracy.tables import pooled_table, shots_table, task_table
 from no_time_to_train.errors import ConfigError
 from no_time_to_train.files import write_text
 
@@ -33,8 +33,14 @@ def summaries_of(
     }
 
 
-def measured_text(rows: Sequence[Row], cells: Sequence[Cell], halves: Mapping[str, Half]) -> str:
-    """Markdown: what was run, then for each half the pooled table and the one by task."""
+def measured_text(
+    rows: Sequence[Row], cells: Sequence[Cell], halves: Mapping[str, Half], *, by_shots: bool = False
+) -> str:
+    """Markdown: what was run, then for each half the pooled table and the one by task.
+
+    Args:
+        by_shots: also the one by task and number of shots.
+    """
     shots = sorted({cell.shots for cell in cells})
     seeds = sorted({cell.seed for cell in cells})
     model = rows[0].model
@@ -53,6 +59,13 @@ def measured_text(rows: Sequence[Row], cells: Sequence[Cell], halves: Mapping[st
             "By task, mean ± deviation over seeds; difference to the baseline:\n",
             task_table(summary, tasks),
         ]
+        if by_shots:
+            own = [cell for cell in cells if halves[cell.task] == half]
+            parts += [
+                "By number of shots: the baseline; difference to it, in how many draws there is any, and the "
+                "worst draw:\n",
+                shots_table(own, rows[0].name),
+            ]
     return "\n".join(parts)
 
 

@@ -19,12 +19,16 @@ class Difference:
         mean: of (this minus the other).
         low, high: bounds of the interval; infinite where a single draw says nothing about the spread.
         draws: how many independent differences it is made of.
+        changed: how many of them are not 0.
+        least: the lowest of them.
     """
 
     mean: float
     low: float
     high: float
     draws: int
+    changed: int
+    least: float
 
 
 def paired_difference(ours: Sequence[float], others: Sequence[float]) -> Difference:
@@ -56,7 +60,8 @@ def pooled_difference(groups: Mapping[str, tuple[Sequence[float], Sequence[float
     """
     if not groups:
         raise ValueError("a difference needs at least one group of pairs, got none")
-    means, shares, freedoms, draws = [], [], [], 0
+    means, shares, freedoms = [], [], []
+    every: list[float] = []
     for name, (ours, others) in groups.items():
         if len(ours) != len(others) or not ours:
             raise ValueError(
@@ -64,16 +69,17 @@ def pooled_difference(groups: Mapping[str, tuple[Sequence[float], Sequence[float
                 f"{f' in {name}' if name else ''}"
             )
         differences = np.asarray(ours, float) - np.asarray(others, float)
-        draws += len(differences)
+        every += differences.tolist()
         means.append(float(differences.mean()))
         if len(differences) > 1:
             shares.append(float(differences.var(ddof=1)) / len(differences))
             freedoms.append(len(differences) - 1)
     mean = float(np.mean(means))
     if len(shares) < len(means):
-        return Difference(mean, -np.inf, np.inf, draws)
-    half = _half_width(np.array(shares), np.array(freedoms)) / len(means)
-    return Difference(mean, mean - half, mean + half, draws)
+        half = float(np.inf)
+    else:
+        half = _half_width(np.array(shares), np.array(freedoms)) / len(means)
+    return Difference(mean, mean - half, mean + half, len(every), int(np.count_nonzero(every)), min(every))
 
 
 def _half_width(shares: np.ndarray, freedoms: np.ndarray) -> float:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
+from no_time_to_train.bench.accuracy.ledger import Cell
 from no_time_to_train.bench.accuracy.measures import MEASURES
+from no_time_to_train.bench.accuracy.statistics import pooled_difference
+from no_time_to_train.bench.accuracy.summary import draws_of, paired
 
 PERCENT = ("segm_AP", "segm_AP50", "box_AP", "recall50", "recall75")
 """Measures that are shown times 100; the others as they are."""
@@ -59,6 +63,38 @@ def task_table(summary: Mapping[str, Any], tasks: Sequence[str]) -> str:
     return _markdown(head, lines)
 
 
+def shots_table(cells: Sequence[Cell], baseline: str) -> str:
+    """One line a row and task, and one for all tasks of the row; a column for each number of shots.
+
+    A cell has the baseline's mean over the draws that both have, the difference with its interval, in how
+    many draws there is any, and the worst draw.
+    """
+    tasks = list(dict.fromkeys(cell.task for cell in cells))
+    shots = sorted({cell.shots for cell in cells})
+    main = "segm_AP" if any("segm_AP" in cell.measures for cell in cells) else "box_AP"
+    lines = []
+    for row in dict.fromkeys(cell.row for cell in cells if cell.row != baseline):
+        for name, own in [*((task, [task]) for task in tasks), ("all", tasks)]:
+            chosen = [cell for cell in cells if cell.task in own]
+            lines.append([row, name, *(_of_shots(chosen, row, baseline, main, count) for count in shots)])
+    head = ["row", "task", *(f"{HEADS[main]}, {count} shot{'s' * (count != 1)}" for count in shots)]
+    return _markdown(head, lines, words=2)
+
+
+def _of_shots(cells: Sequence[Cell], row: str, baseline: str, measure: str, shots: int) -> str:
+    """``60.6: +0.8 [-0.6, +2.2] in 3 of 5, worst -1.2``; ``60.6: stays`` where no draw differs."""
+    own = [cell for cell in cells if cell.shots == shots]
+    pairs = paired(draws_of(own, row, measure), draws_of(own, baseline, measure))
+    if not pairs:
+        return ""
+    found = pooled_difference(pairs)
+    before = 100 * sum(sum(others) / len(others) for _, others in pairs.values()) / len(pairs)
+    if not found.changed:
+        return f"{before:.1f}: stays"
+    change = _difference({measure: {"difference": asdict(found)}}, measure)
+    return f"{before:.1f}: {change} in {found.changed} of {found.draws}, worst {100 * found.least:+.1f}"
+
+
 def _mean(row: Mapping[str, Any], measure: str) -> str:
     if measure not in row:
         return ""
@@ -84,6 +120,6 @@ def _difference(row: Mapping[str, Any], measure: str) -> str:
     return f"**{text}**" if low > 0 or high < 0 else text
 
 
-def _markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    rule = ["---"] + ["--:"] * (len(head) - 1)
+def _markdown(head: Sequence[str], lines: Sequence[Sequence[str]], words: int = 1) -> str:
+    rule = ["---"] * words + ["--:"] * (len(head) - words)
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *lines)) + "\n"

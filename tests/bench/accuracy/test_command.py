@@ -141,12 +141,13 @@ def test_the_pipeline_run_plainly_gives_the_same_average_precision(whole: Path, 
 def test_the_page_gets_the_table_between_its_marks(rows: Path, whole: Path, tmp_path: Path) -> None:
     page = tmp_path / "accuracy.md"
     page.write_text(f"# Accuracy\n\n{BEGIN}\nold\n{END}\n\nAfter.\n")
-    assert main([*words(rows, whole), "--page", str(page)]) == 0
+    assert main([*words(rows, whole), "--page", str(page), "--by-shots"]) == 0
     text = page.read_text()
     assert text.startswith("# Accuracy\n")
     assert text.endswith(f"{END}\n\nAfter.\n")
     assert "old" not in text
     assert "| guided |" in text
+    assert "| guided | all |" in text
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from no_time_to_train.bench.accuracy.ledger import Cell
 from no_time_to_train.bench.accuracy.statistics import paired_difference
 from no_time_to_train.bench.accuracy.summary import figure, summarise
-from no_time_to_train.bench.accuracy.tables import pooled_table, task_table
+from no_time_to_train.bench.accuracy.tables import pooled_table, shots_table, task_table
 
 
 def cells() -> list[Cell]:
@@ -81,3 +81,17 @@ def test_tables_have_a_line_per_row_and_mark_what_is_sure() -> None:
         for seed in range(5)
     ]
     assert "**+10.0 [+10.0, +10.0]**" in task_table(summarise(sure, "published"), ["a"])
+
+
+def test_a_column_of_shots_has_differences_how_many_and_the_worst() -> None:
+    same = [Cell(row, "c", 3, 0, {"segm_AP": 0.4}) for row in ("published", "part")]
+    lines = shots_table(cells() + same, "published").splitlines()
+    assert lines[0] == "| row | task | mask AP, 1 shot | mask AP, 3 shots |"
+    assert lines[2].startswith("| part | a | 15.0: +15.0 [")
+    assert "] in 2 of 2, worst +10.0 | 25.0: +20.0 [" in lines[2]
+    assert lines[3] == "| part | b | 70.0: -10.0 in 1 of 1, worst -10.0 |  |"
+    assert lines[4] == "| part | c |  | 40.0: stays |"
+    assert lines[5].startswith(
+        "| part | all | 42.5: +2.5 in 3 of 3, worst -10.0 | 32.5: +10.0 in 2 of 3, worst +0.0 "
+    )
+    assert len(lines) == 6
