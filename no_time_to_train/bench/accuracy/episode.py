@@ -47,6 +47,10 @@ class Episode:
         names = self.categories.names
         return [NamedReference(names[sample.label], sample) for sample in self.references(shots)]
 
+    def fewest_shots(self, shots: int) -> int:
+        """How many draw the same references: no class has more of them in the pool."""
+        return min(shots, max(map(len, self.pool.by_category().values())))
+
     def fingerprint(self) -> str:
         """A hash of the task, the pictures' names and the annotations; the same wherever the files lie."""
         digest = hashlib.sha256(f"{self.task} {self.seed} {self.categories}".encode())

@@ -50,7 +50,7 @@ def run_cells(
             for row in rows:
                 about = {"row": row.described(), "weights": weights[row.name], "version": MEASURES_VERSION}
                 for count in shots:
-                    key = cell_key(**about, episode=drawn, shots=count)
+                    key = cell_key(**about, episode=drawn, shots=episode.fewest_shots(count))
                     if ledger.get(key) is None:
                         measures = trials.run(row, episode, count)
                         ledger.add(key, Cell(row.name, task.name, count, seed, measures))
@@ -60,7 +60,8 @@ def run_cells(
                         )
                     cell = ledger.get(key)
                     assert cell is not None
-                    cells.append(replace(cell, row=row.name))  # another row may have the same configuration
+                    # Another row may have the same configuration, another number the same references.
+                    cells.append(replace(cell, row=row.name, shots=count))
             if fresh:
                 spent = time.process_time() - started
                 log.info("%s, seed %d: %d cells in %.1f CPU s", task.name, seed, fresh, spent)

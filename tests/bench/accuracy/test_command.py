@@ -138,6 +138,14 @@ def test_the_pipeline_run_plainly_gives_the_same_average_precision(whole: Path, 
     assert cell["measures"]["box_AP"] == pytest.approx(plain["bbox/AP"], abs=1e-9)
 
 
+def test_more_shots_than_there_are_references_are_not_run_again(rows: Path, tmp_path: Path) -> None:
+    assert main([*words(rows, tmp_path), "--shots", "5,10", "--only", "guided", "--targets", "1"]) == 0
+    assert (tmp_path / "cells.jsonl").read_text().count("\n") == 2  # rows
+    cells = json.loads((tmp_path / "table.json").read_text())["cells"]
+    assert [cell["shots"] for cell in cells] == [5, 10, 5, 10]
+    assert cells[0]["measures"] == cells[1]["measures"] != cells[2]["measures"] == cells[3]["measures"]
+
+
 def test_the_page_gets_the_table_between_its_marks(rows: Path, whole: Path, tmp_path: Path) -> None:
     page = tmp_path / "accuracy.md"
     page.write_text(f"# Accuracy\n\n{BEGIN}\nold\n{END}\n\nAfter.\n")
