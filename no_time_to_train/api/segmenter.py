@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import RLock
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -28,6 +28,7 @@ from no_time_to_train.config import (
     Backend,
     CacheConfig,
     EngineConfig,
+    FitConfig,
     ModelConfig,
     Precision,
     SearchConfig,
@@ -68,6 +69,9 @@ from no_time_to_train.pipeline.remember import encode_references
 from no_time_to_train.pipeline.segment import segment
 from no_time_to_train.pipeline.streams import Skips, is_one_image
 from no_time_to_train.results import ReferenceCrop
+
+if TYPE_CHECKING:
+    from no_time_to_train.pipeline.fitting.fit import Verdict
 
 log = logging.getLogger(__name__)
 
@@ -476,6 +480,35 @@ class Segmenter:
             self._memory = learned(self._model, made, head, self._seen)
             assert self._memory.head is not None
             return self._memory.head
+
+    def fit(self, path: str | Path, *, resume: bool = False, **options: Any) -> Verdict:
+        """Train an adapter of the references, and write it where left-out images gain (docs/learning.md).
+
+        A copy of the model is trained; this segmenter stays as it is. Use the file with
+        ``Segmenter(adapter=path)``, which is shown the references anew. A line about every round goes to the
+        log, at the level INFO.
+
+        Args:
+            path: of the adapter; ``<path>.ckpt`` is there while it is trained.
+            resume: go on from there.
+            options: keys of the YAML block ``fit_cfgs``, such as ``part="both"``.
+
+        Returns:
+            What left-out images say; its ``round`` is 0 where nothing was gained, and no file written.
+
+        Raises:
+            MemoryNotReadyError: no reference was added yet.
+            ConfigError: an unknown option, too few images or references, or another precision, backend or
+                adapter in use.
+        """
+        from no_time_to_train.pl_wrapper.fit_module import plain_trainer, run_fit  # Lightning
+
+        how = parse_block(FitConfig, options, "fit_cfgs")
+        if not self.classes:
+            raise MemoryNotReadyError("there is no reference to learn of; show some with add(...)")
+        model = build_model(replace(self.config, cache=None))
+        learned_of = model, self._references, how, self.crop_options, self.config.sam2_cfg_file
+        return run_fit(plain_trainer(self.device), *learned_of, path, resume=resume, say=log.info)
 
     def crop(self, reference: StoredReference) -> ReferenceCrop | None:
         """The picture and mask that the encoder saw of a reference; None where it came from a memory file."""

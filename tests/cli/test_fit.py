@@ -15,6 +15,7 @@ from no_time_to_train import Segmenter
 from no_time_to_train.cli import main
 from no_time_to_train.cli.fit import CHOICES
 from no_time_to_train.config import FitConfig
+from no_time_to_train.errors import ConfigError, MemoryNotReadyError
 from no_time_to_train.models.adapters.adapter_file import read_adapter
 from no_time_to_train.pipeline.fitting import fit as fitting
 from no_time_to_train.pl_wrapper.entry import main as run_lightning
@@ -77,6 +78,11 @@ def test_a_killed_training_goes_on_to_the_same_bits(
     assert "round 1" not in capsys.readouterr().out
     assert straight.read_bytes() == killed.read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["killed.safetensors", "straight.safetensors"]
+    short = {"rounds": 2, "steps": 2, "folds": 2, "seed": 42}
+    shown = Segmenter("dinov3_nano", "sam2_nano", **FAST | {"points_per_side": 3})
+    verdict = shown.add_folder(layout.references).fit(tmp_path / "python.safetensors", **short)
+    assert (verdict.round, verdict.objects, verdict.pictures) == (2, 4, 2)
+    assert straight.read_bytes() == (tmp_path / "python.safetensors").read_bytes()
     picture = next(layout.pictures.iterdir())
     scores = []
     for adapter in (None, straight):
@@ -191,6 +197,11 @@ def test_wrong_words_get_a_sentence(
     ):
         assert main(given) == 2
         assert said in capsys.readouterr().err
+    finder = Segmenter("dinov3_nano", "sam2_nano", **FAST)
+    with pytest.raises(MemoryNotReadyError, match=r"there is no reference to learn of"):
+        finder.fit(out)
+    with pytest.raises(ConfigError, match=r"unknown key fit_cfgs.round; did you mean 'rounds'"):
+        finder.fit(out, round=1)
     assert other.read_text() == "mine"
 
 
