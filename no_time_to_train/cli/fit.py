@@ -49,7 +49,7 @@ def add_to(commands: Any) -> None:
     )
     group.add_argument("--trainable", choices=("adapter", "all"), help="low-rank changes, or all (adapter)")
     group.add_argument("--rank", type=int, help="of the changes (4)")
-    group.add_argument("--learning-rate", type=float, help="at its highest (0.001)")
+    group.add_argument("--learning-rate", type=float, help="at its highest (0.001; all: 0.0001)")
     group.add_argument("--rounds", type=int, help="after each the left-out images are searched (3)")
     group.add_argument("--steps", type=int, help="of a round (20)")
     group.add_argument("--folds", type=int, help="parts that images are left out in (3)")

@@ -17,7 +17,7 @@ class FitConfig:
     )
     trainable: Literal["adapter", "all"] = "adapter"  # low-rank changes, or every weight of the part
     rank: int = 4  # of the changes
-    learning_rate: float = 0.001  # at its highest; it rises and falls
+    learning_rate: float | None = None  # at its highest; null: 0.001, and 0.0001 where all is trainable
     rounds: int = 3  # after each the left-out images are searched
     steps: int = 20  # of a round
     folds: int = 3  # parts that the images are left out in; each is one more training
@@ -28,4 +28,10 @@ class FitConfig:
         for name in ("rank", "rounds", "steps", "patience"):
             require(getattr(self, name) >= 1, f"fit_cfgs.{name}", "at least 1", getattr(self, name))
         require(self.folds >= 2, "fit_cfgs.folds", "at least 2", self.folds)
-        require(self.learning_rate > 0, "fit_cfgs.learning_rate", "above 0", self.learning_rate)
+        rate = self.learning_rate
+        require(rate is None or rate > 0, "fit_cfgs.learning_rate", "above 0", rate)
+
+    @property
+    def highest_rate(self) -> float:
+        """The learning rate; whole weights are spoilt by one that low-rank changes need."""
+        return self.learning_rate or (0.0001 if self.trainable == "all" else 0.001)

@@ -57,7 +57,7 @@ class FitModule(LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW; the learning rate rises, then falls."""
         how = self.learning.how
-        optimizer = torch.optim.AdamW(self.parameters(), how.learning_rate, weight_decay=0.0)
+        optimizer = torch.optim.AdamW(self.parameters(), how.highest_rate, weight_decay=0.0)
         steps = how.rounds * math.ceil(how.steps / self.trainer.world_size)
 
         def share(step: int) -> float:

@@ -209,6 +209,8 @@ def test_the_help_says_the_defaults_of_the_configuration(capsys: pytest.CaptureF
     with pytest.raises(SystemExit):
         main(["fit", "--help"])
     said = " ".join(capsys.readouterr().out.split())
-    for name in CHOICES:
+    rates = [FitConfig(trainable=kind).highest_rate for kind in ("adapter", "all")]
+    defaults = {name: str(getattr(FitConfig, name)) for name in CHOICES}
+    for name, default in (defaults | {"learning_rate": "{}; all: {}".format(*rates)}).items():
         own = said[said.rindex(f"--{name.replace('_', '-')} ") :]
-        assert own[: own.index(")") + 1].endswith(f"({getattr(FitConfig, name)})"), name
+        assert own[: own.index(")") + 1].endswith(f"({default})"), name
