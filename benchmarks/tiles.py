@@ -48,7 +48,7 @@ def run(root: Path, grid: int, shots: int, tiles: Sequence[Tile], side: tuple[in
     pictures = [read_image(root / "images" / image["file_name"]) for image in chosen]
     rows = [np.concatenate(pictures[row * grid : (row + 1) * grid], axis=1) for row in range(height)]
     mosaic = np.concatenate(rows, axis=0)
-    finder = Segmenter("dinov3_nano", "sam2_nano", device="cpu")
+    finder = Segmenter("lite2_photographs", "sam2_nano", device="cpu")
     finder.add_coco(root / "annotations" / "train.json", root / "images", shots=shots, seed=0)
     finder.predict(pictures[0])  # warm
     started = time.process_time()

@@ -249,7 +249,7 @@ class Segmenter:
             negative: what is shown is not the class ``name``; any other name, such as "background", makes
                 it speak against all classes.
             complete: with this call every object of the classes in the image is marked, so that
-                :meth:`learn` takes the rest for background.
+                :meth:`learn` and :meth:`calibrate` take the rest for background.
 
         Returns:
             This segmenter, so that calls can be chained.
@@ -444,7 +444,8 @@ class Segmenter:
 
         In them 0.5 is the threshold of every class, ``plain_scores`` keeps the published ones, and
         ``presence`` says whether a class is in the picture at all. Costs one search per reference. Showing
-        or removing a reference takes the calibration back.
+        or removing a reference takes the calibration back. With neither ``empty`` nor ``complete`` images no
+        threshold goes below 0.5, which a warning says.
 
         Args:
             empty: pictures that show none of the classes, as for :meth:`predict`; the more there are, the

@@ -89,7 +89,7 @@ def add_reference_arguments(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--complete",
         action="store_true",
-        help="the references are all objects of their classes in their images, for --learn (off)",
+        help="references are all objects of their classes in their images; for --learn, --calibrate (off)",
     )
     group.add_argument(
         "--calibrate",
@@ -147,8 +147,8 @@ def build_segmenter(arguments: argparse.Namespace) -> Segmenter:
         finder.learn()
         assert finder.memory.head is not None
         print(learned_text(finder.memory.head))
-    elif arguments.complete:
-        raise ConfigError("--complete is for --learn; give both or none")
+    elif arguments.complete and not arguments.calibrate:
+        raise ConfigError("--complete is for --learn or --calibrate; give one of them too, or leave it out")
     if arguments.calibrate:
         for name, value in finder.calibrate(arguments.empty).items():
             print(_measured(name, value))

@@ -37,7 +37,7 @@ class FillMemoryDataConfig(CropOptions):
     class_split: str | None = None  # a named list of classes
     cat_names: tuple[str, ...] | None = None  # classes by name; before class_split
     semantic_ref: bool = False  # only false
-    complete: bool = False  # all objects of the images are references: a head learns of the rest as well
+    complete: bool = False  # all objects of the images are references: the rest is background
 
     def __post_init__(self) -> None:
         key = "dataset_cfgs.fill_memory"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,7 +16,7 @@ from no_time_to_train.masks.overlaps import mask_iou
 from no_time_to_train.masks.rle import encode_mask
 from no_time_to_train.models.memory.stored_references import StoredReference, class_names_of
 from no_time_to_train.models.segmenter import ReferenceSegmenter
-from no_time_to_train.pipeline.class_thresholds import best_scores, shrunken_thresholds
+from no_time_to_train.pipeline.class_thresholds import LEVEL, best_scores, shrunken_thresholds
 from no_time_to_train.pipeline.examples import SeenPictures, picture_key
 from no_time_to_train.pipeline.learning import learned
 from no_time_to_train.pipeline.memory import BankT, ClassThreshold, Memory, make_memory
@@ -23,11 +24,13 @@ from no_time_to_train.pipeline.segment import segment
 from no_time_to_train.pipeline.streams import Skips, is_one_image
 from no_time_to_train.results import RLE, Instances
 
+log = logging.getLogger(__name__)
+
 HIT = 0.5
 """IoU with the reference from which a detection is the reference."""
 
 MISS = 0.1
-"""IoU with every known instance below which a detection is background."""
+"""IoU with every known instance of a complete image below which a detection is background."""
 
 
 @dataclass
@@ -52,9 +55,10 @@ def calibrated(
     """The memory with thresholds; later results have calibrated scores, in which 0.5 is the threshold.
 
     Every reference is looked for in its own image without it in the memory. True is what covers the reference
-    under its class. False is what covers it under another, and what covers no known instance; instances in
-    the image that nobody marked are taken for false as well, so images in which all are marked are the better
-    ones. A class of one reference gets the common threshold of the others. Costs one search per reference.
+    under its class. False is what covers it under another, and in a complete image what covers no known
+    instance; elsewhere that may be an instance that nobody marked. A class of one reference gets the common
+    threshold of the others. With neither complete nor empty images it is not known what background scores:
+    no threshold is below one half then, which a warning says. Costs one search per reference.
 
     Args:
         empty: images that show none of the classes, as for :func:`segment`; all that is found there is false.
@@ -72,7 +76,22 @@ def calibrated(
 
     images = [] if empty is None else [empty] if is_one_image(empty) else empty
     alarms = segment(model, plain, images, batch_size=batch_size) if empty is not None else ()
-    return replace(memory, thresholds=_measured(memory.references, memory.class_names, search, alarms))
+    measured = _measured(memory.references, memory.class_names, search, alarms)
+    if empty is None and not any(
+        item.source is not None and item.source.complete for item in memory.references
+    ):
+        log.warning(
+            "no image is known whole, so that no threshold is below %.1f; give images that show none of the "
+            "classes (empty), or references that are all objects of their images (complete)",
+            LEVEL,
+        )
+        measured = {name: _no_lower(value) for name, value in measured.items()}
+    return replace(memory, thresholds=measured)
+
+
+def _no_lower(value: ClassThreshold) -> ClassThreshold:
+    """A threshold of at least one half."""
+    return replace(value, threshold=max(LEVEL, value.threshold), presence=max(LEVEL, value.presence))
 
 
 def _without_background(other: StoredReference, item: StoredReference) -> StoredReference:
@@ -117,8 +136,10 @@ def _look(
         same: the references in that picture, ``item`` among them.
         picture: tells it from others.
     """
+    complete = any(other.source is not None and other.source.complete for other in same)
     overlap = mask_iou(found.rles, [_rle(item, found.size)])[:, 0]
     free = mask_iou(found.rles, [_rle(other, found.size) for other in same]).max(axis=1, initial=0.0) < MISS
+    free &= complete  # elsewhere it may be an instance that nobody marked
     on_it, scores = overlap >= HIT, found.scores.numpy()
     for name, of in seen.items():
         of_class = np.array([found.class_names[label] == name for label in found.labels.tolist()], bool)
@@ -129,7 +150,7 @@ def _look(
             of.there[picture] = max(of.there.get(picture, 0.0), best)
         else:
             of.false += scores[of_class & (free | on_it)].tolist()
-            if all(other.class_name != name for other in same):
+            if complete and all(other.class_name != name for other in same):
                 of.absent[picture] = max(of.absent.get(picture, 0.0), best)
 
 

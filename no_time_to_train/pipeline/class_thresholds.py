@@ -21,7 +21,7 @@ SAFE = (0.02, 0.98)
 
 
 def threshold_between(positives: Tensor, negatives: Tensor, default: float = LEVEL) -> float:
-    """The score at which detections are best cut off: highest F1, of equals the middle of the widest gap.
+    """Where detections are best cut off: the highest F1; of equals one half, else mid the widest gap.
 
     Args:
         positives: (P,) one score per true instance, 0 for one that was missed.
@@ -34,11 +34,12 @@ def threshold_between(positives: Tensor, negatives: Tensor, default: float = LEV
     if not (positives > 0).any() or negatives.numel() == 0:
         return _safe(default)
     edges = torch.cat([positives, negatives, torch.tensor([0.0, 1.0])]).double().unique()
-    middles = (edges[1:] + edges[:-1]) / 2
+    middles = torch.cat([(edges[1:] + edges[:-1]) / 2, edges.new_tensor([LEVEL])])
+    widths = torch.cat([edges[1:] - edges[:-1], edges.new_tensor([1.0])])  # as good, one half comes first
     kept = (positives[None] >= middles[:, None]).double().sum(dim=1)
     wrong = (negatives[None] >= middles[:, None]).double().sum(dim=1)
     f1 = 2 * kept / (kept + wrong + len(positives))
-    gaps = torch.where(f1 >= f1.max() - 1e-9, edges[1:] - edges[:-1], -1.0)
+    gaps = torch.where(f1 >= f1.max() - 1e-9, widths, -1.0)
     return _safe(float(middles[gaps.argmax()]))
 
 

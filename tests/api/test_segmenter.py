@@ -25,7 +25,8 @@ from no_time_to_train.masks.rle import encode_mask
 from no_time_to_train.models.memory.memory_bank import MemoryBank
 from no_time_to_train.models.memory.reference_encoding import PooledReference
 from no_time_to_train.models.memory.stored_references import StoredReference, make_bank, typical_side
-from no_time_to_train.pipeline.memory import Memory, read_memory, save_memory
+from no_time_to_train.pipeline import calibration
+from no_time_to_train.pipeline.memory import ClassThreshold, Memory, read_memory, save_memory
 from no_time_to_train.weights import on_this_machine
 from no_time_to_train.weights.on_this_machine import EMBEDDED_FOLDER
 from tests.conftest import ROOT
@@ -378,6 +379,41 @@ def test_calibration_is_off_until_asked_for_and_keeps_the_published_scores(
     assert finder.predict(pictures(layout)[0]).plain_scores is None
     with pytest.raises(ConfigError, match="call calibrate"):
         finder.predict(pictures(layout)[0], only_present=True)
+
+
+def test_only_complete_and_empty_images_say_what_background_scores(
+    layout: Layout,
+    make: Callable[..., Segmenter],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two of three classes are shown; objects of the third stand unmarked in the same images."""
+    names = layout.class_names[:2]
+    found = {}
+    for complete in (False, True):
+        finder = make().add_folder(layout.references, classes=names, complete=complete)
+        found[complete] = finder.calibrate()
+        assert ("no image is known whole" in caplog.text) != complete
+        caplog.clear()
+    for name in names:
+        assert found[True][name].negatives > found[False][name].negatives
+        assert found[False][name].pictures_without == 0
+        assert found[False][name].threshold >= 0.5
+        assert found[False][name].presence >= 0.5
+    finder = make().add_folder(layout.references, classes=names[:1])
+    one = finder.calibrate()[names[0]]
+    assert (one.threshold, one.negatives) == (0.5, 0)
+    caplog.clear()
+    told = finder.calibrate(pictures(layout)[0])[names[0]]
+    assert told.pictures_without == 1
+    assert told.negatives > 0
+    assert told.threshold != 0.5
+    assert not caplog.records
+    low = ClassThreshold(0.3, 2, 1, 0.4, 2, 0)
+    monkeypatch.setattr(calibration, "_measured", lambda *_: {names[0]: low})
+    assert finder.calibrate(pictures(layout)[0])[names[0]] == low
+    none_lower = finder.calibrate()[names[0]]
+    assert (none_lower.threshold, none_lower.presence) == (0.5, 0.5)
 
 
 def test_presence_is_of_the_picture_and_decides_once(layout: Layout, make: Callable[..., Segmenter]) -> None:

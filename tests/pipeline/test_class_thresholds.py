@@ -24,7 +24,9 @@ from no_time_to_train.results import Instances
         ([], [0.9], 0.5),
         ([0.8, 0.3], [], 0.5),
         ([0.0], [0.3], 0.5),  # missed: nothing true is known
-        ([0.8, 0.9], [0.2, 0.4], 0.6),  # the middle of the gap
+        ([0.8, 0.9], [0.2, 0.6], 0.7),  # the middle of the gap
+        ([0.8, 0.9], [0.2, 0.4], 0.5),  # one half is as good
+        ([0.3, 0.4], [0.1], 0.2),
         ([0.8, 0.3], [0.4, 0.5, 0.6], 0.7),  # F1 2/3 above 0.6; 4/7 for all
         ([0.8, 0.9, 0.0], [0.7], 0.75),  # the missed one counts against every threshold alike
     ],
@@ -35,11 +37,11 @@ def test_thresholds_by_hand(positives: list[float], negatives: list[float], expe
 
 def test_classes_with_few_scores_are_drawn_to_the_common_threshold() -> None:
     positives = [torch.tensor([0.8, 0.9, 0.8]), torch.tensor([])]
-    negatives = [torch.tensor([0.2, 0.4]), torch.tensor([])]
-    assert shrunken_thresholds(positives, negatives) == pytest.approx([0.6, 0.6])
+    negatives = [torch.tensor([0.2, 0.6]), torch.tensor([])]
+    assert shrunken_thresholds(positives, negatives) == pytest.approx([0.7, 0.7])
     lower = [positives[0], torch.tensor([0.3, 0.3, 0.3])]
     mixed = shrunken_thresholds(lower, [negatives[0], torch.tensor([0.1])])
-    assert mixed[1] < mixed[0] < 0.6 + 1e-6
+    assert mixed[1] < mixed[0] < 0.7 + 1e-6
     assert shrunken_thresholds([], []) == []
 
 

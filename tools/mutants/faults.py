@@ -647,6 +647,24 @@ FAULTS = tuple(
         ),
         (
             "pipeline/calibration.py",
+            "    free &= complete  #",
+            "    #",
+            "api/test_segmenter.py::test_only_complete_and_empty_images_say_what_background_scores",
+        ),
+        (
+            "pipeline/calibration.py",
+            "threshold=max(LEVEL, value.threshold)",
+            "threshold=value.threshold",
+            "api/test_segmenter.py::test_only_complete_and_empty_images_say_what_background_scores",
+        ),
+        (
+            "pipeline/class_thresholds.py",
+            "edges.new_tensor([1.0])])  #",
+            "edges.new_tensor([0.0])])  #",
+            "pipeline/test_class_thresholds.py",
+        ),
+        (
+            "pipeline/calibration.py",
             "if memory.head is not None:",
             "if False:",
             "pipeline/test_learning.py",
