@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from no_time_to_train.bench.accuracy.ledger import Cell
@@ -91,7 +90,7 @@ def _of_shots(cells: Sequence[Cell], row: str, baseline: str, measure: str, shot
     before = 100 * sum(sum(others) / len(others) for _, others in pairs.values()) / len(pairs)
     if not found.changed:
         return f"{before:.1f}: stays"
-    change = _difference({measure: {"difference": asdict(found)}}, measure)
+    change = _interval(found.mean, found.low, found.high)
     return f"{before:.1f}: {change} in {found.changed} of {found.draws}, worst {100 * found.least:+.1f}"
 
 
@@ -109,11 +108,13 @@ def _mean(row: Mapping[str, Any], measure: str) -> str:
 
 
 def _difference(row: Mapping[str, Any], measure: str) -> str:
-    """``+1.2 [0.4, 2.0]``, bold where the interval leaves out 0."""
     found = row.get(measure, {}).get("difference")
-    if found is None:
-        return ""
-    mean, low, high = (100 * found[key] for key in ("mean", "low", "high"))
+    return "" if found is None else _interval(found["mean"], found["low"], found["high"])
+
+
+def _interval(mean: float, low: float, high: float) -> str:
+    """``+1.2 [0.4, 2.0]``, bold where the interval leaves out 0."""
+    mean, low, high = 100 * mean, 100 * low, 100 * high
     if not math.isfinite(low):
         return f"{mean:+.1f}"
     text = f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
