@@ -22,7 +22,7 @@ MEASURES = {
     "false_at_fixed": "detections of at least 0.5 per target-free image",
     "false_at_class": "detections of at least the class's best-F1 score per target-free image",
     "prompts": "prompts per image",
-    "learning": "CPU seconds of learning from the references, their images searched",
+    "learning": "CPU seconds of learning from the references, without what is cached",
 }
 """Every figure of a cell, with its meaning; those that a task cannot have are left out of its cells."""
 
