@@ -28,10 +28,5 @@ class FitConfig:
         for name in ("rank", "rounds", "steps", "patience"):
             require(getattr(self, name) >= 1, f"fit_cfgs.{name}", "at least 1", getattr(self, name))
         require(self.folds >= 2, "fit_cfgs.folds", "at least 2", self.folds)
-        rate = self.learning_rate
-        require(rate is None or rate > 0, "fit_cfgs.learning_rate", "above 0", rate)
-
-    @property
-    def highest_rate(self) -> float:
-        """The learning rate; whole weights are spoilt by one that low-rank changes need."""
-        return self.learning_rate or (0.0001 if self.trainable == "all" else 0.001)
+        if self.learning_rate is not None:
+            require(self.learning_rate > 0, "fit_cfgs.learning_rate", "above 0", self.learning_rate)

@@ -29,6 +29,9 @@ from no_time_to_train.weights.checkpoints import read_checkpoint
 
 log = logging.getLogger(__name__)
 
+RATES = {"adapter": 0.001, "all": 0.0001}
+"""Learning rates by default: what low-rank changes need spoils whole weights."""
+
 RISE, LAST_SHARE = 0.1, 0.1
 """Share of the steps over which the learning rate rises, and what it falls to along a straight line."""
 
@@ -57,7 +60,9 @@ class FitModule(LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW; the learning rate rises, then falls."""
         how = self.learning.how
-        optimizer = torch.optim.AdamW(self.parameters(), how.highest_rate, weight_decay=0.0)
+        optimizer = torch.optim.AdamW(
+            self.parameters(), how.learning_rate or RATES[how.trainable], weight_decay=0.0
+        )
         steps = how.rounds * math.ceil(how.steps / self.trainer.world_size)
 
         def share(step: int) -> float:

@@ -19,6 +19,7 @@ from no_time_to_train.errors import ConfigError, MemoryNotReadyError
 from no_time_to_train.models.adapters.adapter_file import read_adapter
 from no_time_to_train.pipeline.fitting import fit as fitting
 from no_time_to_train.pl_wrapper.entry import main as run_lightning
+from no_time_to_train.pl_wrapper.fit_module import RATES
 from tests.conftest import ROOT
 from tests.folder_layout import FAST, Layout, write_layout
 
@@ -209,8 +210,7 @@ def test_the_help_says_the_defaults_of_the_configuration(capsys: pytest.CaptureF
     with pytest.raises(SystemExit):
         main(["fit", "--help"])
     said = " ".join(capsys.readouterr().out.split())
-    rates = [FitConfig(trainable=kind).highest_rate for kind in ("adapter", "all")]
     defaults = {name: str(getattr(FitConfig, name)) for name in CHOICES}
-    for name, default in (defaults | {"learning_rate": "{}; all: {}".format(*rates)}).items():
+    for name, default in (defaults | {"learning_rate": "{adapter}; all: {all}".format(**RATES)}).items():
         own = said[said.rindex(f"--{name.replace('_', '-')} ") :]
         assert own[: own.index(")") + 1].endswith(f"({default})"), name

@@ -226,15 +226,14 @@ def test_the_option_learns_whenever_the_references_changed(layout: Layout) -> No
     assert finder.memory.head is not None
 
 
-def test_thresholds_are_measured_with_the_head(keeps_all: Segmenter) -> None:
-    keeps_all.remove(keeps_all.classes[2])
-    for name in keeps_all.classes:
-        keeps_all.remove(name, 2)
-    plain = keeps_all.calibrate()
-    keeps_all.learn("always")
-    assert keeps_all.thresholds == {}
-    assert keeps_all.calibrate() != plain
-    assert keeps_all.memory.head is not None
+def test_thresholds_are_measured_with_the_head(layout: Layout) -> None:
+    finder = Segmenter(**NANO).add_folder(layout.references, classes=layout.class_names[:2], complete=True)
+    finder.model.heads["always"] = always
+    plain = finder.calibrate()
+    finder.learn("always")
+    assert finder.thresholds == {}
+    assert finder.calibrate() != plain
+    assert finder.memory.head is not None
 
 
 def test_what_cannot_take_a_head_says_so(

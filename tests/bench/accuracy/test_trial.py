@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from no_time_to_train.bench.accuracy.rows import make_row
+from no_time_to_train.bench.accuracy.rows import Row, make_row
 from no_time_to_train.bench.accuracy.tasks import choose_tasks
 from no_time_to_train.bench.accuracy.trial import Trials
 from no_time_to_train.models.cache.disk_store import DiskStore
@@ -41,12 +41,18 @@ def test_a_row_that_trains_has_its_adapter_where_the_guard_keeps_one(
     plain, training = (make_row(name, BASE, keys) for name, keys in (("a", few), ("b", few | short)))
     assert plain.described() != training.described()
     encoder = make_row("c", BASE, few | short | {"fit_cfgs.part": "encoder"})
-    without = trials.run(plain, task.episode(0), 1)
-    assert trials.run(encoder, task.episode(0), 1) == without  # one shot is too few
+
+    def figures(row: Row) -> dict[str, float]:
+        found = trials.run(row, task.episode(0), 1)
+        assert (found.pop("learning", 0.0) > 0) == (row is not plain)
+        return found
+
+    without = figures(plain)
+    assert figures(encoder) == without  # one shot is too few
     for kept in (0, 1):
 
         def choice(*_: Any, kept: int = kept) -> tuple[float, float, float]:
             return kept, 0.0, 0.0
 
         monkeypatch.setattr(fit, "one_standard_error", choice)
-        assert (trials.run(training, task.episode(0), 1) == without) == (not kept)
+        assert (figures(training) == without) == (not kept)

@@ -87,6 +87,7 @@ import gc, signal, sys
 from pathlib import Path
 from no_time_to_train.config import EngineConfig
 from no_time_to_train.models.engines.sessions import open_session
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's job in the background ignores it
 sessions = [open_session(Path(sys.argv[1]), "openvino", "fp32", EngineConfig()) for _ in range(2)]
 while sessions:
     sessions.pop(0)
