@@ -77,9 +77,8 @@ def calibrated(
     images = [] if empty is None else [empty] if is_one_image(empty) else empty
     alarms = segment(model, plain, images, batch_size=batch_size) if empty is not None else ()
     measured = _measured(memory.references, memory.class_names, search, alarms)
-    if empty is None and not any(
-        item.source is not None and item.source.complete for item in memory.references
-    ):
+    whole = any(item.source is not None and item.source.complete for item in memory.references)
+    if not whole and not any(value.pictures_without for value in measured.values()):
         log.warning(
             "no image is known whole, so that no threshold is below %.1f; give images that show none of the "
             "classes (empty), or references that are all objects of their images (complete)",

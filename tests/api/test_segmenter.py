@@ -389,17 +389,17 @@ def test_only_complete_and_empty_images_say_what_background_scores(
 ) -> None:
     """Two of three classes are shown; objects of the third stand unmarked in the same images."""
     names = layout.class_names[:2]
-    found = {}
+    limits = {}
     for complete in (False, True):
         finder = make().add_folder(layout.references, classes=names, complete=complete)
-        found[complete] = finder.calibrate()
+        limits[complete] = finder.calibrate()
         assert ("no image is known whole" in caplog.text) != complete
         caplog.clear()
     for name in names:
-        assert found[True][name].negatives > found[False][name].negatives
-        assert found[False][name].pictures_without == 0
-        assert found[False][name].threshold >= 0.5
-        assert found[False][name].presence >= 0.5
+        assert limits[True][name].negatives > limits[False][name].negatives
+        assert limits[False][name].pictures_without == 0
+        assert limits[False][name].threshold >= 0.5
+        assert limits[False][name].presence >= 0.5
     finder = make().add_folder(layout.references, classes=names[:1])
     one = finder.calibrate()[names[0]]
     assert (one.threshold, one.negatives) == (0.5, 0)
@@ -409,11 +409,11 @@ def test_only_complete_and_empty_images_say_what_background_scores(
     assert told.negatives > 0
     assert told.threshold != 0.5
     assert not caplog.records
-    low = ClassThreshold(0.3, 2, 1, 0.4, 2, 0)
-    monkeypatch.setattr(calibration, "_measured", lambda *_: {names[0]: low})
-    assert finder.calibrate(pictures(layout)[0])[names[0]] == low
-    none_lower = finder.calibrate()[names[0]]
-    assert (none_lower.threshold, none_lower.presence) == (0.5, 0.5)
+    for without, expected in ((1, (0.3, 0.4)), (0, (0.5, 0.5))):
+        low = ClassThreshold(0.3, 2, 1, 0.4, 2, without)
+        monkeypatch.setattr(calibration, "_measured", lambda *_, low=low: {names[0]: low})
+        found = finder.calibrate()[names[0]]
+        assert (found.threshold, found.presence) == expected
 
 
 def test_presence_is_of_the_picture_and_decides_once(layout: Layout, make: Callable[..., Segmenter]) -> None:
