@@ -80,8 +80,11 @@ def test_a_killed_training_goes_on_to_the_same_bits(
     assert straight.read_bytes() == killed.read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["killed.safetensors", "straight.safetensors"]
     short = {"rounds": 2, "steps": 2, "folds": 2, "seed": 42}
-    shown = Segmenter("dinov3_nano", "sam2_nano", **FAST | {"points_per_side": 3})
-    verdict = shown.add_folder(layout.references).fit(tmp_path / "python.safetensors", **short)
+    cached = {"points_per_side": 3, "cache": tmp_path / "cache"}
+    shown = Segmenter("dinov3_nano", "sam2_nano", **FAST | cached).add_folder(layout.references)
+    parts = shown.model.patch_features, shown.model.proposals
+    verdict = shown.fit(tmp_path / "python.safetensors", **short)
+    assert (shown.model.patch_features, shown.model.proposals) == parts  # its cache is still there
     assert (verdict.round, verdict.objects, verdict.pictures) == (2, 4, 2)
     assert straight.read_bytes() == (tmp_path / "python.safetensors").read_bytes()
     picture = next(layout.pictures.iterdir())
