@@ -62,7 +62,9 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
         "--by-shots", action="store_true", help="also a table by task and number of shots (off)"
     )
     parser.add_argument("--out", default="runs/accuracy", help="for cells, cache and tables (%(default)s)")
-    parser.add_argument("--page", metavar="FILE", help="also write the page docs/accuracy.md from the result")
+    parser.add_argument(
+        "--page", metavar="FILE", help="also write the marked part of a page, such as docs/accuracy.md"
+    )
     return parser
 
 
